@@ -1,0 +1,195 @@
+//! One page of guest memory and its shadow, and the translation cache in front of the page table.
+//!
+//! This file holds all the `unsafe` of the crate. The whole argument rests on three facts:
+//!
+//! * A [`Page`] is only ever reached through `Arc<Page>`; its bytes are in an `UnsafeCell` and are written only
+//!   through [`Page::store`] and [`Page::write`], whose callers hold `&mut` to the one [`super::Memory`] that owns
+//!   the page alone (`Arc` count 1), or through a [`Tlb`] entry made from such a page.
+//! * A [`Tlb`] belongs to one `Memory`, which keeps every page that the `Tlb` points to alive and flushes the `Tlb`
+//!   before it shares (clones) or drops any of them. So a pointer in it is valid, and a pointer in its write half
+//!   points to a page that nobody else can see.
+//! * Offsets are below [`PAGE_SIZE`] by masking, and a size is at most 8 and was checked not to cross the page.
+
+use std::cell::UnsafeCell;
+use std::sync::Arc;
+
+/// Bytes per page.
+pub(crate) const PAGE_SIZE: usize = 4096;
+const OFFSET_MASK: u64 = PAGE_SIZE as u64 - 1;
+
+/// Shadow bits: what may be done with a byte.
+pub(crate) mod shadow {
+    /// The program may read it (and it has been initialised).
+    pub(crate) const READ: u8 = 1;
+    /// The program may write it.
+    pub(crate) const WRITE: u8 = 2;
+    /// Only the kernel's probing helpers may read it.
+    pub(crate) const PROBE: u8 = 4;
+}
+
+/// A page's bytes and one shadow byte for each.
+pub(crate) struct Page {
+    data: UnsafeCell<[u8; PAGE_SIZE]>,
+    shadow: UnsafeCell<[u8; PAGE_SIZE]>,
+}
+
+// SAFETY: a page is mutated only by the sole owner of its `Arc` (see the head of this file), so two threads that hold
+// clones of the same `Arc<Page>` can only read it.
+unsafe impl Sync for Page {}
+
+impl Page {
+    pub(crate) fn new() -> Self {
+        Self { data: UnsafeCell::new([0; PAGE_SIZE]), shadow: UnsafeCell::new([0; PAGE_SIZE]) }
+    }
+
+    pub(crate) fn data(&self) -> &[u8; PAGE_SIZE] {
+        // SAFETY: no `&mut` to the bytes is ever live across a call: writers hold `&mut Memory` for the store's
+        // duration only, and `self` is reached through a `&Memory`.
+        unsafe { &*self.data.get() }
+    }
+
+    pub(crate) fn shadow(&self) -> &[u8; PAGE_SIZE] {
+        // SAFETY: as for `data`.
+        unsafe { &*self.shadow.get() }
+    }
+
+    /// The shadow and the bytes.
+    pub(crate) fn parts_mut(&mut self) -> (&mut [u8; PAGE_SIZE], &mut [u8; PAGE_SIZE]) {
+        (self.shadow.get_mut(), self.data.get_mut())
+    }
+}
+
+impl Clone for Page {
+    fn clone(&self) -> Self {
+        Self { data: UnsafeCell::new(*self.data()), shadow: UnsafeCell::new(*self.shadow()) }
+    }
+}
+
+const WAYS: usize = 64;
+/// A tag that no page has: pages are aligned.
+const NO_TAG: u64 = 1;
+
+#[derive(Clone, Copy)]
+struct Entry {
+    tag: u64,
+    page: *const Page,
+}
+
+const EMPTY: Entry = Entry { tag: NO_TAG, page: std::ptr::null() };
+
+/// Translations of recently used pages: a direct-mapped cache, one half for reads and one for writes.
+pub(crate) struct Tlb {
+    read: [Entry; WAYS],
+    write: [Entry; WAYS],
+}
+
+// SAFETY: the pointers are to pages owned by the same `Memory` that owns this `Tlb`, and travel with it.
+unsafe impl Send for Tlb {}
+// SAFETY: a shared `Tlb` offers only reads (`load`), of pages nobody can then be writing.
+unsafe impl Sync for Tlb {}
+
+/// An integer that fits a register and can be loaded from and stored to guest memory.
+pub(crate) trait Scalar: Copy {
+    const SIZE: u64;
+    fn load(page: &Page, off: usize) -> Option<u64>;
+    fn store(page: &Page, off: usize, v: u64) -> bool;
+}
+
+macro_rules! scalar {
+    ($t:ty) => {
+        impl Scalar for $t {
+            const SIZE: u64 = size_of::<$t>() as u64;
+
+            #[inline(always)]
+            fn load(page: &Page, off: usize) -> Option<u64> {
+                const READ: $t = <$t>::from_ne_bytes([shadow::READ; size_of::<$t>()]);
+                debug_assert!(off + size_of::<$t>() <= PAGE_SIZE, "checked by the caller");
+                // SAFETY: `off + SIZE <= PAGE_SIZE` (the caller compared the page of the last byte with the page of
+                // the first), so both reads stay in their arrays; no writer is active (see the head of this file).
+                unsafe {
+                    let shadow = page.shadow.get().cast::<u8>().add(off).cast::<$t>().read_unaligned();
+                    if shadow & READ != READ {
+                        return None;
+                    }
+                    let raw = page.data.get().cast::<u8>().add(off).cast::<$t>().read_unaligned();
+                    Some(u64::from(<$t>::from_le(raw)))
+                }
+            }
+
+            #[inline(always)]
+            fn store(page: &Page, off: usize, v: u64) -> bool {
+                const WRITE: $t = <$t>::from_ne_bytes([shadow::WRITE; size_of::<$t>()]);
+                const READ: $t = <$t>::from_ne_bytes([shadow::READ; size_of::<$t>()]);
+                debug_assert!(off + size_of::<$t>() <= PAGE_SIZE, "checked by the caller");
+                // SAFETY: bounds as in `load`; the page is owned by the one `Memory` whose `&mut` the caller holds,
+                // so nothing else reads or writes these bytes meanwhile.
+                unsafe {
+                    let shadow = page.shadow.get().cast::<u8>().add(off).cast::<$t>();
+                    let bits = shadow.read_unaligned();
+                    if bits & WRITE != WRITE {
+                        return false;
+                    }
+                    shadow.write_unaligned(bits | READ);
+                    page.data.get().cast::<u8>().add(off).cast::<$t>().write_unaligned((v as $t).to_le());
+                }
+                true
+            }
+        }
+    };
+}
+
+scalar!(u8);
+scalar!(u16);
+scalar!(u32);
+scalar!(u64);
+
+impl Tlb {
+    pub(crate) fn new() -> Self {
+        Self { read: [EMPTY; WAYS], write: [EMPTY; WAYS] }
+    }
+
+    #[inline(always)]
+    fn find<T: Scalar>(half: &[Entry; WAYS], addr: u64) -> Option<(&Page, usize)> {
+        let entry = &half[(addr / PAGE_SIZE as u64) as usize % WAYS];
+        // The entry's index comes from the first byte's page and its tag is compared with the last byte's page: the
+        // next page has another index, so a match means that the access does not cross.
+        if addr.wrapping_add(T::SIZE - 1) & !OFFSET_MASK != entry.tag {
+            return None;
+        }
+        // SAFETY: a matching tag is a page address, so `page` was set by `insert_read`/`insert_write` and is still alive.
+        Some((unsafe { &*entry.page }, (addr & OFFSET_MASK) as usize))
+    }
+
+    /// A checked load; `None` if the page is not cached or the shadow forbids it.
+    #[inline(always)]
+    pub(crate) fn load<T: Scalar>(&self, addr: u64) -> Option<u64> {
+        let (page, off) = Self::find::<T>(&self.read, addr)?;
+        T::load(page, off)
+    }
+
+    /// A checked store; `false` if the page is not cached for writing or the shadow forbids it.
+    #[inline(always)]
+    pub(crate) fn store<T: Scalar>(&mut self, addr: u64, v: u64) -> bool {
+        match Self::find::<T>(&self.write, addr) {
+            Some((page, off)) => T::store(page, off, v),
+            None => false,
+        }
+    }
+
+    /// Caches a page for reading. The caller keeps the `Arc` alive until it calls [`Tlb::flush`] or drops the `Tlb`.
+    pub(crate) fn insert_read(&mut self, tag: u64, page: &Arc<Page>) {
+        self.read[(tag / PAGE_SIZE as u64) as usize % WAYS] = Entry { tag, page: Arc::as_ptr(page) };
+    }
+
+    /// Caches a page for writing too. The caller has just made the page its own (`Arc` count 1) and calls
+    /// [`Tlb::flush`] before it shares or drops it.
+    pub(crate) fn insert_write(&mut self, tag: u64, page: &Arc<Page>) {
+        let entry = Entry { tag, page: Arc::as_ptr(page) };
+        self.write[(tag / PAGE_SIZE as u64) as usize % WAYS] = entry;
+        self.read[(tag / PAGE_SIZE as u64) as usize % WAYS] = entry;
+    }
+
+    pub(crate) fn flush(&mut self) {
+        *self = Self::new();
+    }
+}
