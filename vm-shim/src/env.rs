@@ -29,7 +29,7 @@ pub enum Flow {
     /// It returns this in R0.
     Return(u64),
     /// A function of the program runs first; its result goes to [`Env::resume`].
-    Callback(Callback),
+    Callback(Box<Callback>),
     /// Another program takes the calling frame's place (`bpf_tail_call`), with the context as R1.
     TailCall(Arc<Code>),
     /// The whole program ends (`bpf_throw`): its exception callback, if any, runs with this cookie as R1 and gives

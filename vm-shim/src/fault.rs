@@ -317,23 +317,37 @@ pub struct Fault {
     pub regs: [u64; 11],
 }
 
-/// Why a call or an instruction cannot go on.
+/// Why a call or an instruction cannot go on. Boxed, so that the way that does go on stays cheap.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Trap {
+pub struct Trap(Box<TrapKind>);
+
+/// What a [`Trap`] is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TrapKind {
     /// The program's bug.
     Fault(FaultKind),
     /// Our gap.
     Unsupported(Unsupported),
 }
 
+impl Trap {
+    /// What it is.
+    #[must_use]
+    pub fn into_kind(self) -> TrapKind {
+        *self.0
+    }
+}
+
 impl From<FaultKind> for Trap {
+    #[cold]
     fn from(kind: FaultKind) -> Self {
-        Self::Fault(kind)
+        Self(Box::new(TrapKind::Fault(kind)))
     }
 }
 
 impl From<Unsupported> for Trap {
+    #[cold]
     fn from(gap: Unsupported) -> Self {
-        Self::Unsupported(gap)
+        Self(Box::new(TrapKind::Unsupported(gap)))
     }
 }

@@ -6,7 +6,7 @@ use super::code::Code;
 use super::interp;
 use super::observe::Observer;
 use crate::env::{Callback, Cx, Env, Flow, Resume};
-use crate::fault::{Fault, FaultKind, Site, Trap, Unsupported};
+use crate::fault::{Fault, FaultKind, Site, Trap, TrapKind, Unsupported};
 use crate::mem::{Alloc, Area, MemError, Memory, Perm, RegionKind};
 
 /// The kernel's `MAX_CALL_FRAMES`.
@@ -87,6 +87,8 @@ pub struct Execution {
     pub(super) slice_end: u64,
     pub(super) may_goto: u32,
     tail_calls: u32,
+    /// An exception without a callback has ended the program; R0 is its result.
+    pub(super) thrown: bool,
 }
 
 impl Execution {
@@ -121,6 +123,7 @@ impl Execution {
             slice_end: u64::MAX,
             may_goto: 0,
             tail_calls: 0,
+            thrown: false,
         };
         run.regs[1..6].copy_from_slice(&args);
         run.enter_frame(mem);
@@ -194,10 +197,17 @@ impl Execution {
         loop {
             match interp::run::<OBSERVED>(self, mem, env, observer) {
                 Ok(interp::Stop::Paused) => return Step::Paused,
+                Ok(interp::Stop::Switched) if self.thrown => {
+                    return Step::Done(Outcome::Returned(self.regs[0]));
+                }
                 Ok(interp::Stop::Switched) => {}
                 Ok(interp::Stop::Returned(v)) => return Step::Done(Outcome::Returned(v)),
-                Err(Trap::Unsupported(gap)) => return Step::Done(Outcome::Unsupported(gap)),
-                Err(Trap::Fault(kind)) => return Step::Done(Outcome::Fault(Box::new(self.fault(kind)))),
+                Err(trap) => {
+                    return Step::Done(match trap.into_kind() {
+                        TrapKind::Unsupported(gap) => Outcome::Unsupported(gap),
+                        TrapKind::Fault(kind) => Outcome::Fault(Box::new(self.fault(kind))),
+                    });
+                }
             }
         }
     }
@@ -228,6 +238,11 @@ impl Execution {
         self.regs[10] = top;
         let perm = if self.limits.uninit_stack { Perm::ReadWrite } else { Perm::Uninit };
         mem.reset(top - STACK_SIZE, STACK_SIZE, perm);
+    }
+
+    /// The argument registers.
+    pub(super) fn args(&self) -> [u64; 5] {
+        [self.regs[1], self.regs[2], self.regs[3], self.regs[4], self.regs[5]]
     }
 
     /// The view that a call gets; `pc` is the calling operation.
@@ -277,7 +292,8 @@ impl Execution {
                 self.pc += 1;
                 Ok(())
             }
-            Flow::Callback(Callback { addr, args, resume }) => {
+            Flow::Callback(callback) => {
+                let Callback { addr, args, resume } = *callback;
                 let target = self.code.func_at(addr).ok_or(FaultKind::BadCallTarget { addr })?;
                 self.push(mem, FrameKind::Callback(resume), target)?;
                 self.regs[1..6].copy_from_slice(&args);
@@ -313,8 +329,7 @@ impl Execution {
             }
             None => {
                 self.regs[0] = cookie;
-                self.pc = self.code.ops().len() - 1;
-                self.push(mem, FrameKind::Exception, self.code.ops().len() - 1)?;
+                self.thrown = true;
             }
         }
         Ok(())

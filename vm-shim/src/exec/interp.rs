@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::alu;
 use super::code::DecodedOp;
-use super::execution::{CLOBBERED, Execution, FrameKind};
+use super::execution::{Execution, FrameKind};
 use super::observe::{InsnView, Observer};
 use crate::env::{Env, Flow};
 use crate::fault::{FaultKind, Trap, Unsupported, UnsupportedKind};
@@ -38,44 +38,45 @@ pub(super) fn run<const OBSERVED: bool>(
 ) -> Result<Stop, Trap> {
     let code = Arc::clone(&run.code);
     let ops = code.ops();
-    let mut regs = run.regs;
     let mut pc = run.pc;
-    // The first operation of the stretch that is being counted.
-    let mut start = pc;
+    // Instructions executed before this one are `debt + pc`: a straight stretch is counted by `pc` alone, and only
+    // jumps have anything to do.
+    let mut debt = run.executed.wrapping_sub(pc as u64);
     let stop_at = run.slice_end.min(run.limits.insns);
-    let mut executed = run.executed;
 
     /// The register named by an operand.
     macro_rules! dst {
         ($op:ident) => {
-            regs[usize::from($op.dst & 15)]
+            run.regs[usize::from($op.dst & 15)]
         };
     }
     macro_rules! src {
         ($op:ident) => {
-            regs[usize::from($op.src & 15)]
+            run.regs[usize::from($op.src & 15)]
         };
     }
-    /// Writes the state back: from here on `run` is the truth. `$at` is the operation to go on with or to blame.
+    /// Writes the count and the place back; `$at` is the operation to go on with or to blame.
     macro_rules! sync {
         ($at:expr) => {
-            executed += (pc - start) as u64;
-            run.regs = regs;
+            run.executed = debt.wrapping_add(pc as u64);
             run.pc = $at;
-            run.executed = executed;
+        };
+    }
+    /// Takes the place up again after something out of line.
+    macro_rules! resume_at {
+        ($to:expr) => {
+            pc = $to;
+            debt = run.executed.wrapping_sub(pc as u64);
         };
     }
     /// Goes to another operation, counting the stretch that ends here.
     macro_rules! jump {
         ($to:expr) => {{
-            executed += (pc - start) as u64;
+            let executed = debt.wrapping_add(pc as u64);
             pc = $to as usize;
-            start = pc;
+            debt = executed.wrapping_sub(pc as u64);
             if executed >= stop_at {
-                run.regs = regs;
-                run.pc = pc;
-                run.executed = executed;
-                return stopped(run);
+                return stopped(run, pc, executed);
             }
         }};
     }
@@ -96,23 +97,23 @@ pub(super) fn run<const OBSERVED: bool>(
     macro_rules! load {
         ($op:ident, $t:ty, $bytes:expr, $conv:expr) => {{
             let addr = src!($op).wrapping_add($op.off as u64);
-            match mem.load_as::<$t>(addr) {
-                Ok(v) => dst!($op) = $conv(v),
-                Err(bad) => {
+            match mem.load_fast::<$t>(addr) {
+                Some(v) => dst!($op) = $conv(v),
+                None => {
                     sync!(pc - 1);
-                    let v = missed(run, mem, env, bad, $op.src, $bytes)?;
-                    // `sync` counted this stretch: a new one begins.
-                    start = pc;
+                    let v = missed(run, mem, env, addr, $op.src, $bytes)?;
                     dst!($op) = $conv(v);
                 }
             }
         }};
     }
     macro_rules! store {
-        ($op:ident, $t:ty, $v:expr) => {{
+        ($op:ident, $t:ty, $bytes:expr, $v:expr) => {{
             let addr = dst!($op).wrapping_add($op.off as u64);
-            if let Err(bad) = mem.store_as::<$t>(addr, $v) {
-                trap!(refused(mem, bad, $op.dst));
+            let v = $v;
+            if !mem.store_fast::<$t>(addr, v) {
+                sync!(pc - 1);
+                store_missed(mem, addr, $op.dst, $bytes, v)?;
             }
         }};
     }
@@ -127,31 +128,28 @@ pub(super) fn run<const OBSERVED: bool>(
             }
         }};
     }
-    /// A call that leaves the loop: the state is written back before and read again after.
+    /// A call out of the program: usually it returns at once.
     macro_rules! call {
-        ($op:ident, $run:ident, $mem:ident, $flow:expr) => {{
+        ($call:expr) => {{
             sync!(pc - 1);
-            let flow: Flow = $flow?;
-            if let Flow::Return(v) = flow {
-                regs[0] = v;
-                regs[1..6].fill(CLOBBERED);
-                start = pc;
-            } else {
-                run.follow(mem, flow)?;
-                return Ok(Stop::Switched);
+            match $call? {
+                Flow::Return(v) => run.returned(v),
+                flow => {
+                    run.follow(mem, flow)?;
+                    return Ok(Stop::Switched);
+                }
             }
         }};
     }
 
-    if executed >= stop_at {
-        return stopped(run);
+    if run.executed >= stop_at {
+        return stopped(run, pc, run.executed);
     }
     loop {
-        let op: DecodedOp = ops[pc];
+        let op: &DecodedOp = &ops[pc];
         if OBSERVED {
-            let mut shown = [0; 11];
-            shown.copy_from_slice(&regs[..11]);
-            let view = InsnView { code: &code, insn: code.slot(pc), regs: &shown, depth: run.frames.len() };
+            let view =
+                InsnView { code: &code, insn: code.slot(pc), regs: &run.regs(), depth: run.frames.len() };
             if observer.before(&view) {
                 sync!(pc);
                 return Ok(Stop::Paused);
@@ -288,30 +286,26 @@ pub(super) fn run<const OBSERVED: bool>(
             Op::LdxsB => load!(op, u8, 1, |v| v as i8 as u64),
             Op::LdxsH => load!(op, u16, 2, |v| v as i16 as u64),
             Op::LdxsW => load!(op, u32, 4, |v| v as i32 as u64),
-            Op::StB => store!(op, u8, op.imm),
-            Op::StH => store!(op, u16, op.imm),
-            Op::StW => store!(op, u32, op.imm),
-            Op::StDw => store!(op, u64, op.imm),
-            Op::StxB => store!(op, u8, src!(op)),
-            Op::StxH => store!(op, u16, src!(op)),
-            Op::StxW => store!(op, u32, src!(op)),
-            Op::StxDw => store!(op, u64, src!(op)),
+            Op::StB => store!(op, u8, 1, op.imm),
+            Op::StH => store!(op, u16, 2, op.imm),
+            Op::StW => store!(op, u32, 4, op.imm),
+            Op::StDw => store!(op, u64, 8, op.imm),
+            Op::StxB => store!(op, u8, 1, src!(op)),
+            Op::StxH => store!(op, u16, 2, src!(op)),
+            Op::StxW => store!(op, u32, 4, src!(op)),
+            Op::StxDw => store!(op, u64, 8, src!(op)),
             Op::CallHelper => {
-                let args = [regs[1], regs[2], regs[3], regs[4], regs[5]];
-                call!(op, run, mem, env.helper(&mut run.cx(mem, pc - 1), op.imm as u32, args));
+                call!(env.helper(&mut run.cx(mem, pc - 1), op.imm as u32, run.args()));
             }
             Op::CallKfunc => {
-                let args = [regs[1], regs[2], regs[3], regs[4], regs[5]];
-                call!(op, run, mem, env.kfunc(&mut run.cx(mem, pc - 1), op.imm as u32, args));
+                call!(env.kfunc(&mut run.cx(mem, pc - 1), op.imm as u32, run.args()));
             }
             Op::CallLocal => {
                 sync!(pc - 1);
                 run.push(mem, FrameKind::Call, op.off as usize)?;
-                regs[10] = run.regs[10];
-                pc = run.pc;
-                start = pc;
-                if executed >= stop_at {
-                    return stopped(run);
+                resume_at!(run.pc);
+                if run.executed >= stop_at {
+                    return stopped(run, pc, run.executed);
                 }
             }
             Op::Callx => {
@@ -319,49 +313,28 @@ pub(super) fn run<const OBSERVED: bool>(
                 let Some(target) = code.func_at(addr) else { trap!(FaultKind::BadCallTarget { addr }) };
                 sync!(pc - 1);
                 run.push(mem, FrameKind::Call, target)?;
-                regs[10] = run.regs[10];
-                pc = run.pc;
-                start = pc;
-                if executed >= stop_at {
-                    return stopped(run);
+                resume_at!(run.pc);
+                if run.executed >= stop_at {
+                    return stopped(run, pc, run.executed);
                 }
             }
             Op::Exit => {
-                if run.frames.is_empty() {
-                    sync!(pc - 1);
-                    env.exit(&mut run.cx(mem, pc - 1), regs[0])?;
-                    run.pop(mem);
-                    return Ok(Stop::Returned(regs[0]));
-                }
                 sync!(pc - 1);
                 match leave(run, mem, env)? {
-                    Left::ToCaller => {
-                        if !Arc::ptr_eq(&run.code, &code) {
-                            return Ok(Stop::Switched);
-                        }
-                        regs = run.regs;
-                        pc = run.pc;
-                        start = pc;
+                    Left::ToCaller if Arc::ptr_eq(&run.code, &code) => {
+                        resume_at!(run.pc);
                     }
-                    Left::Elsewhere => return Ok(Stop::Switched),
+                    Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
                     Left::Program(v) => return Ok(Stop::Returned(v)),
                 }
             }
             Op::LdAbsB | Op::LdAbsH | Op::LdAbsW | Op::LdIndB | Op::LdIndH | Op::LdIndW => {
                 sync!(pc - 1);
                 match packet(run, mem, env, op)? {
-                    Some(v) => {
-                        regs[0] = v;
-                        regs[1..6].fill(CLOBBERED);
-                        start = pc;
-                    }
+                    Some(v) => run.returned(v),
                     None => {
                         // The function ends with 0, as the kernel's expansion of these instructions does.
                         run.regs[0] = 0;
-                        if run.frames.is_empty() {
-                            env.exit(&mut run.cx(mem, pc - 1), 0)?;
-                            return Ok(Stop::Returned(0));
-                        }
                         match leave(run, mem, env)? {
                             Left::Program(v) => return Ok(Stop::Returned(v)),
                             Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
@@ -406,8 +379,8 @@ pub(super) fn run<const OBSERVED: bool>(
                 atomic!(op, u32, |_| v, |old| src!(op) = old);
             }
             Op::Cmpxchg32 => {
-                let (v, expected) = (src!(op), regs[0] as u32 as u64);
-                atomic!(op, u32, |old| if old == expected { v } else { old }, |old| regs[0] = old);
+                let (v, expected) = (src!(op), u64::from(run.regs[0] as u32));
+                atomic!(op, u32, |old| if old == expected { v } else { old }, |old| run.regs[0] = old);
             }
             Op::AtomicAdd64 => {
                 let v = src!(op);
@@ -446,8 +419,8 @@ pub(super) fn run<const OBSERVED: bool>(
                 atomic!(op, u64, |_| v, |old| src!(op) = old);
             }
             Op::Cmpxchg64 => {
-                let (v, expected) = (src!(op), regs[0] as u64 as u64);
-                atomic!(op, u64, |old| if old == expected { v } else { old }, |old| regs[0] = old);
+                let (v, expected) = (src!(op), u64::from(run.regs[0] as u64));
+                atomic!(op, u64, |old| if old == expected { v } else { old }, |old| run.regs[0] = old);
             }
             Op::LoadAcquire8 => {
                 if let Err(kind) = aligned(src!(op).wrapping_add(op.off as u64), 1) {
@@ -459,7 +432,7 @@ pub(super) fn run<const OBSERVED: bool>(
                 if let Err(kind) = aligned(dst!(op).wrapping_add(op.off as u64), 1) {
                     trap!(kind);
                 }
-                store!(op, u8, src!(op));
+                store!(op, u8, 1, src!(op));
             }
             Op::LoadAcquire16 => {
                 if let Err(kind) = aligned(src!(op).wrapping_add(op.off as u64), 2) {
@@ -471,7 +444,7 @@ pub(super) fn run<const OBSERVED: bool>(
                 if let Err(kind) = aligned(dst!(op).wrapping_add(op.off as u64), 2) {
                     trap!(kind);
                 }
-                store!(op, u16, src!(op));
+                store!(op, u16, 2, src!(op));
             }
             Op::LoadAcquire32 => {
                 if let Err(kind) = aligned(src!(op).wrapping_add(op.off as u64), 4) {
@@ -483,7 +456,7 @@ pub(super) fn run<const OBSERVED: bool>(
                 if let Err(kind) = aligned(dst!(op).wrapping_add(op.off as u64), 4) {
                     trap!(kind);
                 }
-                store!(op, u32, src!(op));
+                store!(op, u32, 4, src!(op));
             }
             Op::LoadAcquire64 => {
                 if let Err(kind) = aligned(src!(op).wrapping_add(op.off as u64), 8) {
@@ -495,25 +468,18 @@ pub(super) fn run<const OBSERVED: bool>(
                 if let Err(kind) = aligned(dst!(op).wrapping_add(op.off as u64), 8) {
                     trap!(kind);
                 }
-                store!(op, u64, src!(op));
+                store!(op, u64, 8, src!(op));
             }
-            Op::Trap => {
-                // The end that bpf_throw without a callback jumps to: the cookie is already in R0.
-                if matches!(run.frames.last().map(|f| &f.kind), Some(FrameKind::Exception)) && pc == ops.len()
-                {
-                    sync!(pc - 1);
-                    run.pop(mem);
-                    return Ok(Stop::Returned(regs[0]));
-                }
-                trap!(code.trap(op.imm));
-            }
+            Op::Trap => trap!(code.trap(op.imm)),
         }
     }
 }
 
 /// The budget's end is a fault, a slice's end is a pause.
 #[cold]
-fn stopped(run: &Execution) -> Result<Stop, Trap> {
+fn stopped(run: &mut Execution, pc: usize, executed: u64) -> Result<Stop, Trap> {
+    run.pc = pc;
+    run.executed = executed;
     if run.executed >= run.limits.insns {
         return Err(FaultKind::Budget { limit: run.limits.insns }.into());
     }
@@ -526,20 +492,29 @@ fn refused(mem: &mut Memory, bad: BadAccess, reg: u8) -> FaultKind {
     FaultKind::Access { access: bad, problem, reg }
 }
 
-/// A load that memory refused: perhaps a typed kernel pointer, else a fault.
+/// A load that the fast path could not do: a page not in the cache, a typed kernel pointer, or a fault.
 #[cold]
 fn missed(
     run: &mut Execution,
     mem: &mut Memory,
     env: &mut dyn Env,
-    bad: BadAccess,
+    addr: u64,
     reg: u8,
     size: u8,
 ) -> Result<u64, Trap> {
-    match env.load_typed(&mut run.cx(mem, run.pc), bad.addr, size) {
+    let bad = match mem.load(addr, size) {
+        Ok(v) => return Ok(v),
+        Err(bad) => bad,
+    };
+    match env.load_typed(&mut run.cx(mem, run.pc), addr, size) {
         Some(v) => Ok(v),
         None => Err(refused(mem, bad, reg).into()),
     }
+}
+
+#[cold]
+fn store_missed(mem: &mut Memory, addr: u64, reg: u8, size: u8, v: u64) -> Result<(), Trap> {
+    mem.store(addr, size, v).map_err(|bad| refused(mem, bad, reg).into())
 }
 
 fn aligned(addr: u64, size: u8) -> Result<(), FaultKind> {
@@ -554,9 +529,9 @@ fn atomic<T: Scalar>(
     f: impl FnOnce(u64) -> u64,
 ) -> Result<u64, FaultKind> {
     aligned(addr, T::SIZE as u8)?;
-    let old = mem.load_as::<T>(addr).map_err(|bad| refused(mem, bad, reg))?;
+    let old = mem.load(addr, T::SIZE as u8).map_err(|bad| refused(mem, bad, reg))?;
     let write = BadAccess { kind: AccessKind::Write, addr, size: T::SIZE };
-    mem.store_as::<T>(addr, f(old)).map_err(|_| refused(mem, write, reg))?;
+    mem.store(addr, T::SIZE as u8, f(old)).map_err(|_| refused(mem, write, reg))?;
     Ok(old)
 }
 
@@ -569,9 +544,13 @@ enum Left {
     Program(u64),
 }
 
-/// Leaves a function that is not the main one: to its caller, or to the helper it ran for.
+/// Leaves a function: to its caller, to the helper it ran for, or the program as a whole.
 fn leave(run: &mut Execution, mem: &mut Memory, env: &mut dyn Env) -> Result<Left, Trap> {
     let value = run.regs[0];
+    if run.frames.is_empty() {
+        let pc = run.pc;
+        env.exit(&mut run.cx(mem, pc), value)?;
+    }
     match run.pop(mem) {
         None | Some(FrameKind::Exception) => Ok(Left::Program(value)),
         Some(FrameKind::Call) => {
@@ -596,7 +575,7 @@ fn packet(
     run: &mut Execution,
     mem: &mut Memory,
     env: &mut dyn Env,
-    op: DecodedOp,
+    op: &DecodedOp,
 ) -> Result<Option<u64>, Trap> {
     let (size, indirect) = match op.op {
         Op::LdAbsB => (1, false),

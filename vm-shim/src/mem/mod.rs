@@ -326,17 +326,26 @@ impl Memory {
         }
     }
 
+    /// The fast path of [`Memory::load`]: `None` says nothing yet.
     #[inline(always)]
-    pub(crate) fn load_as<T: Scalar>(&mut self, addr: u64) -> Result<u64, BadAccess> {
-        match self.tlb.load::<T>(addr) {
-            Some(v) => Ok(v),
-            None => self.load_slow(addr, T::SIZE),
-        }
+    pub(crate) fn load_fast<T: Scalar>(&self, addr: u64) -> Option<u64> {
+        self.tlb.load::<T>(addr)
+    }
+
+    /// The fast path of [`Memory::store`]: `false` says nothing yet.
+    #[inline(always)]
+    pub(crate) fn store_fast<T: Scalar>(&mut self, addr: u64, v: u64) -> bool {
+        self.tlb.store::<T>(addr, v)
     }
 
     #[inline(always)]
-    pub(crate) fn store_as<T: Scalar>(&mut self, addr: u64, v: u64) -> Result<(), BadAccess> {
-        if self.tlb.store::<T>(addr, v) { Ok(()) } else { self.store_slow(addr, T::SIZE, v) }
+    fn load_as<T: Scalar>(&mut self, addr: u64) -> Result<u64, BadAccess> {
+        self.load_fast::<T>(addr).map_or_else(|| self.load_slow(addr, T::SIZE), Ok)
+    }
+
+    #[inline(always)]
+    fn store_as<T: Scalar>(&mut self, addr: u64, v: u64) -> Result<(), BadAccess> {
+        if self.store_fast::<T>(addr, v) { Ok(()) } else { self.store_slow(addr, T::SIZE, v) }
     }
 
     #[cold]
