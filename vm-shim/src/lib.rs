@@ -4,3 +4,4 @@
 //! calls is answered by an implementation of [`env::Env`].
 
 pub mod isa;
+pub mod object;
