@@ -3,5 +3,6 @@
 //! This crate knows no helper and no map by name, does no I/O and reads no clock. Whatever a program
 //! calls is answered by an implementation of [`env::Env`].
 
+pub mod btf;
 pub mod isa;
 pub mod object;
