@@ -1,5 +1,7 @@
 //! The raw layer: sections, symbols and relocations of a BPF ELF file, checked but not interpreted.
 
+use std::collections::BTreeMap;
+
 use object::elf;
 use object::read::elf::{FileHeader, Rel, Rela, SectionHeader, Sym};
 use object::{Endianness, SectionIndex, SymbolIndex};
@@ -77,6 +79,21 @@ pub(super) struct Reloc {
     pub(super) addend: Option<i64>,
 }
 
+/// For each of some ascending offsets, where the next greater one lies; `end` behind the last.
+pub(super) fn next_offsets(offsets: &[u64], end: u64) -> Vec<u64> {
+    let mut out = vec![end; offsets.len()];
+    let mut next = end;
+    let mut last = None;
+    for (slot, offset) in out.iter_mut().zip(offsets).rev() {
+        if let Some(last) = last.filter(|l| l != offset) {
+            next = last;
+        }
+        *slot = next;
+        last = Some(*offset);
+    }
+    out
+}
+
 /// The relevant parts of an ELF file.
 #[derive(Debug)]
 pub(super) struct Elf<'d> {
@@ -84,6 +101,12 @@ pub(super) struct Elf<'d> {
     pub(super) sections: Vec<Section<'d>>,
     /// By symbol index.
     pub(super) symbols: Vec<Symbol>,
+    /// Indexes of the symbols in each section, by ascending value.
+    by_section: Vec<Vec<usize>>,
+    /// The first section of each name.
+    by_name: BTreeMap<String, usize>,
+    /// Value of each global variable, by section and name.
+    variables: BTreeMap<(usize, String), u64>,
 }
 
 impl<'d> Elf<'d> {
@@ -118,15 +141,53 @@ impl<'d> Elf<'d> {
             let size = shdr.sh_size(endian);
             sections.push(Section { name, kind, exec, size, data, relocs: Vec::new() });
         }
-        let mut file = Self { sections, symbols: Vec::new() };
+        let mut file = Self {
+            sections,
+            symbols: Vec::new(),
+            by_section: Vec::new(),
+            by_name: BTreeMap::new(),
+            variables: BTreeMap::new(),
+        };
         file.read_symbols(endian, bytes, &table)?;
+        file.index();
         file.read_relocs(endian, bytes, &table)?;
         Ok(file)
     }
 
     /// The first section with a name.
     pub(super) fn section(&self, name: &str) -> Option<(usize, &Section<'d>)> {
-        self.sections.iter().enumerate().find(|(_, s)| s.name == name)
+        let index = *self.by_name.get(name)?;
+        Some((index, self.sections.get(index)?))
+    }
+
+    /// The symbols in a section, by ascending value.
+    pub(super) fn symbols_in(&self, section: usize) -> impl Iterator<Item = &Symbol> + Clone {
+        let indexes = self.by_section.get(section).map(Vec::as_slice).unwrap_or_default();
+        indexes.iter().filter_map(|i| self.symbols.get(*i))
+    }
+
+    /// Where a global variable lies in its section.
+    pub(super) fn variable(&self, section: usize, name: &str) -> Option<u64> {
+        self.variables.get(&(section, name.to_owned())).copied()
+    }
+
+    fn index(&mut self) {
+        for (i, section) in self.sections.iter().enumerate() {
+            self.by_name.entry(section.name.clone()).or_insert(i);
+        }
+        self.by_section = vec![Vec::new(); self.sections.len()];
+        for (i, sym) in self.symbols.iter().enumerate() {
+            let Some(section) = sym.section else { continue };
+            if let Some(list) = self.by_section.get_mut(section) {
+                list.push(i);
+            }
+            if sym.kind == SymbolKind::Object && !sym.local {
+                self.variables.entry((section, sym.name.clone())).or_insert(sym.value);
+            }
+        }
+        for list in &mut self.by_section {
+            list.sort_by_key(|i| self.symbols.get(*i).map_or(0, |s| s.value));
+        }
     }
 
     fn read_symbols(

@@ -3,7 +3,7 @@
 //! All of them begin with `struct bpf_map_def`: type, key size, value size, capacity, flags, each 32 bits.
 //! The rest (id, pinning, inner map, name space) differs and is long or short.
 
-use super::elf::{Elf, SymbolKind};
+use super::elf::{Elf, SymbolKind, next_offsets};
 use super::error::LoadError;
 use super::kinds::MapType;
 use super::map::{MapDef, MapOrigin, adjust_ringbuf_size};
@@ -20,22 +20,22 @@ pub(super) fn collect(elf: &Elf<'_>) -> Result<Vec<(MapDef, MapPlace)>, LoadErro
         if !named || !section.is_progbits() || section.exec || section.data.is_empty() {
             continue;
         }
-        let mut symbols: Vec<_> = elf
-            .symbols
-            .iter()
-            .filter(|s| s.section == Some(index) && !s.name.is_empty())
-            .filter(|s| matches!(s.kind, SymbolKind::Object | SymbolKind::None))
+        let symbols: Vec<_> = elf
+            .symbols_in(index)
+            .filter(|s| matches!(s.kind, SymbolKind::Object | SymbolKind::None) && !s.name.is_empty())
             .collect();
-        symbols.sort_by_key(|s| s.value);
-        let section_size = section.data.len() as u64;
-        for (i, sym) in symbols.iter().enumerate() {
-            let next = symbols.iter().skip(i + 1).map(|s| s.value).find(|v| *v > sym.value);
-            let room = next.unwrap_or(section_size).saturating_sub(sym.value);
+        let offsets: Vec<_> = symbols.iter().map(|s| s.value).collect();
+        let ends = next_offsets(&offsets, section.data.len() as u64);
+        for (sym, end) in symbols.iter().zip(ends) {
+            let room = end.saturating_sub(sym.value);
             let size = if sym.size > 0 { sym.size.min(room) } else { room };
             if size < MIN_SIZE {
                 return Err(LoadError::map(
                     &sym.name,
-                    format!("a definition of {size} bytes in section '{}'; at least {MIN_SIZE} are needed", section.name),
+                    format!(
+                        "a definition of {size} bytes in section '{}'; at least {MIN_SIZE} are needed",
+                        section.name
+                    ),
                 ));
             }
             let word = |n: u64| -> u32 {

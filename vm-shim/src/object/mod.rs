@@ -9,10 +9,29 @@
 mod attach;
 mod elf;
 mod error;
+mod externs;
+mod globals;
 mod kinds;
+mod map;
+mod maps_btf;
+mod maps_data;
+mod maps_legacy;
+mod parse;
+mod places;
+mod program;
+mod relocs;
 mod section_defs;
+mod struct_ops;
 
 pub use attach::{AttachKind, AttachPoint, AttachTarget};
 pub use error::{LinkError, LoadError};
+pub use externs::{ExternDef, ExternKind, KconfigType};
+pub use globals::GlobalVar;
 pub use kinds::{AttachType, MapType, ProgType};
+pub use map::{
+    BPF_F_LINK, BPF_F_MMAPABLE, BPF_F_RDONLY_PROG, InitialValue, MapData, MapDef, MapOrigin, Pinning,
+    SlotTarget, StructOps, StructOpsMember,
+};
+pub use parse::Object;
+pub use program::{FuncLinkage, ProgramDef};
 pub use section_defs::{NameRule, SECTION_DEFS, SectionDef, find_section_def};

@@ -1,7 +1,7 @@
 //! Programs and subprograms of an object, before linking.
 
 use super::attach::AttachTarget;
-use super::elf::{Elf, SymbolKind};
+use super::elf::{Elf, SymbolKind, next_offsets};
 use super::error::{LoadError, limit};
 use super::kinds::{AttachType, ProgType};
 use super::section_defs::find_section_def;
@@ -39,6 +39,8 @@ pub struct ProgramDef {
     pub linkage: FuncLinkage,
     /// Own instructions, as they stand in the file: without subprograms, not relocated.
     pub insns: Vec<Insn>,
+    /// The kernel structure and its member that it implements, if a `struct_ops` map of the object says so.
+    pub struct_ops: Option<(String, String)>,
     /// Index into the object's functions.
     pub(super) func: usize,
 }
@@ -85,10 +87,8 @@ impl Program {
             }
             copied = copied.saturating_add(section.size);
             LoadError::check("code", copied, limit::COPIED_BYTES)?;
-            let insns = Insn::decode_all(section.data).ok_or_else(|| LoadError::RaggedCode {
-                section: section.name.clone(),
-                size: section.size,
-            })?;
+            let insns = Insn::decode_all(section.data)
+                .ok_or_else(|| LoadError::RaggedCode { section: section.name.clone(), size: section.size })?;
             all.code.push(Code { section: index, name: section.name.clone(), insns });
         }
         for code in 0..all.code.len() {
@@ -101,28 +101,25 @@ impl Program {
 
     fn collect_functions(&mut self, elf: &Elf<'_>, index: usize) -> Result<(), LoadError> {
         let Some(code) = self.code.get(index) else { return Ok(()) };
-        let here = || elf.symbols.iter().filter(|s| s.section == Some(code.section));
-        let by_kind = |kind| here().filter(move |s| s.kind == kind && !s.name.is_empty());
+        let by_kind =
+            |kind| elf.symbols_in(code.section).filter(move |s| s.kind == kind && !s.name.is_empty());
         // Compilers before clang 6 gave functions no type; then global labels are functions.
         let typed = by_kind(SymbolKind::Func).next().is_some();
-        let mut symbols: Vec<_> = if typed {
+        let symbols: Vec<_> = if typed {
             by_kind(SymbolKind::Func).collect()
         } else {
             by_kind(SymbolKind::None).filter(|s| !s.local).collect()
         };
-        symbols.sort_by_key(|s| s.value);
         let section_size = (code.insns.len() * Insn::SIZE) as u64;
+        let offsets: Vec<_> = symbols.iter().map(|s| s.value).collect();
+        let ends = next_offsets(&offsets, section_size);
         let mut found = Vec::new();
-        for (i, sym) in symbols.iter().enumerate() {
-            let end = if sym.size > 0 {
-                sym.value.checked_add(sym.size)
-            } else {
-                let next = symbols.iter().skip(i + 1).map(|s| s.value).find(|v| *v > sym.value);
-                Some(next.unwrap_or(section_size))
-            };
+        for (sym, next) in symbols.iter().zip(ends) {
+            let end = if sym.size > 0 { sym.value.checked_add(sym.size) } else { Some(next) };
             let aligned = |v: u64| v.is_multiple_of(Insn::SIZE as u64);
-            let end = end
-                .filter(|end| *end <= section_size && sym.value < *end && aligned(*end) && aligned(sym.value));
+            let end = end.filter(|end| {
+                *end <= section_size && sym.value < *end && aligned(*end) && aligned(sym.value)
+            });
             let Some(end) = end else {
                 return Err(LoadError::BadFunction {
                     function: sym.name.clone(),
@@ -167,21 +164,18 @@ impl Program {
             out.push(ProgramDef {
                 name: func.name.clone(),
                 prog_type: def.map_or(ProgType::Unspec, |(d, _)| d.prog_type),
-                attach: def.map_or_else(AttachTarget::default, |(d, _)| AttachTarget::from_section(d, &section)),
+                attach: def
+                    .map_or_else(AttachTarget::default, |(d, _)| AttachTarget::from_section(d, &section)),
                 autoload: !code.name.starts_with('?'),
                 legacy_section: def.is_some_and(|(_, legacy)| legacy),
                 linkage: func.linkage,
                 insns,
+                struct_ops: None,
                 func: index,
                 section,
             });
         }
         out
-    }
-
-    /// The code section made from an ELF section.
-    pub(super) fn code_of(&self, section: usize) -> Option<usize> {
-        self.code.iter().position(|c| c.section == section)
     }
 
     /// The function that begins at a slot.
@@ -201,8 +195,10 @@ impl Program {
         if slot >= len {
             return None;
         }
-        let around = self.functions.iter().find(|f| f.code == code && f.start < slot && slot < f.end);
-        let next = self.functions.iter().find(|f| f.code == code && f.start > slot);
+        let after = self.functions.partition_point(|f| (f.code, f.start) <= (code, slot));
+        let around = after.checked_sub(1).and_then(|i| self.functions.get(i));
+        let around = around.filter(|f| f.code == code && slot < f.end);
+        let next = self.functions.get(after).filter(|f| f.code == code);
         Some((None, around.map(|f| f.end).or(next.map(|f| f.start)).unwrap_or(len)))
     }
 }
