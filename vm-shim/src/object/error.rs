@@ -192,6 +192,8 @@ pub(super) mod limit {
     pub(in crate::object) const PROGRAM_INSNS: u64 = 1_000_000;
     /// Instruction slots of all programs after linking.
     pub(in crate::object) const LINKED_INSNS: u64 = 16 << 20;
+    /// Bytes of one program's jump tables.
+    pub(in crate::object) const JUMP_TABLES: u64 = 8 << 20;
     /// Functions in all.
     pub(in crate::object) const FUNCTIONS: u64 = 1 << 16;
     /// Maps in all.

@@ -31,6 +31,8 @@ pub enum MapOrigin {
     Kconfig,
     /// A kernel structure of function pointers: `.struct_ops*`.
     StructOps,
+    /// Targets of an indirect jump: `.jumptables`. Made by linking.
+    JumpTable,
 }
 
 /// Whether and how the definition asks for pinning. Nothing is ever pinned by this library.

@@ -58,7 +58,8 @@ pub(super) fn collect(
             ));
         };
         let mut map = MapDef::new(name, SECTION, MapOrigin::Btf);
-        let mut reader = Reader { btf, map: name, notes };
+        let from = usize::try_from(offset).unwrap_or(usize::MAX);
+        let mut reader = Reader { btf, map: name, data: section.data.get(from..).unwrap_or_default(), notes };
         let values_at = reader.read(unwrap(btf, def), &mut map, false)?;
         let size = u64::from(entry.size);
         out.push((map, MapPlace { section: index, offset, size, values_at }));
@@ -89,6 +90,8 @@ fn unwrap<'a>(btf: &'a Btf, mut def: Composite<'a>) -> Composite<'a> {
 struct Reader<'a, 'n> {
     btf: &'a Btf,
     map: &'a str,
+    /// The definition's own bytes and what follows.
+    data: &'a [u8],
     notes: &'n mut Notes,
 }
 
@@ -202,8 +205,15 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn uint(&self, m: Member<'a>) -> Result<u32, LoadError> {
-        let Type::Ptr(target) = self.resolve(m.type_id)? else {
-            return Err(self.bad(format!("attribute '{}' is no pointer", m.name)));
+        let target = match self.resolve(m.type_id)? {
+            Type::Ptr(target) => target,
+            // The first form of such definitions, which libbpf dropped before 0.1: plain numbers.
+            Type::Int(int) if int.size == 4 => {
+                let value = self.data.get((m.bit_offset / 8) as usize..).and_then(|d| d.first_chunk::<4>());
+                let outside = || self.bad(format!("attribute '{}' is outside its section", m.name));
+                return value.map(|v| u32::from_le_bytes(*v)).ok_or_else(outside);
+            }
+            _ => return Err(self.bad(format!("attribute '{}' is no pointer", m.name))),
         };
         match self.resolve(target)? {
             Type::Array(a) => Ok(a.len),

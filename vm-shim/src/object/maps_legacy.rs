@@ -1,4 +1,5 @@
-//! Maps as plain structures in a section `maps`: libbpf before 1.0, aya, gobpf (`maps/name`), iproute2.
+//! Maps as plain structures in a section `maps`: libbpf before 1.0, aya, gobpf (`maps/name`), iproute2,
+//! ir-keytable (`lirc_mode2/maps`).
 //!
 //! All of them begin with `struct bpf_map_def`: type, key size, value size, capacity, flags, each 32 bits.
 //! The rest (id, pinning, inner map, name space) differs and is long or short.
@@ -16,7 +17,7 @@ const MIN_SIZE: u64 = 16;
 pub(super) fn collect(elf: &Elf<'_>) -> Result<Vec<(MapDef, MapPlace)>, LoadError> {
     let mut out = Vec::new();
     for (index, section) in elf.sections.iter().enumerate() {
-        let named = section.name == "maps" || section.name.starts_with("maps/");
+        let named = section.name.split('/').any(|part| part == "maps");
         if !named || !section.is_progbits() || section.exec || section.data.is_empty() {
             continue;
         }

@@ -12,12 +12,14 @@ mod error;
 mod externs;
 mod globals;
 mod kinds;
+mod link;
 mod map;
 mod maps_btf;
 mod maps_data;
 mod maps_legacy;
 mod parse;
 mod places;
+mod profile;
 mod program;
 mod relocs;
 mod section_defs;
@@ -28,10 +30,12 @@ pub use error::{LinkError, LoadError};
 pub use externs::{ExternDef, ExternKind, KconfigType};
 pub use globals::GlobalVar;
 pub use kinds::{AttachType, MapType, ProgType};
+pub use link::{KfuncDecl, KsymDecl, LineInfo, Linked, LinkedProgram, Poison, PoisonKind, SubprogDef};
 pub use map::{
     BPF_F_LINK, BPF_F_MMAPABLE, BPF_F_RDONLY_PROG, InitialValue, MapData, MapDef, MapOrigin, Pinning,
     SlotTarget, StructOps, StructOpsMember,
 };
 pub use parse::Object;
+pub use profile::{Arch, KernelProfile, LinkOptions};
 pub use program::{FuncLinkage, ProgramDef};
 pub use section_defs::{NameRule, SECTION_DEFS, SectionDef, find_section_def};

@@ -11,7 +11,7 @@ use super::map::{
 use super::maps_data::ARENA_SECTION;
 use super::places::{CodeRefs, Places};
 use super::program::{Program, ProgramDef};
-use super::relocs::{Refs, Targets};
+use super::relocs::{JUMP_TABLES, Refs, Targets};
 use super::struct_ops::inline_addend;
 use super::{maps_btf, maps_data, maps_legacy, struct_ops};
 use crate::btf::{Btf, BtfExt, Linkage};
@@ -74,6 +74,8 @@ pub struct Object {
     pub notes: Vec<String>,
     pub(super) code: Program,
     pub(super) refs: Refs,
+    /// The section of jump tables.
+    pub(super) jump_tables: Vec<u8>,
     /// Index into `maps` of the `.kconfig` values.
     pub(super) kconfig_map: Option<usize>,
 }
@@ -150,6 +152,7 @@ impl Object {
             notes,
             code,
             refs,
+            jump_tables: elf.section(JUMP_TABLES).map(|(_, s)| s.data.to_vec()).unwrap_or_default(),
             kconfig_map,
         })
     }

@@ -6,6 +6,7 @@ use super::elf::{Elf, Reloc, Section, Symbol, SymbolKind};
 use super::error::LoadError;
 use super::externs::Externs;
 use super::map::MapDef;
+use super::maps_data::ARENA_SECTION;
 use super::places::{CodeRefs, Places};
 use super::program::Program;
 use crate::isa::{Insn, pseudo};
@@ -21,7 +22,12 @@ pub(super) enum Ref {
     Extern(usize),
     /// The function at a slot of a code section.
     Func { code: usize, slot: usize },
+    /// A table of jump targets: its extent in `.jumptables`, in bytes.
+    JumpTable { offset: u64, size: u64 },
 }
+
+/// The section of jump tables (clang 22 and later, for `gotox`).
+pub(super) const JUMP_TABLES: &str = ".jumptables";
 
 /// References by code section and instruction slot.
 pub(super) type Refs = BTreeMap<(usize, usize), Ref>;
@@ -133,11 +139,15 @@ impl Targets<'_> {
         if let Some(code) = self.code.code(section_index) {
             return self.func(code, sym, addend);
         }
+        if section.name == JUMP_TABLES {
+            return Ok(Ref::JumpTable { offset: sym.value, size: sym.size });
+        }
         let outside = || format!("{:#x}{addend:+} is outside section '{}'", sym.value, section.name);
         let at = sym.value.checked_add_signed(addend).ok_or_else(outside)?;
         // The start of a definition means the map, wherever the definition is.
         let defined = self.places.at(section_index, at).or_else(|| self.places.at(section_index, sym.value));
-        let is_map = |map: usize| self.maps.get(map).is_some_and(|m| !m.is_internal());
+        let is_arena = section.name == ARENA_SECTION;
+        let is_map = |map: usize| !is_arena && self.maps.get(map).is_some_and(|m| !m.is_internal());
         if let Some(map) = defined.filter(|m| is_map(*m) && insn.src != pseudo::MAP_VALUE) {
             return Ok(Ref::Map(map));
         }
