@@ -179,7 +179,7 @@ impl<'a> Reader<'a> {
             return Ok(out);
         }
         let size = self.word(0)? as usize;
-        if size < self.min_size || size % 4 != 0 {
+        if size < self.min_size || !size.is_multiple_of(4) {
             return Err(self.bad(0, format!("record size {size}, expected {} or more", self.min_size)));
         }
         let mut at = 4;

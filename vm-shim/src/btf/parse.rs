@@ -51,7 +51,7 @@ pub(super) fn part(
     if end > len as u64 {
         return Err(bad("it ends behind the blob"));
     }
-    if offset % 4 != 0 && part != "strings" {
+    if !offset.is_multiple_of(4) && part != "strings" {
         return Err(bad("it is not aligned to 4 bytes"));
     }
     Ok((offset as usize, size as usize))

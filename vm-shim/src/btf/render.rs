@@ -1,10 +1,20 @@
 //! Types in C: names and declarations.
+//!
+//! Spacing and the treatment of modifiers follow libbpf's `btf_dump.c`, so that texts can be compared with
+//! bpftool's.
 
-use super::{Btf, BtfError, TypeId};
+use super::{Btf, BtfError, Type, TypeId};
+
+/// Nested definitions, parameters and declarators that are followed.
+const MAX_DEPTH: u32 = 64;
+/// Pointers, arrays, modifiers around one type.
+const MAX_CHAIN: usize = 64;
+/// Longest text. Types can be made whose expansion is exponential.
+const MAX_TEXT: usize = 4 << 20;
 
 impl Btf {
-    /// The type as C writes it without a variable: `struct task_struct *`, `char [16]`, `int (*)(void *)`.
-    /// A broken type gives a comment that says so.
+    /// The type as C writes it without a variable: `struct task_struct *`, `char[16]`, `int (*)(void *)`.
+    /// Anonymous structures are `struct {...}`. A broken type gives a comment that says so.
     #[must_use]
     pub fn type_name(&self, id: TypeId) -> String {
         self.c_decl(id, "")
@@ -21,6 +31,190 @@ impl Btf {
     /// # Errors
     /// If a type is broken, cyclic, or too long to write.
     pub fn try_c_decl(&self, id: TypeId, name: &str) -> Result<String, BtfError> {
-        Ok(format!("{} {name}", self.name_of(id)))
+        let mut r = Renderer::new(self, id, false);
+        r.decl(id, name, 0)?;
+        Ok(r.out)
+    }
+}
+
+/// A text in the making.
+pub(super) struct Renderer<'a> {
+    pub(super) btf: &'a Btf,
+    root: TypeId,
+    /// Whether anonymous types are written out.
+    inline_anonymous: bool,
+    pub(super) out: String,
+}
+
+impl<'a> Renderer<'a> {
+    pub(super) const fn new(btf: &'a Btf, root: TypeId, inline_anonymous: bool) -> Self {
+        Self { btf, root, inline_anonymous, out: String::new() }
+    }
+
+    pub(super) fn push(&mut self, s: &str) -> Result<(), BtfError> {
+        if self.out.len() + s.len() > MAX_TEXT {
+            return Err(BtfError::TooLong { id: self.root, limit: MAX_TEXT });
+        }
+        self.out.push_str(s);
+        Ok(())
+    }
+
+    /// One level deeper, if that is allowed.
+    pub(super) fn deeper(&self, depth: u32) -> Result<u32, BtfError> {
+        let too_deep = BtfError::TooDeep { id: self.root, limit: MAX_DEPTH };
+        if depth < MAX_DEPTH { Ok(depth + 1) } else { Err(too_deep) }
+    }
+
+    /// A declaration of `name` (which may be empty); `depth` is the indentation of definitions in it.
+    pub(super) fn decl(&mut self, id: TypeId, name: &str, depth: u32) -> Result<(), BtfError> {
+        // From the declared thing inwards to the type that has a name of its own.
+        let mut chain: Vec<Type<'a>> = Vec::new();
+        let mut at = id;
+        let base = loop {
+            let ty = self.btf.get(at)?;
+            at = match ty {
+                Type::Ptr(t) | Type::Const(t) | Type::Volatile(t) | Type::Restrict(t) => t,
+                Type::TypeTag { target, .. } => target,
+                Type::Array(a) => a.element,
+                Type::FuncProto(p) => p.ret,
+                _ => break ty,
+            };
+            if chain.len() == MAX_CHAIN {
+                return Err(BtfError::TooDeep { id: self.root, limit: MAX_CHAIN as u32 });
+            }
+            chain.push(ty);
+        };
+        self.modifiers(&mut chain)?;
+        self.base(base, at, depth)?;
+        self.chain(chain, name, depth)
+    }
+
+    /// Writes and removes the modifiers that stand in front of a base type.
+    fn modifiers(&mut self, chain: &mut Vec<Type<'a>>) -> Result<(), BtfError> {
+        while let Some(word) = chain.last().and_then(modifier) {
+            self.push(word)?;
+            self.push(" ")?;
+            chain.pop();
+        }
+        Ok(())
+    }
+
+    fn base(&mut self, ty: Type<'a>, id: TypeId, depth: u32) -> Result<(), BtfError> {
+        let (keyword, name) = match ty {
+            Type::Void => ("", "void"),
+            Type::Int(t) => ("", t.name),
+            Type::Float { name, .. } | Type::Typedef { name, .. } => ("", name),
+            Type::Struct(t) => ("struct ", t.name),
+            Type::Union(t) => ("union ", t.name),
+            Type::Enum(t) | Type::Enum64(t) => ("enum ", t.name),
+            Type::Fwd { name, union } => (if union { "union " } else { "struct " }, name),
+            Type::Func { proto, name, .. } => return self.decl(proto, name, self.deeper(depth)?),
+            Type::Var { target, name, .. } => return self.decl(target, name, self.deeper(depth)?),
+            other => {
+                let expected = "a type that values can have";
+                return Err(BtfError::WrongKind { id, kind: other.kind(), expected });
+            }
+        };
+        if name.is_empty() && self.inline_anonymous {
+            match ty {
+                Type::Struct(t) | Type::Union(t) => return self.composite(id, ty.kind(), t, depth),
+                Type::Enum(t) | Type::Enum64(t) => return self.enumeration(ty.kind(), t, depth),
+                _ => {}
+            }
+        }
+        self.push(keyword)?;
+        self.push(if name.is_empty() { "{...}" } else { name })
+    }
+
+    /// Writes what surrounds the base, from the inside out.
+    fn chain(&mut self, mut chain: Vec<Type<'a>>, name: &str, depth: u32) -> Result<(), BtfError> {
+        let mut last_was_ptr = false;
+        while let Some(ty) = chain.pop() {
+            match ty {
+                Type::Ptr(_) => self.push(if last_was_ptr { "*" } else { " *" })?,
+                Type::TypeTag { tag, attribute, .. } => {
+                    self.push(" __attribute__((")?;
+                    if attribute {
+                        self.push(tag)?;
+                    } else {
+                        self.push("btf_type_tag(\"")?;
+                        self.push(tag)?;
+                        self.push("\")")?;
+                    }
+                    self.push("))")?;
+                }
+                Type::Array(a) => {
+                    // Some compilers put an element's modifiers on the array, too.
+                    drop_modifiers(&mut chain);
+                    let nested = matches!(chain.last(), Some(Type::Array(_)));
+                    if chain.is_empty() {
+                        self.name(name, last_was_ptr)?;
+                    } else {
+                        if !name.is_empty() && !last_was_ptr {
+                            self.push(" ")?;
+                        }
+                        self.push(if nested { "" } else { "(" })?;
+                        self.chain(chain, name, self.deeper(depth)?)?;
+                        self.push(if nested { "" } else { ")" })?;
+                    }
+                    return self.push(&format!("[{}]", a.len));
+                }
+                Type::FuncProto(p) => {
+                    drop_modifiers(&mut chain);
+                    if chain.is_empty() {
+                        self.name(name, last_was_ptr)?;
+                    } else {
+                        self.push(" (")?;
+                        self.chain(chain, name, self.deeper(depth)?)?;
+                        self.push(")")?;
+                    }
+                    return self.params(p, depth);
+                }
+                other => {
+                    self.push(" ")?;
+                    self.push(modifier(&other).unwrap_or(""))?;
+                }
+            }
+            last_was_ptr = matches!(ty, Type::Ptr(_));
+        }
+        self.name(name, last_was_ptr)
+    }
+
+    fn params(&mut self, proto: super::FuncProto<'a>, depth: u32) -> Result<(), BtfError> {
+        let depth = self.deeper(depth)?;
+        let last = proto.len().saturating_sub(1);
+        self.push("(")?;
+        for (i, p) in proto.params().enumerate() {
+            self.push(if i > 0 { ", " } else { "" })?;
+            match (p.type_id, i) {
+                // clang writes `(void)` as one parameter of type void.
+                (TypeId::VOID, 0) if last == 0 => self.push("void")?,
+                (TypeId::VOID, i) if i == last => self.push("...")?,
+                _ => self.decl(p.type_id, p.name, depth)?,
+            }
+        }
+        self.push(if proto.is_empty() { "void)" } else { ")" })
+    }
+
+    fn name(&mut self, name: &str, last_was_ptr: bool) -> Result<(), BtfError> {
+        if !name.is_empty() && !last_was_ptr {
+            self.push(" ")?;
+        }
+        self.push(name)
+    }
+}
+
+fn modifier(ty: &Type<'_>) -> Option<&'static str> {
+    match ty {
+        Type::Const(_) => Some("const"),
+        Type::Volatile(_) => Some("volatile"),
+        Type::Restrict(_) => Some("restrict"),
+        _ => None,
+    }
+}
+
+fn drop_modifiers(chain: &mut Vec<Type<'_>>) {
+    while chain.last().and_then(modifier).is_some() {
+        chain.pop();
     }
 }

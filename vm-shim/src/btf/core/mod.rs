@@ -6,10 +6,15 @@
 //!
 //! Source: libbpf's `relo_core.c`, and `libbpf.c` for the choice of candidates.
 
+mod calc;
+mod compat;
 mod error;
+mod find;
 mod patch;
 mod relo;
 mod resolve;
+mod spec;
+mod types_match;
 
 pub use error::CoreError;
 pub use patch::Patched;
