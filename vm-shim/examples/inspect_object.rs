@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use bpf_vm_shim::object::Object;
+use bpf_vm_shim::object::{KernelProfile, LinkOptions, Object};
 
 fn main() {
     let mut verbose = false;
@@ -33,6 +33,7 @@ fn main() {
 
 fn inspect(name: &str, bytes: &[u8], verbose: bool) -> Result<String, String> {
     let object = Object::parse_named(name, bytes).map_err(|e| e.to_string())?;
+    let linked = object.link(&KernelProfile::default(), &everything()).map_err(|e| format!("link: {e}"))?;
     if verbose {
         for p in &object.programs {
             println!(
@@ -57,10 +58,28 @@ fn inspect(name: &str, bytes: &[u8], verbose: bool) -> Result<String, String> {
             println!("  note: {n}");
         }
     }
-    Ok(format!(
-        "{} programs, {} maps, {} externs",
-        object.programs.len(),
-        object.maps.len(),
-        object.externs.len()
-    ))
+    let poisoned: usize = linked.programs.iter().map(|p| p.poisoned.len()).sum();
+    if verbose {
+        for p in &linked.programs {
+            let subprogs: Vec<_> = p.subprogs.iter().map(|s| format!("{}@{}", s.name, s.start)).collect();
+            println!(
+                "  linked {} {} insns {} lines: {}",
+                p.name,
+                p.insns.len(),
+                p.lines.len(),
+                subprogs.join(" ")
+            );
+            for (insn, poison) in &p.poisoned {
+                println!("    poisoned {insn}: {}", poison.message);
+            }
+        }
+    }
+    let (programs, maps, externs) = (object.programs.len(), object.maps.len(), object.externs.len());
+    Ok(format!("{programs} programs, {maps} maps, {externs} externs, {poisoned} poisoned"))
+}
+
+fn everything() -> LinkOptions {
+    let mut options = LinkOptions::default();
+    options.all = true;
+    options
 }

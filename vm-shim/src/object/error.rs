@@ -160,14 +160,6 @@ pub enum LinkError {
         /// Where it leads.
         reason: String,
     },
-    /// A `.kconfig` extern has no value, or one that does not fit its type.
-    #[error("extern '{name}' of .kconfig: {reason}")]
-    Kconfig {
-        /// Extern name.
-        name: String,
-        /// What is wrong.
-        reason: String,
-    },
     /// A program or all of them are larger than this library takes on, or than the kernel would.
     #[error("{what}: {size} exceeds the limit of {limit}")]
     Limit {

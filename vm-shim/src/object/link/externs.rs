@@ -1,6 +1,8 @@
 //! Which of the kernel functions and symbols that an object names exist (libbpf's
 //! `bpf_object__resolve_ksyms_btf_id` and `bpf_object__read_kallsyms_file`).
 
+use std::collections::BTreeMap;
+
 use crate::btf::{Btf, Kind, TypeId};
 use crate::object::externs::{ExternDef, ExternKind};
 use crate::object::parse::Object;
@@ -39,9 +41,21 @@ pub struct KsymDecl {
 /// What became of one extern.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Resolved {
-    Kconfig { offset: u32 },
-    Kfunc { kfunc: usize, ksym: usize, present: bool },
-    Ksym { ksym: usize, present: bool },
+    Kconfig {
+        offset: u32,
+    },
+    /// A configuration value that the profile lacks.
+    MissingKconfig,
+    Kfunc {
+        kfunc: usize,
+        ksym: usize,
+        present: bool,
+        callable: bool,
+    },
+    Ksym {
+        ksym: usize,
+        present: bool,
+    },
 }
 
 /// All externs, by the object's index.
@@ -51,9 +65,9 @@ pub(super) struct Externs {
     pub(super) ksyms: Vec<KsymDecl>,
 }
 
-pub(super) fn resolve(object: &Object, kernel: &KernelProfile) -> Externs {
+pub(super) fn resolve(object: &Object, kernel: &KernelProfile, missing: &BTreeMap<usize, String>) -> Externs {
     let mut out = Externs { resolved: Vec::new(), kfuncs: Vec::new(), ksyms: Vec::new() };
-    for ext in &object.externs {
+    for (index, ext) in object.externs.iter().enumerate() {
         let present = exists(ext, kernel);
         let mut ksym = |type_id, is_func| {
             let name = ext.kernel_name().to_owned();
@@ -61,13 +75,16 @@ pub(super) fn resolve(object: &Object, kernel: &KernelProfile) -> Externs {
             out.ksyms.len() - 1
         };
         let resolved = match ext.kind {
+            ExternKind::Kconfig { .. } if missing.contains_key(&index) => Resolved::MissingKconfig,
             ExternKind::Kconfig { offset, .. } => Resolved::Kconfig { offset },
             ExternKind::Ksym { type_id } => Resolved::Ksym { ksym: ksym(type_id, false), present },
             ExternKind::Kfunc { proto } => {
                 let ksym = ksym(proto, true);
                 let name = ext.kernel_name().to_owned();
+                // Without the kernel's BTF nobody knows; a call says that it exists.
+                let callable = present || kernel.btf.is_none();
                 out.kfuncs.push(KfuncDecl { name, proto, weak: ext.weak, present });
-                Resolved::Kfunc { kfunc: out.kfuncs.len() - 1, ksym, present }
+                Resolved::Kfunc { kfunc: out.kfuncs.len() - 1, ksym, present, callable }
             }
         };
         out.resolved.push(resolved);

@@ -1,30 +1,39 @@
 //! Values of `.kconfig` externs (libbpf's `bpf_object__resolve_externs`, `set_kcfg_value_*`).
 
-use crate::object::error::LinkError;
+use std::collections::BTreeMap;
+
 use crate::object::externs::{ExternDef, ExternKind, KconfigType};
 use crate::object::map::MapDef;
 use crate::object::parse::Object;
 use crate::object::profile::KernelProfile;
 
 /// Fills the `.kconfig` map. What the caller has written into it before is overwritten.
-pub(super) fn fill(object: &Object, kernel: &KernelProfile, maps: &mut [MapDef]) -> Result<(), LinkError> {
-    let Some(map) = object.kconfig_map.and_then(|i| maps.get_mut(i)) else { return Ok(()) };
-    let Some(data) = &mut map.data else { return Ok(()) };
-    for ext in &object.externs {
+///
+/// Gives, by index of the extern, why a value is missing; libbpf refuses the object then, here only the
+/// instructions that would read it are poisoned.
+pub(super) fn fill(object: &Object, kernel: &KernelProfile, maps: &mut [MapDef]) -> BTreeMap<usize, String> {
+    let mut missing = BTreeMap::new();
+    let map = object.kconfig_map.and_then(|i| maps.get_mut(i));
+    let Some(data) = map.and_then(|m| m.data.as_mut()) else { return missing };
+    for (index, ext) in object.externs.iter().enumerate() {
         let ExternKind::Kconfig { ty, offset, size } = ext.kind else { continue };
-        let bad = |reason: String| LinkError::Kconfig { name: ext.name.clone(), reason };
         let bytes = match value(ext, kernel) {
-            Some(text) => encode(&text, ty, size).map_err(bad)?,
-            None if ext.weak => vec![0; size as usize],
-            None => {
-                return Err(bad(
-                    "the kernel profile does not say its value (weak externs default to 0)".to_owned()
-                ));
-            }
+            Some(text) => encode(&text, ty, size),
+            None if ext.weak => Ok(vec![0; size as usize]),
+            None => Err("the kernel profile does not say its value (weak externs default to 0)".to_owned()),
         };
-        data.write(offset, &bytes).ok_or_else(|| bad("it does not fit its map".to_owned()))?;
+        match bytes {
+            Ok(bytes) => {
+                if data.write(offset, &bytes).is_none() {
+                    missing.insert(index, "it does not fit its map".to_owned());
+                }
+            }
+            Err(why) => {
+                missing.insert(index, why);
+            }
+        }
     }
-    Ok(())
+    missing
 }
 
 /// The value as a configuration file spells it.

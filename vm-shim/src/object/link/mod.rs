@@ -133,6 +133,11 @@ pub enum PoisonKind {
         /// Its name.
         name: String,
     },
+    /// A kernel configuration value that the profile does not give.
+    Kconfig {
+        /// Its name.
+        name: String,
+    },
     /// A map that is not created (`?.struct_ops`).
     Map {
         /// Its name.
@@ -198,7 +203,7 @@ impl Object {
     /// poisons that instruction: see [`LinkedProgram::poisoned`].
     ///
     /// # Errors
-    /// If a call leads nowhere, a configuration value is missing, or a program becomes too large.
+    /// If a call leads nowhere, a CO-RE record is out of place, or a program becomes too large.
     pub fn link(&self, kernel: &KernelProfile, options: &LinkOptions) -> Result<Linked, LinkError> {
         let mut notes = self.notes.clone();
         let mut maps = self.maps.clone();
@@ -208,13 +213,13 @@ impl Object {
                 map.max_entries = kernel.cpus;
             }
         }
-        kconfig::fill(self, kernel, &mut maps)?;
+        let missing = kconfig::fill(self, kernel, &mut maps);
 
         let insns = self.code.code.iter().map(|c| c.insns.clone()).collect();
         let mut work = Work { insns, poisoned: BTreeMap::new() };
         core::relocate(self, kernel, &mut work, &mut notes)?;
-        let externs = externs::resolve(self, kernel);
-        refs::apply(self, &externs, &maps, &mut work);
+        let externs = externs::resolve(self, kernel, &missing);
+        refs::apply(self, &externs, &missing, &maps, &mut work);
 
         let mut total = 0u64;
         let mut programs = Vec::new();

@@ -1,6 +1,8 @@
 //! Writing maps, values, kernel functions and symbols into instructions (libbpf's
 //! `bpf_object__relocate_data`).
 
+use std::collections::BTreeMap;
+
 use super::externs::{Externs, Resolved};
 use super::{Poison, PoisonKind, Work};
 use crate::isa::pseudo;
@@ -9,7 +11,13 @@ use crate::object::parse::Object;
 use crate::object::relocs::Ref;
 
 /// Applies all references but those to functions, which depend on the program that the code ends up in.
-pub(super) fn apply(object: &Object, externs: &Externs, maps: &[MapDef], work: &mut Work) {
+pub(super) fn apply(
+    object: &Object,
+    externs: &Externs,
+    missing: &BTreeMap<usize, String>,
+    maps: &[MapDef],
+    work: &mut Work,
+) {
     for (&(code, slot), target) in &object.refs {
         match *target {
             Ref::Map(map) => match maps.get(map).filter(|m| !m.autocreate) {
@@ -25,6 +33,14 @@ pub(super) fn apply(object: &Object, externs: &Externs, maps: &[MapDef], work: &
             }
             Ref::Extern(index) => {
                 if let Some(resolved) = externs.resolved.get(index) {
+                    let name = object.externs.get(index).map_or("", |e| e.name.as_str());
+                    if *resolved == Resolved::MissingKconfig {
+                        let why = missing.get(&index).map_or("", String::as_str);
+                        let message = format!("kernel configuration value '{name}' is not known: {why}");
+                        let what = PoisonKind::Kconfig { name: name.to_owned() };
+                        work.poison(code, slot, Poison { what, message });
+                        continue;
+                    }
                     apply_extern(object, *resolved, externs, work, code, slot);
                 }
             }
@@ -43,11 +59,12 @@ fn apply_extern(
 ) {
     let is_call = work.insns.get(code).and_then(|i| i.get(slot)).is_some_and(|i| i.opcode == 0x85);
     match ext {
+        Resolved::MissingKconfig => {}
         Resolved::Kconfig { offset } => {
             let map = object.kconfig_map.unwrap_or_default();
             work.load(code, slot, pseudo::MAP_IDX_VALUE, map as i32, offset.cast_signed());
         }
-        Resolved::Kfunc { kfunc, present: true, .. } if is_call => {
+        Resolved::Kfunc { kfunc, callable: true, .. } if is_call => {
             if let Some(insn) = work.insns.get_mut(code).and_then(|i| i.get_mut(slot)) {
                 insn.src = pseudo::CALL_KFUNC;
                 insn.off = 0;
