@@ -48,6 +48,12 @@ pub enum AttachKind {
     Fexit,
     /// Entry and return of a kernel function, through BTF.
     Fsession,
+    /// Entry of every kernel function that matches a pattern, through BTF.
+    FentryMulti,
+    /// Return of every kernel function that matches a pattern, through BTF.
+    FexitMulti,
+    /// Entry and return of every kernel function that matches a pattern, through BTF.
+    FsessionMulti,
     /// A kernel function whose return value the program decides.
     FmodRet,
     /// A function of another BPF program.
@@ -209,7 +215,12 @@ fn point(kind: AttachKind, extra: &str) -> AttachPoint {
             let (name, offset) = split_offset(extra);
             AttachPoint::Symbol { name: name.to_owned(), offset }
         }
-        K::KprobeMulti | K::KretprobeMulti | K::KprobeSession => AttachPoint::Pattern(extra.to_owned()),
+        K::KprobeMulti
+        | K::KretprobeMulti
+        | K::KprobeSession
+        | K::FentryMulti
+        | K::FexitMulti
+        | K::FsessionMulti => AttachPoint::Pattern(extra.to_owned()),
         K::Ksyscall | K::Kretsyscall => AttachPoint::Syscall(extra.to_owned()),
         K::Uprobe | K::Uretprobe | K::UprobeMulti | K::UretprobeMulti | K::UprobeSession => binary(extra),
         K::Usdt => {

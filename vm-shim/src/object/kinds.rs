@@ -171,6 +171,9 @@ kernel_enum! {
         TraceKprobeSession = 56, "trace_kprobe_session";
         TraceUprobeSession = 57, "trace_uprobe_session";
         TraceFsession = 58, "trace_fsession";
+        TraceFentryMulti = 59, "trace_fentry_multi";
+        TraceFexitMulti = 60, "trace_fexit_multi";
+        TraceFsessionMulti = 61, "trace_fsession_multi";
     }
 }
 
@@ -214,6 +217,7 @@ kernel_enum! {
         CgrpStorage = 32, "cgrp_storage";
         Arena = 33, "arena";
         InsnArray = 34, "insn_array";
+        Rhash = 35, "rhash";
     }
 }
 

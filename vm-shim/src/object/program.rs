@@ -147,15 +147,19 @@ impl Program {
 
     /// The functions that can be run from outside.
     ///
-    /// Functions of `.text` are subprograms, unless the object has only one function at all
-    /// (`prog_is_subprog`). Static functions of other sections are subprograms too, where libbpf refuses them.
+    /// Functions of `.text` are subprograms (`prog_is_subprog`), unless the object has no others: then its
+    /// global ones, or its only one, are what there is to run. Static functions of other sections are
+    /// subprograms too, where libbpf refuses them.
     pub(super) fn programs(&self) -> Vec<ProgramDef> {
+        let is_text = |f: &Function| self.code.get(f.code).is_some_and(|c| c.name == ".text");
+        let only_text = self.functions.iter().all(is_text);
         let alone = self.functions.len() == 1;
         let mut out = Vec::new();
         for (index, func) in self.functions.iter().enumerate() {
             let Some(code) = self.code.get(func.code) else { continue };
-            let in_text = code.name == ".text";
-            if (in_text && !alone) || (!in_text && func.linkage == FuncLinkage::Static) {
+            let is_static = func.linkage == FuncLinkage::Static;
+            let runnable = if is_text(func) { alone || (only_text && !is_static) } else { !is_static };
+            if !runnable {
                 continue;
             }
             let insns = code.insns.get(func.start..func.end).unwrap_or_default().to_vec();

@@ -72,8 +72,7 @@ use ProgType as P;
 
 /// The table, in libbpf's order (`tools/lib/bpf/libbpf.c`, `section_defs`).
 ///
-/// Three spellings are other loaders': `cgroup/dev/...`, `kprobe.session` variants and `seccomp` are accepted
-/// where libbpf, cilium/ebpf or aya write them.
+/// As of Linux 7.2; `seccomp` is cilium/ebpf's.
 pub const SECTION_DEFS: &[SectionDef] = &[
     loose("socket", P::SocketFilter, NONE, K::Socket),
     exact("sk_reuseport/migrate", P::SkReuseport, A::SkReuseportSelectOrMigrate, K::SkReuseport),
@@ -108,11 +107,16 @@ pub const SECTION_DEFS: &[SectionDef] = &[
     exact("netkit/peer", P::SchedCls, A::NetkitPeer, K::Netkit),
     plus("tracepoint", P::Tracepoint, NONE, K::Tracepoint),
     plus("tp", P::Tracepoint, NONE, K::Tracepoint),
+    sleepable(plus("tracepoint.s", P::Tracepoint, NONE, K::Tracepoint)),
+    sleepable(plus("tp.s", P::Tracepoint, NONE, K::Tracepoint)),
     plus("raw_tracepoint", P::RawTracepoint, NONE, K::RawTracepoint),
     plus("raw_tp", P::RawTracepoint, NONE, K::RawTracepoint),
+    sleepable(plus("raw_tracepoint.s", P::RawTracepoint, NONE, K::RawTracepoint)),
+    sleepable(plus("raw_tp.s", P::RawTracepoint, NONE, K::RawTracepoint)),
     plus("raw_tracepoint.w", P::RawTracepointWritable, NONE, K::RawTracepoint),
     plus("raw_tp.w", P::RawTracepointWritable, NONE, K::RawTracepoint),
     plus("tp_btf", P::Tracing, A::TraceRawTp, K::TpBtf),
+    sleepable(plus("tp_btf.s", P::Tracing, A::TraceRawTp, K::TpBtf)),
     plus("fentry", P::Tracing, A::TraceFentry, K::Fentry),
     plus("fmod_ret", P::Tracing, A::ModifyReturn, K::FmodRet),
     plus("fexit", P::Tracing, A::TraceFexit, K::Fexit),
@@ -121,6 +125,12 @@ pub const SECTION_DEFS: &[SectionDef] = &[
     sleepable(plus("fexit.s", P::Tracing, A::TraceFexit, K::Fexit)),
     plus("fsession", P::Tracing, A::TraceFsession, K::Fsession),
     sleepable(plus("fsession.s", P::Tracing, A::TraceFsession, K::Fsession)),
+    plus("fentry.multi", P::Tracing, A::TraceFentryMulti, K::FentryMulti),
+    plus("fexit.multi", P::Tracing, A::TraceFexitMulti, K::FexitMulti),
+    plus("fsession.multi", P::Tracing, A::TraceFsessionMulti, K::FsessionMulti),
+    sleepable(plus("fentry.multi.s", P::Tracing, A::TraceFentryMulti, K::FentryMulti)),
+    sleepable(plus("fexit.multi.s", P::Tracing, A::TraceFexitMulti, K::FexitMulti)),
+    sleepable(plus("fsession.multi.s", P::Tracing, A::TraceFsessionMulti, K::FsessionMulti)),
     plus("freplace", P::Ext, NONE, K::Freplace),
     plus("lsm", P::Lsm, A::LsmMac, K::Lsm),
     sleepable(plus("lsm.s", P::Lsm, A::LsmMac, K::Lsm)),
