@@ -9,3 +9,4 @@ pub mod exec;
 pub mod fault;
 pub mod isa;
 pub mod mem;
+pub mod object;
