@@ -196,6 +196,12 @@ impl Code {
         (known && addr == self.func_addr(slot as usize)).then(|| self.index[slot as usize] as usize)
     }
 
+    /// Whether a function of this program starts at an address.
+    #[must_use]
+    pub fn has_func_at(&self, addr: u64) -> bool {
+        self.func_at(addr).is_some()
+    }
+
     pub(crate) fn ops(&self) -> &[DecodedOp] {
         &self.ops
     }

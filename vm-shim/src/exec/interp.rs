@@ -10,7 +10,7 @@ use super::alu;
 use super::code::DecodedOp;
 use super::execution::{Execution, FrameKind};
 use super::observe::{InsnView, Observer};
-use crate::env::{Env, Flow};
+use crate::env::{Cx, Env, Flow};
 use crate::fault::{FaultKind, Trap, Unsupported, UnsupportedKind};
 use crate::isa::Op;
 use crate::mem::{AccessKind, BadAccess, Memory, Scalar};
@@ -295,10 +295,10 @@ pub(super) fn run<const OBSERVED: bool>(
             Op::StxW => store!(op, u32, 4, src!(op)),
             Op::StxDw => store!(op, u64, 8, src!(op)),
             Op::CallHelper => {
-                call!(env.helper(&mut run.cx(mem, pc - 1), op.imm as u32, run.args()));
+                call!(env.helper(&mut Cx::new(mem, run), op.imm as u32, run.args()));
             }
             Op::CallKfunc => {
-                call!(env.kfunc(&mut run.cx(mem, pc - 1), op.imm as u32, run.args()));
+                call!(env.kfunc(&mut Cx::new(mem, run), op.imm as u32, run.args()));
             }
             Op::CallLocal => {
                 sync!(pc - 1);
@@ -506,7 +506,7 @@ fn missed(
         Ok(v) => return Ok(v),
         Err(bad) => bad,
     };
-    match env.load_typed(&mut run.cx(mem, run.pc), addr, size) {
+    match env.load_typed(&mut Cx::new(mem, run), addr, size) {
         Some(v) => Ok(v),
         None => Err(refused(mem, bad, reg).into()),
     }
@@ -548,8 +548,7 @@ enum Left {
 fn leave(run: &mut Execution, mem: &mut Memory, env: &mut dyn Env) -> Result<Left, Trap> {
     let value = run.regs[0];
     if run.frames.is_empty() {
-        let pc = run.pc;
-        env.exit(&mut run.cx(mem, pc), value)?;
+        env.exit(&mut Cx::new(mem, run), value)?;
     }
     match run.pop(mem) {
         None | Some(FrameKind::Exception) => Ok(Left::Program(value)),
@@ -560,8 +559,7 @@ fn leave(run: &mut Execution, mem: &mut Memory, env: &mut dyn Env) -> Result<Lef
         Some(FrameKind::Callback(resume)) => {
             // The helper's call goes on: the calling operation is the one before the return address.
             run.pc -= 1;
-            let pc = run.pc;
-            let flow = env.resume(&mut run.cx(mem, pc), resume, value)?;
+            let flow = env.resume(&mut Cx::new(mem, run), resume, value)?;
             let returns = matches!(flow, Flow::Return(_));
             run.follow(mem, flow)?;
             Ok(if returns { Left::ToCaller } else { Left::Elsewhere })
@@ -591,5 +589,5 @@ fn packet(
     };
     let index = if indirect { run.regs[usize::from(op.src & 15)] as i32 } else { 0 };
     let offset = (op.imm as i32).wrapping_add(index);
-    env.packet(&mut run.cx(mem, run.pc), offset, size)
+    env.packet(&mut Cx::new(mem, run), offset, size)
 }
