@@ -10,7 +10,7 @@ const MAX_DEPTH: u32 = 64;
 /// Pointers, arrays, modifiers around one type.
 const MAX_CHAIN: usize = 64;
 /// Longest text. Types can be made whose expansion is exponential.
-const MAX_TEXT: usize = 4 << 20;
+const MAX_TEXT: usize = 1 << 20;
 
 impl Btf {
     /// The type as C writes it without a variable: `struct task_struct *`, `char[16]`, `int (*)(void *)`.
@@ -156,7 +156,7 @@ impl<'a> Renderer<'a> {
                     if chain.is_empty() {
                         self.name(name, last_was_ptr)?;
                     } else {
-                        if !last_was_ptr && !(nested && name.is_empty()) {
+                        if !(last_was_ptr || nested && name.is_empty()) {
                             self.push(" ")?;
                         }
                         self.push(if nested { "" } else { "(" })?;
