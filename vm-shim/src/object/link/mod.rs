@@ -226,7 +226,7 @@ impl Object {
         for (index, def) in self.programs.iter().enumerate() {
             let wanted = options.programs.is_empty() || options.programs.contains(&def.name);
             let named = options.programs.contains(&def.name);
-            if !wanted || !(def.autoload || options.all || named) {
+            if !wanted || !(self.is_autoloaded(index, def.autoload) || options.all || named) {
                 continue;
             }
             let program = append::link(self, &work, &mut maps, index, def)?;
@@ -238,5 +238,12 @@ impl Object {
             programs.push(program);
         }
         Ok(Linked { programs, maps, kfuncs: externs.kfuncs, ksyms: externs.ksyms, notes })
+    }
+    /// Programs of `struct_ops` structures are loaded if one of the structures is created, whatever their
+    /// section says (libbpf's `bpf_object_adjust_struct_ops_autoload`).
+    fn is_autoloaded(&self, program: usize, autoload: bool) -> bool {
+        let ops = self.maps.iter().filter_map(|m| Some((m.autocreate, m.struct_ops.as_ref()?)));
+        let mut users = ops.filter(|(_, o)| o.members.iter().any(|m| m.program == program)).peekable();
+        if users.peek().is_none() { autoload } else { users.any(|(created, _)| created) }
     }
 }
