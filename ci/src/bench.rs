@@ -85,10 +85,10 @@ fn loops() -> Vec<(&'static str, Vec<Insn>)> {
 struct OneHelper;
 
 impl Env for OneHelper {
-    fn helper(&mut self, _: &mut Cx<'_>, _: u32, args: [u64; 5]) -> CallResult {
+    fn helper(&mut self, _: &mut Cx<'_>, _: u32, args: &[u64; 5]) -> CallResult {
         Ok(Flow::Return(sum(args[0], args[1], args[2], args[3], args[4])))
     }
-    fn kfunc(&mut self, cx: &mut Cx<'_>, index: u32, args: [u64; 5]) -> CallResult {
+    fn kfunc(&mut self, cx: &mut Cx<'_>, index: u32, args: &[u64; 5]) -> CallResult {
         NoEnv.kfunc(cx, index, args)
     }
     fn resume(&mut self, cx: &mut Cx<'_>, resume: Resume, ret: u64) -> CallResult {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::exec::Code;
+use crate::exec::{Code, Execution};
 use crate::fault::Trap;
 use crate::mem::Memory;
 
@@ -11,16 +11,43 @@ use crate::mem::Memory;
 pub struct Cx<'a> {
     /// The guest's memory.
     pub mem: &'a mut Memory,
+    run: &'a Execution,
+}
+
+impl<'a> Cx<'a> {
+    pub(crate) fn new(mem: &'a mut Memory, run: &'a Execution) -> Self {
+        Self { mem, run }
+    }
+
     /// The code that makes the call.
-    pub code: &'a Arc<Code>,
+    #[must_use]
+    pub fn code(&self) -> &'a Arc<Code> {
+        self.run.code()
+    }
+
     /// The calling instruction's slot.
-    pub insn: u32,
+    #[must_use]
+    pub fn insn(&self) -> u32 {
+        self.run.insn()
+    }
+
     /// The context argument of the running program: R1 at its entry.
-    pub ctx: u64,
+    #[must_use]
+    pub fn ctx(&self) -> u64 {
+        self.run.ctx()
+    }
+
     /// How many frames deep the call is, 0 for the program's main function.
-    pub depth: usize,
-    /// The calling frame's R10: the end of its stack.
-    pub frame: u64,
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.run.depth()
+    }
+
+    /// Registers R0 to R10.
+    #[must_use]
+    pub fn regs(&self) -> [u64; 11] {
+        self.run.regs()
+    }
 }
 
 /// What a call leads to.
@@ -66,13 +93,13 @@ pub trait Env {
     ///
     /// # Errors
     /// A fault (wrong arguments) or a gap, named.
-    fn helper(&mut self, cx: &mut Cx<'_>, id: u32, args: [u64; 5]) -> CallResult;
+    fn helper(&mut self, cx: &mut Cx<'_>, id: u32, args: &[u64; 5]) -> CallResult;
 
     /// A call of a kernel function: `index` is its place in the program's table of them.
     ///
     /// # Errors
     /// As for [`Env::helper`].
-    fn kfunc(&mut self, cx: &mut Cx<'_>, index: u32, args: [u64; 5]) -> CallResult;
+    fn kfunc(&mut self, cx: &mut Cx<'_>, index: u32, args: &[u64; 5]) -> CallResult;
 
     /// A callback that [`Flow::Callback`] asked for has returned `ret`.
     ///
@@ -103,11 +130,11 @@ pub trait Env {
 pub struct NoEnv;
 
 impl Env for NoEnv {
-    fn helper(&mut self, _: &mut Cx<'_>, id: u32, _: [u64; 5]) -> CallResult {
+    fn helper(&mut self, _: &mut Cx<'_>, id: u32, _: &[u64; 5]) -> CallResult {
         Err(crate::fault::Unsupported::new(crate::fault::UnsupportedKind::Helper, format!("#{id}")).into())
     }
 
-    fn kfunc(&mut self, _: &mut Cx<'_>, index: u32, _: [u64; 5]) -> CallResult {
+    fn kfunc(&mut self, _: &mut Cx<'_>, index: u32, _: &[u64; 5]) -> CallResult {
         Err(crate::fault::Unsupported::new(crate::fault::UnsupportedKind::Kfunc, format!("#{index}")).into())
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::uop::{Uop, fuse};
 use crate::fault::FaultKind;
 use crate::isa::{Form, Insn, Key, Op, TABLE, Uses, class, disassemble, lookup, pseudo};
 
@@ -80,6 +81,7 @@ pub enum InvalidKind {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DecodedOp {
     pub(crate) op: Op,
+    pub(crate) uop: Uop,
     pub(crate) dst: u8,
     pub(crate) src: u8,
     /// A displacement in bytes, or the target of a jump or call as an index into the decoded operations.
@@ -196,6 +198,12 @@ impl Code {
         (known && addr == self.func_addr(slot as usize)).then(|| self.index[slot as usize] as usize)
     }
 
+    /// Whether a function of this program starts at an address.
+    #[must_use]
+    pub fn has_func_at(&self, addr: u64) -> bool {
+        self.func_at(addr).is_some()
+    }
+
     pub(crate) fn ops(&self) -> &[DecodedOp] {
         &self.ops
     }
@@ -250,8 +258,10 @@ impl Builder<'_> {
         for &slot in &slots {
             ops.push(self.decode(slot as usize, &index, &reachable, &mut traps)?);
         }
-        // The interpreter needs no test for the end: what would run past it runs into this.
-        ops.push(DecodedOp { op: Op::Trap, dst: 0, src: 0, off: 0, imm: u64::MAX });
+        // What would run past the end runs into these; two, because the interpreter looks at two at a time.
+        let end = DecodedOp { op: Op::Trap, uop: Uop::Trap, dst: 0, src: 0, off: 0, imm: u64::MAX };
+        ops.extend([end, end]);
+        fuse(&mut ops);
         Ok(Code {
             id: self.spec.id,
             name: self.spec.name.into(),
@@ -381,7 +391,7 @@ impl Builder<'_> {
     ) -> Result<DecodedOp, InvalidCode> {
         let mut trap = |kind| {
             traps.push(kind);
-            DecodedOp { op: Op::Trap, dst: 0, src: 0, off: 0, imm: traps.len() as u64 - 1 }
+            DecodedOp { op: Op::Trap, uop: Uop::Trap, dst: 0, src: 0, off: 0, imm: traps.len() as u64 - 1 }
         };
         if let Some(what) = self.spec.poisoned.get(&slot) {
             return Ok(trap(FaultKind::Poisoned { what: what.clone() }));
@@ -427,6 +437,7 @@ impl Builder<'_> {
         self.check_constant(slot, row.op).map_err(err)?;
         let mut op = DecodedOp {
             op: row.op,
+            uop: Uop::single(row.op),
             dst: insn.dst,
             src: insn.src,
             off: insn.off.into(),

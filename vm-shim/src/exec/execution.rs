@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::code::Code;
 use super::interp;
 use super::observe::Observer;
-use crate::env::{Callback, Cx, Env, Flow, Resume};
+use crate::env::{Callback, Env, Flow, Resume};
 use crate::fault::{Fault, FaultKind, Site, Trap, TrapKind, Unsupported};
 use crate::mem::{Alloc, Area, MemError, Memory, Perm, RegionKind};
 
@@ -241,20 +241,24 @@ impl Execution {
     }
 
     /// The argument registers.
-    pub(super) fn args(&self) -> [u64; 5] {
-        [self.regs[1], self.regs[2], self.regs[3], self.regs[4], self.regs[5]]
+    #[inline]
+    pub(super) fn args(&self) -> &[u64; 5] {
+        match self.regs[1..].first_chunk() {
+            Some(args) => args,
+            None => &[0; 5],
+        }
     }
 
-    /// The view that a call gets; `pc` is the calling operation.
-    pub(super) fn cx<'a>(&'a self, mem: &'a mut Memory, pc: usize) -> Cx<'a> {
-        Cx {
-            mem,
-            code: &self.code,
-            insn: self.code.slot(pc),
-            ctx: self.ctx,
-            depth: self.frames.len(),
-            frame: self.regs[10],
-        }
+    /// The context argument.
+    #[must_use]
+    pub fn ctx(&self) -> u64 {
+        self.ctx
+    }
+
+    /// How many frames deep it is, 0 for the main function.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.frames.len()
     }
 
     /// Enters a function: what the caller needs back goes on the frame stack.

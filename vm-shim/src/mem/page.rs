@@ -129,7 +129,9 @@ macro_rules! scalar {
                     if bits & WRITE != WRITE {
                         return false;
                     }
-                    shadow.write_unaligned(bits | READ);
+                    if bits & READ != READ {
+                        shadow.write_unaligned(bits | READ);
+                    }
                     page.data.get().cast::<u8>().add(off).cast::<$t>().write_unaligned((v as $t).to_le());
                 }
                 true

@@ -1,0 +1,103 @@
+//! Helpers: one table, one file per family.
+//!
+//! A family's file has a `TABLE` of [`HelperDesc`] rows and the functions they name. Everything else (argument checks,
+//! the command line's support lists, the documentation) is derived from the rows. To add a helper, add a row.
+
+mod args;
+mod desc;
+mod overrides;
+
+mod time;
+
+use std::sync::LazyLock;
+
+use bpf_vm_shim::env::{CallResult, Cx, Flow, Resume};
+use bpf_vm_shim::fault::{Trap, Unsupported, UnsupportedKind};
+
+use crate::kernel::Kernel;
+
+pub(crate) use args::{map_arg, require};
+pub use desc::{Arg, Call, HelperDesc, HelperFn, HelperId, ResumeFn, known, name_of};
+pub(crate) use overrides::call as overridden;
+pub use overrides::{CallRecord, Override, OverrideFn, Overrides};
+
+/// The tables of all families.
+static FAMILIES: &[&[HelperDesc]] = &[time::TABLE];
+
+/// Rows by helper number.
+static BY_ID: LazyLock<Vec<Option<&'static HelperDesc>>> = LazyLock::new(|| {
+    let mut rows = Vec::new();
+    for row in FAMILIES.iter().copied().flatten() {
+        let at = row.id as usize;
+        if rows.len() <= at {
+            rows.resize(at + 1, None);
+        }
+        rows[at] = Some(row);
+    }
+    rows
+});
+
+/// Every simulated helper, by number.
+pub fn all() -> impl Iterator<Item = &'static HelperDesc> {
+    BY_ID.iter().flatten().copied()
+}
+
+/// A simulated helper by its number.
+#[must_use]
+pub fn by_id(id: u32) -> Option<&'static HelperDesc> {
+    BY_ID.get(id as usize).copied().flatten()
+}
+
+/// Answers a call of a helper: an override if a test has put one, else the table's function after its argument checks.
+pub(crate) fn dispatch(kernel: &mut Kernel, cx: &mut Cx<'_>, id: u32, args: [u64; 5]) -> CallResult {
+    let row = by_id(id);
+    if kernel.overrides.active() {
+        let name = row.map_or_else(|| desc::name_of(id), |r| r.name.to_owned());
+        return overridden(kernel, cx, &name, args, |kernel, cx, args| run(kernel, cx, row, id, args));
+    }
+    run(kernel, cx, row, id, args)
+}
+
+fn run(
+    kernel: &mut Kernel,
+    cx: &mut Cx<'_>,
+    row: Option<&'static HelperDesc>,
+    id: u32,
+    args: [u64; 5],
+) -> CallResult {
+    let Some(desc) = row else {
+        return Err(Unsupported::new(UnsupportedKind::Helper, desc::name_of(id)).into());
+    };
+    checked(kernel, cx, desc.name, desc.args, args, desc.func)
+}
+
+/// Checks the arguments, then calls.
+pub(crate) fn checked(
+    kernel: &mut Kernel,
+    cx: &mut Cx<'_>,
+    name: &'static str,
+    kinds: &[Arg],
+    args: [u64; 5],
+    func: HelperFn,
+) -> CallResult {
+    args::check(kernel, cx, name, kinds, &args)?;
+    func(kernel, &mut Call { cx, args, name })
+}
+
+/// Goes on with a helper whose callback has returned. `resume.id` is the helper's number.
+pub(crate) fn resume(kernel: &mut Kernel, cx: &mut Cx<'_>, resume: Resume, ret: u64) -> CallResult {
+    match by_id(resume.id).and_then(|d| d.resume) {
+        Some(f) => f(kernel, cx, resume, ret),
+        None => Ok(Flow::Return(ret)),
+    }
+}
+
+/// Legacy packet access: `size` bytes at `offset` of the packet, from network order.
+pub(crate) fn legacy_packet_load(_: &mut Kernel, _: &mut Cx<'_>, _: i32, _: u8) -> Result<Option<u64>, Trap> {
+    Ok(None)
+}
+
+/// A load through a typed kernel pointer: reads 0 where nothing is mapped. `None`: this program has no such pointers.
+pub(crate) fn load_typed(_: &mut Kernel, _: &mut Cx<'_>, _: u64, _: u8) -> Option<u64> {
+    None
+}

@@ -1,0 +1,90 @@
+//! The simulated kernel: all state but memory, and the answers to what programs call.
+
+use bpf_vm_shim::env::{CallResult, Cx, Env, Resume};
+use bpf_vm_shim::fault::Trap;
+use bpf_vm_shim::object::KernelProfile;
+
+use crate::helpers;
+use crate::kfuncs;
+use crate::maps::{MapCx, Maps};
+use crate::progs::Progs;
+use crate::run::Run;
+use crate::state::State;
+
+/// The simulated kernel.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// What the kernel claims to be.
+    pub profile: KernelProfile,
+    /// Clock, CPUs, tasks, symbols, output channels: everything that is no map and no program.
+    pub state: State,
+    /// Its maps.
+    pub maps: Maps,
+    /// Its programs.
+    pub progs: Progs,
+    /// The program runs in flight, the innermost last (a timer or another CPU may preempt one).
+    pub runs: Vec<Run>,
+    /// What a test has put in place of helpers and kernel functions, and the calls it has seen.
+    pub overrides: helpers::Overrides,
+}
+
+impl Kernel {
+    /// A kernel with this profile, freshly booted.
+    #[must_use]
+    pub fn new(profile: KernelProfile) -> Self {
+        let state = State::new(&profile);
+        Self {
+            profile,
+            state,
+            maps: Maps::default(),
+            progs: Progs::default(),
+            runs: Vec::new(),
+            overrides: helpers::Overrides::default(),
+        }
+    }
+
+    /// The program run that is calling.
+    #[must_use]
+    pub fn run(&self) -> Option<&Run> {
+        self.runs.last()
+    }
+
+    /// The program run that is calling, to be changed.
+    pub fn run_mut(&mut self) -> Option<&mut Run> {
+        self.runs.last_mut()
+    }
+
+    /// What map operations of the running program work with.
+    pub fn map_cx<'a>(&self, cx: &'a mut Cx<'_>) -> MapCx<'a> {
+        MapCx { cpu: self.state.cpus.current, cpus: self.profile.cpus, mem: cx.mem, host: false }
+    }
+}
+
+impl Env for Kernel {
+    fn helper(&mut self, cx: &mut Cx<'_>, id: u32, args: &[u64; 5]) -> CallResult {
+        helpers::dispatch(self, cx, id, *args)
+    }
+
+    fn kfunc(&mut self, cx: &mut Cx<'_>, index: u32, args: &[u64; 5]) -> CallResult {
+        kfuncs::dispatch(self, cx, index, *args)
+    }
+
+    fn resume(&mut self, cx: &mut Cx<'_>, resume: Resume, ret: u64) -> CallResult {
+        helpers::resume(self, cx, resume, ret)
+    }
+
+    fn packet(&mut self, cx: &mut Cx<'_>, offset: i32, size: u8) -> Result<Option<u64>, Trap> {
+        helpers::legacy_packet_load(self, cx, offset, size)
+    }
+
+    fn load_typed(&mut self, cx: &mut Cx<'_>, addr: u64, size: u8) -> Option<u64> {
+        helpers::load_typed(self, cx, addr, size)
+    }
+
+    fn exit(&mut self, _: &mut Cx<'_>, _: u64) -> Result<(), Trap> {
+        match self.run() {
+            Some(run) => run.check_exit(),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Kernel functions: one table by name, one file per family, as for helpers.
+
+use bpf_vm_shim::env::{CallResult, Cx};
+use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
+
+use crate::helpers::{self, Arg, HelperFn};
+use crate::kernel::Kernel;
+
+/// One kernel function (or library function that compilers emit calls of).
+#[derive(Clone, Copy, Debug)]
+pub struct KfuncDesc {
+    /// Its name.
+    pub name: &'static str,
+    /// The kinds of its arguments.
+    pub args: &'static [Arg],
+    /// The kernel version that introduced it.
+    pub since: (u8, u8),
+    /// What it does.
+    pub func: HelperFn,
+}
+
+/// The tables of all families.
+static FAMILIES: &[&[KfuncDesc]] = &[];
+
+/// Every simulated kernel function.
+pub fn all() -> impl Iterator<Item = &'static KfuncDesc> {
+    FAMILIES.iter().copied().flatten()
+}
+
+/// A simulated kernel function by its name.
+#[must_use]
+pub fn by_name(name: &str) -> Option<&'static KfuncDesc> {
+    all().find(|k| k.name == name)
+}
+
+/// Answers a call of a kernel function by its index in the object's table.
+pub(crate) fn dispatch(kernel: &mut Kernel, cx: &mut Cx<'_>, index: u32, args: [u64; 5]) -> CallResult {
+    let decl = kernel.run().and_then(|r| r.prog.object.kfuncs.get(index as usize));
+    let name = decl.map_or_else(|| format!("#{index}"), |k| k.name.clone());
+    if kernel.overrides.active() {
+        return helpers::overridden(kernel, cx, &name.clone(), args, |k, cx, args| run(k, cx, &name, args));
+    }
+    run(kernel, cx, &name, args)
+}
+
+fn run(kernel: &mut Kernel, cx: &mut Cx<'_>, name: &str, args: [u64; 5]) -> CallResult {
+    let Some(desc) = by_name(name) else {
+        return Err(Unsupported::new(UnsupportedKind::Kfunc, name).into());
+    };
+    helpers::checked(kernel, cx, desc.name, desc.args, args, desc.func)
+}

@@ -1,0 +1,210 @@
+//! The whole simulated machine in one value.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bpf_vm_shim::exec::{Code, CodeSpec, Execution, Function, InvalidCode, Limits, Outcome};
+use bpf_vm_shim::isa::{Insn, pseudo};
+use bpf_vm_shim::mem::{MemError, Memory};
+use bpf_vm_shim::object::{KernelProfile, LinkError, LinkOptions, Linked, LinkedProgram, Object, ProgType};
+
+use crate::kernel::Kernel;
+use crate::maps::{self, MapCx, MapError, MapId};
+use crate::progs::{LoadedObject, LoadedProg, ProgId};
+use crate::run::{Run, RunInput};
+
+/// Something could not be put into the machine or started.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MachineError {
+    /// The object does not link.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// A map cannot be created.
+    #[error(transparent)]
+    Map(#[from] MapError),
+    /// No memory.
+    #[error(transparent)]
+    Memory(#[from] MemError),
+    /// No such program.
+    #[error("there is no program number {}", .0.0)]
+    NoProgram(ProgId),
+}
+
+/// How a run ended, and how long it was.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Instructions executed.
+    pub insns: u64,
+}
+
+/// What loading an object gave.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The programs, in the object's order.
+    pub progs: Vec<ProgId>,
+    /// Programs that are not valid, by name.
+    pub rejected: BTreeMap<String, InvalidCode>,
+    /// The maps, in the object's order.
+    pub maps: Vec<MapId>,
+    /// Remarks of the loader.
+    pub notes: Vec<String>,
+}
+
+/// How to load an object.
+#[derive(Clone, Default, Debug)]
+pub struct LoadOptions {
+    /// Which programs, and how they are linked.
+    pub link: LinkOptions,
+    /// Types for programs whose section names none, or another one.
+    pub prog_types: BTreeMap<String, ProgType>,
+}
+
+/// A simulated machine: memory and kernel. Everything that a test can observe is in here.
+#[derive(Debug)]
+pub struct Machine {
+    /// The guest's memory.
+    pub mem: Memory,
+    /// The simulated kernel.
+    pub kernel: Kernel,
+    /// What bounds each run.
+    pub limits: Limits,
+    stacks: Vec<u64>,
+}
+
+impl Machine {
+    /// A machine with nothing loaded.
+    #[must_use]
+    pub fn new(profile: KernelProfile) -> Self {
+        Self {
+            mem: Memory::default(),
+            kernel: Kernel::new(profile),
+            limits: Limits::default(),
+            stacks: Vec::new(),
+        }
+    }
+
+    /// A copy of the whole machine; its cost follows what is changed afterwards, on either side.
+    #[must_use]
+    pub fn fork(&mut self) -> Self {
+        Self {
+            mem: self.mem.fork(),
+            kernel: self.kernel.clone(),
+            limits: self.limits,
+            stacks: self.stacks.clone(),
+        }
+    }
+
+    /// Links an object against the machine's kernel and loads its maps and programs.
+    ///
+    /// # Errors
+    /// If it does not link or a map cannot be created. A program that is not valid is set aside, not an error.
+    pub fn load(&mut self, object: &Object, options: &LoadOptions) -> Result<Loaded, MachineError> {
+        let Linked { programs, maps: defs, kfuncs, ksyms, notes, .. } =
+            object.link(&self.kernel.profile, &options.link)?;
+        let mut maps = Vec::new();
+        for def in defs {
+            let cpus = self.kernel.profile.cpus;
+            let mut cx = MapCx { mem: &mut self.mem, cpu: 0, cpus, host: true };
+            let map = maps::create(Arc::new(def), object.btf.clone(), &mut cx)?;
+            maps.push(self.kernel.maps.push(map));
+        }
+        let ksyms: Vec<u64> = ksyms.iter().map(|k| self.kernel.state.symbols.intern(&k.name)).collect();
+        let shared = Arc::new(LoadedObject {
+            name: object.name.clone(),
+            license: object.license.clone(),
+            btf: object.btf.clone(),
+            kfuncs,
+            maps: maps.clone(),
+        });
+        let mut loaded = Loaded { progs: Vec::new(), rejected: BTreeMap::new(), maps, notes };
+        for linked in programs {
+            let id = self.kernel.progs.next_id();
+            let insns = self.resolve(&linked, &loaded.maps, &ksyms);
+            let funcs = linked.subprogs.iter();
+            let spec = CodeSpec {
+                id: id.0,
+                name: &linked.name,
+                insns: &insns,
+                funcs: funcs.map(|f| Function { name: f.name.as_str().into(), insn: f.start }).collect(),
+                poisoned: linked.poisoned.iter().map(|(i, p)| (*i, p.message.clone())).collect(),
+                exception_cb: exception_callback(&linked, object),
+                lenient: false,
+            };
+            match Code::new(spec) {
+                Ok(code) => {
+                    let prog_type = options.prog_types.get(&linked.name).copied().unwrap_or(linked.prog_type);
+                    let code = Arc::new(code);
+                    let object = Arc::clone(&shared);
+                    self.kernel.progs.push(LoadedProg { id, object, linked, prog_type, code });
+                    loaded.progs.push(id);
+                }
+                Err(invalid) => {
+                    loaded.rejected.insert(linked.name.clone(), invalid);
+                }
+            }
+        }
+        Ok(loaded)
+    }
+
+    /// Replaces symbolic references by guest addresses, as the kernel's `resolve_pseudo_ldimm64` does.
+    fn resolve(&mut self, linked: &LinkedProgram, maps: &[MapId], ksyms: &[u64]) -> Vec<Insn> {
+        let mut insns = linked.insns.clone();
+        for i in 0..insns.len() {
+            let insn = insns[i];
+            if !insn.is_ld_imm64() || linked.poisoned.contains_key(&i) {
+                continue;
+            }
+            let index = insn.imm as u32 as usize;
+            let addr = match insn.src {
+                pseudo::MAP_IDX => maps.get(index).map(|m| m.addr()),
+                pseudo::MAP_IDX_VALUE => {
+                    let offset = insns.get(i + 1).map_or(0, |n| n.imm as u32);
+                    maps.get(index).and_then(|m| self.map_value(*m)).map(|v| v + u64::from(offset))
+                }
+                pseudo::BTF_ID => ksyms.get(index).copied(),
+                _ => None,
+            };
+            if let (Some(addr), true) = (addr, i + 1 < insns.len()) {
+                insns[i].src = pseudo::IMM64;
+                insns[i].imm = addr as u32 as i32;
+                insns[i + 1].imm = (addr >> 32) as u32 as i32;
+            }
+        }
+        insns
+    }
+
+    /// The address of an array map's first value (`map_direct_value_addr`).
+    fn map_value(&mut self, map: MapId) -> Option<u64> {
+        let mut cx = MapCx { mem: &mut self.mem, cpu: 0, cpus: self.kernel.profile.cpus, host: false };
+        self.kernel.maps.get_mut(map)?.ops.lookup(&mut cx, &[0; 4]).ok()?
+    }
+
+    /// Runs a program to its end.
+    ///
+    /// # Errors
+    /// If there is no such program or no memory for its stack. What the program does wrong is in the report.
+    pub fn run(&mut self, prog: ProgId, input: RunInput) -> Result<Report, MachineError> {
+        let loaded = self.kernel.progs.get(prog).cloned().ok_or(MachineError::NoProgram(prog))?;
+        let depth = self.kernel.runs.len();
+        if self.stacks.len() <= depth {
+            self.stacks.push(Execution::alloc_stack(&mut self.mem)?);
+        }
+        let code = Arc::clone(&loaded.code);
+        let mut execution = Execution::new(code, input.args, self.stacks[depth], self.limits, &mut self.mem);
+        self.kernel.runs.push(Run::new(loaded, input));
+        let outcome = execution.run(&mut self.mem, &mut self.kernel);
+        self.kernel.runs.truncate(depth);
+        Ok(Report { outcome, insns: execution.executed() })
+    }
+}
+
+/// The function that the main function's `exception_callback:` declaration tag names.
+fn exception_callback(linked: &LinkedProgram, object: &Object) -> Option<usize> {
+    let btf = object.btf.as_ref()?;
+    let main = linked.subprogs.first()?.func?;
+    let tag = btf.decl_tags(main).find_map(|t| t.tag.strip_prefix("exception_callback:"))?;
+    linked.subprogs.iter().find(|s| s.name == tag).map(|s| s.start)
+}

@@ -1,0 +1,81 @@
+//! Loaded programs.
+
+use std::sync::Arc;
+
+use bpf_vm_shim::btf::Btf;
+use bpf_vm_shim::exec::Code;
+use bpf_vm_shim::object::{KfuncDecl, LinkedProgram, ProgType};
+
+use crate::maps::MapId;
+
+/// A program's number: its place among the machine's programs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ProgId(pub u32);
+
+/// What the programs of one object share.
+#[derive(Debug)]
+pub struct LoadedObject {
+    /// The object's name.
+    pub name: String,
+    /// Its licence, which decides over `gpl_only` helpers.
+    pub license: String,
+    /// Its types.
+    pub btf: Option<Btf>,
+    /// The kernel functions that its programs call, by index.
+    pub kfuncs: Vec<KfuncDecl>,
+    /// Its maps, in the order of its definitions.
+    pub maps: Vec<MapId>,
+}
+
+/// A program in the machine.
+#[derive(Debug)]
+pub struct LoadedProg {
+    /// Its number.
+    pub id: ProgId,
+    /// Its object.
+    pub object: Arc<LoadedObject>,
+    /// The linked program: attach target, source lines, subprograms.
+    pub linked: LinkedProgram,
+    /// Its type (the caller may have set another one than its section says).
+    pub prog_type: ProgType,
+    /// What runs.
+    pub code: Arc<Code>,
+}
+
+/// All programs of a machine.
+#[derive(Clone, Default, Debug)]
+pub struct Progs {
+    progs: Vec<Arc<LoadedProg>>,
+}
+
+impl Progs {
+    /// The number that the next program gets.
+    #[must_use]
+    pub fn next_id(&self) -> ProgId {
+        ProgId(self.progs.len() as u32)
+    }
+
+    /// Adds a program, whose id must be [`Progs::next_id`].
+    pub fn push(&mut self, prog: LoadedProg) -> ProgId {
+        let id = prog.id;
+        self.progs.push(Arc::new(prog));
+        id
+    }
+
+    /// A program by its number.
+    #[must_use]
+    pub fn get(&self, id: ProgId) -> Option<&Arc<LoadedProg>> {
+        self.progs.get(id.0 as usize)
+    }
+
+    /// The first program of this name.
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> Option<&Arc<LoadedProg>> {
+        self.progs.iter().find(|p| p.linked.name == name)
+    }
+
+    /// All programs in the order of loading.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<LoadedProg>> {
+        self.progs.iter()
+    }
+}
