@@ -1,5 +1,7 @@
 //! CO-RE relocation of all code (libbpf's `bpf_object__relocate_core`).
 
+use std::collections::BTreeSet;
+
 use super::{Poison, PoisonKind, Work};
 use crate::btf::Btf;
 use crate::btf::core::{CoreOutcome, CoreRelo, CoreResolver, Patched};
@@ -18,9 +20,10 @@ pub(super) fn relocate(
     let target = kernel.btf.as_ref().unwrap_or(local);
     let modules: Vec<_> = kernel.module_btfs.values().cloned().collect();
     let mut resolver = CoreResolver::new(local, target).with_modules(&modules);
+    let mut seen = BTreeSet::new();
     for (code, section) in object.code.code.iter().enumerate() {
         // BTF knows sections by name only: it describes the first of that name.
-        if object.code.code.iter().take(code).any(|c| c.name == section.name) {
+        if !seen.insert(section.name.as_str()) {
             continue;
         }
         for relo in ext.core_relos(&section.name) {
