@@ -48,12 +48,12 @@ pub(super) fn run<const OBSERVED: bool>(
     /// The register named by an operand.
     macro_rules! dst {
         ($op:ident) => {
-            run.regs[usize::from($op.dst & 15)]
+            run.regs[$op.dst as usize]
         };
     }
     macro_rules! src {
         ($op:ident) => {
-            run.regs[usize::from($op.src & 15)]
+            run.regs[$op.src as usize]
         };
     }
     /// Writes the count and the place back; `$at` is the operation to go on with or to blame.
@@ -102,7 +102,7 @@ pub(super) fn run<const OBSERVED: bool>(
                 Some(v) => dst!($op) = $conv(v),
                 None => {
                     sync!(pc - 1);
-                    let v = missed(run, mem, env, addr, $op.src, $bytes)?;
+                    let v = missed(run, mem, env, addr, $op.src as u8, $bytes)?;
                     dst!($op) = $conv(v);
                 }
             }
@@ -114,7 +114,7 @@ pub(super) fn run<const OBSERVED: bool>(
             let v = $v;
             if !mem.store_fast::<$t>(addr, v) {
                 sync!(pc - 1);
-                store_missed(mem, addr, $op.dst, $bytes, v)?;
+                store_missed(mem, addr, $op.dst as u8, $bytes, v)?;
             }
         }};
     }
@@ -122,7 +122,7 @@ pub(super) fn run<const OBSERVED: bool>(
     macro_rules! atomic {
         ($op:ident, $t:ty, $f:expr, $out:expr) => {{
             let addr = dst!($op).wrapping_add($op.off as u64);
-            match atomic::<$t>(mem, addr, $op.dst, $f) {
+            match atomic::<$t>(mem, addr, $op.dst as u8, $f) {
                 #[allow(clippy::redundant_closure_call, reason = "the macro's argument is a closure")]
                 Ok(old) => $out(old),
                 Err(kind) => trap!(kind),
@@ -978,7 +978,7 @@ fn packet(
             return Err(Unsupported::new(UnsupportedKind::Opcode, name).into());
         }
     };
-    let index = if indirect { run.regs[usize::from(op.src & 15)] as i32 } else { 0 };
+    let index = if indirect { run.regs[op.src as usize] as i32 } else { 0 };
     let offset = (op.imm as i32).wrapping_add(index);
     env.packet(&mut Cx::new(mem, run), offset, size)
 }
