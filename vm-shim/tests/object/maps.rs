@@ -247,13 +247,17 @@ fn globals_are_typed_and_make_maps_mappable() {
     // The compiler leaves the offset of globals to the symbol table.
     elf.object("shown", data, 8, 4);
     elf.data(".BTF", &t.btf.build());
-    let object = Object::parse_named("o", &elf.build()).unwrap();
+    let mut object = Object::parse_named("o", &elf.build()).unwrap();
     let globals: Vec<_> = object.globals.iter().map(|g| (g.name.as_str(), g.map, g.offset)).collect();
     assert_eq!(globals, [("secret", 0, 4), ("shown", 0, 8), ("secret", 1, 0)]);
     assert_eq!((object.maps[0].map_flags, object.maps[1].map_flags), (BPF_F_MMAPABLE, 0));
     assert_eq!(object.maps[1].name, ".data.own");
     let data = object.maps[0].data.as_ref().unwrap();
     assert_eq!(data.read(8, 4), Some(vec![5, 0, 0, 0]));
+    assert_eq!(object.set_global_bytes("shown", &[6]), Some(()));
+    assert_eq!(object.global_bytes("shown"), Some(vec![6, 0, 0, 0]));
+    assert_eq!(object.set_global_bytes("shown", &[0; 5]), None);
+    assert_eq!(object.set_global_bytes("unheard_of", &[0]), None);
 }
 
 #[test]
