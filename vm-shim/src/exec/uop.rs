@@ -296,6 +296,94 @@ macro_rules! with_uops {
                 And64KThenStxH And64K StxH
                 And64KThenStxW And64K StxW
                 And64KThenStxDw And64K StxDw
+                LdxBThenLdxH LdxB LdxH
+                LdxBThenLdxW LdxB LdxW
+                LdxBThenLdxDw LdxB LdxDw
+                LdxBThenStxB LdxB StxB
+                LdxBThenStxH LdxB StxH
+                LdxHThenLdxB LdxH LdxB
+                LdxHThenLdxW LdxH LdxW
+                LdxHThenLdxDw LdxH LdxDw
+                LdxHThenStxB LdxH StxB
+                LdxHThenStxH LdxH StxH
+                LdxWThenLdxB LdxW LdxB
+                LdxWThenLdxH LdxW LdxH
+                LdxWThenLdxDw LdxW LdxDw
+                LdxWThenStxB LdxW StxB
+                LdxWThenStxH LdxW StxH
+                LdxDwThenLdxB LdxDw LdxB
+                LdxDwThenLdxH LdxDw LdxH
+                LdxDwThenLdxW LdxDw LdxW
+                LdxDwThenStxB LdxDw StxB
+                LdxDwThenStxH LdxDw StxH
+                StxBThenLdxB StxB LdxB
+                StxBThenLdxH StxB LdxH
+                StxBThenStxH StxB StxH
+                StxBThenStxW StxB StxW
+                StxBThenStxDw StxB StxDw
+                StxHThenLdxB StxH LdxB
+                StxHThenLdxH StxH LdxH
+                StxHThenStxB StxH StxB
+                StxHThenStxW StxH StxW
+                StxHThenStxDw StxH StxDw
+                StxWThenLdxB StxW LdxB
+                StxWThenLdxH StxW LdxH
+                StxWThenStxB StxW StxB
+                StxWThenStxH StxW StxH
+                StxWThenStxDw StxW StxDw
+                StxDwThenLdxB StxDw LdxB
+                StxDwThenLdxH StxDw LdxH
+                StxDwThenStxB StxDw StxB
+                StxDwThenStxH StxDw StxH
+                StxDwThenStxW StxDw StxW
+                LdxBThenXor64X LdxB Xor64X
+                LdxBThenAnd64K LdxB And64K
+                LdxBThenAnd64X LdxB And64X
+                LdxBThenSub64X LdxB Sub64X
+                LdxHThenXor64X LdxH Xor64X
+                LdxHThenAnd64K LdxH And64K
+                LdxHThenAnd64X LdxH And64X
+                LdxHThenSub64X LdxH Sub64X
+                LdxWThenXor64X LdxW Xor64X
+                LdxWThenAnd64K LdxW And64K
+                LdxWThenAnd64X LdxW And64X
+                LdxWThenSub64X LdxW Sub64X
+                LdxDwThenXor64X LdxDw Xor64X
+                LdxDwThenAnd64K LdxDw And64K
+                LdxDwThenAnd64X LdxDw And64X
+                LdxDwThenSub64X LdxDw Sub64X
+                Xor64XThenLdxB Xor64X LdxB
+                Xor64XThenLdxH Xor64X LdxH
+                Xor64XThenLdxW Xor64X LdxW
+                Xor64XThenLdxDw Xor64X LdxDw
+                Xor64XThenStxB Xor64X StxB
+                Xor64XThenStxH Xor64X StxH
+                Xor64XThenStxW Xor64X StxW
+                Xor64XThenStxDw Xor64X StxDw
+                Or64XThenLdxB Or64X LdxB
+                Or64XThenLdxH Or64X LdxH
+                Or64XThenLdxW Or64X LdxW
+                Or64XThenLdxDw Or64X LdxDw
+                Or64XThenStxB Or64X StxB
+                Or64XThenStxH Or64X StxH
+                Or64XThenStxW Or64X StxW
+                Or64XThenStxDw Or64X StxDw
+                Sub64XThenLdxB Sub64X LdxB
+                Sub64XThenLdxH Sub64X LdxH
+                Sub64XThenLdxW Sub64X LdxW
+                Sub64XThenLdxDw Sub64X LdxDw
+                Sub64XThenStxB Sub64X StxB
+                Sub64XThenStxH Sub64X StxH
+                Sub64XThenStxW Sub64X StxW
+                Sub64XThenStxDw Sub64X StxDw
+                Lsh64KThenLdxB Lsh64K LdxB
+                Lsh64KThenLdxH Lsh64K LdxH
+                Lsh64KThenLdxW Lsh64K LdxW
+                Lsh64KThenLdxDw Lsh64K LdxDw
+                Lsh64KThenStxB Lsh64K StxB
+                Lsh64KThenStxH Lsh64K StxH
+                Lsh64KThenStxW Lsh64K StxW
+                Lsh64KThenStxDw Lsh64K StxDw
                 Mov64KThenCallHelper Mov64K CallHelper
                 Mov64XThenCallHelper Mov64X CallHelper
                 Mov32KThenCallHelper Mov32K CallHelper
@@ -394,6 +482,14 @@ macro_rules! define {
                 }
             }
 
+            /// The operation, or the first of a pair.
+            pub(crate) fn first(self) -> Op {
+                match self {
+                    $(Self::$op => Op::$op,)*
+                    $(Self::$pair => Op::$first,)*
+                }
+            }
+
             /// Two operations that can go as one.
             fn pair(first: Op, second: Op) -> Option<Self> {
                 match (first, second) {
@@ -408,10 +504,12 @@ with_uops!(define);
 
 /// Puts pairs in place. Every operation gets the pair that it begins, so that a jump into the middle of one pair finds
 /// the next.
-pub(super) fn fuse(ops: &mut [DecodedOp]) {
-    for i in 1..ops.len() {
-        if let Some(uop) = Uop::pair(ops[i - 1].op, ops[i].op) {
-            ops[i - 1].uop = uop;
+pub(super) fn fuse(ops: &mut [DecodedOp], kinds: &[Op]) {
+    for (op, pair) in ops.iter_mut().zip(kinds.windows(2)) {
+        if let [first, second] = pair
+            && let Some(uop) = Uop::pair(*first, *second)
+        {
+            op.uop = uop;
         }
     }
 }
