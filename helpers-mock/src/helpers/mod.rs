@@ -7,7 +7,10 @@ mod args;
 mod desc;
 mod overrides;
 
+mod identity;
+mod probe;
 mod time;
+mod tracing;
 
 use std::sync::LazyLock;
 
@@ -22,7 +25,7 @@ pub(crate) use overrides::call as overridden;
 pub use overrides::{CallRecord, Override, OverrideFn, Overrides};
 
 /// The tables of all families.
-static FAMILIES: &[&[HelperDesc]] = &[time::TABLE];
+static FAMILIES: &[&[HelperDesc]] = &[time::TABLE, identity::TABLE, probe::TABLE, tracing::TABLE];
 
 /// Rows by helper number.
 static BY_ID: LazyLock<Vec<Option<&'static HelperDesc>>> = LazyLock::new(|| {
