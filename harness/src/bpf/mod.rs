@@ -6,7 +6,7 @@ mod input;
 mod report;
 
 pub use builder::BpfBuilder;
-pub use input::{Input, default_ctx_size};
+pub use input::Input;
 pub use report::RunReport;
 
 use bpf_helpers_mock::maps::MapId;
@@ -97,7 +97,7 @@ impl Bpf {
     pub fn run(&mut self, program: &str, input: Input) -> Result<RunReport, Error> {
         let prog = self.loaded_program(program)?;
         let (id, prog_type) = (prog.id, prog.prog_type);
-        let run_input = input.prepare(&mut self.machine, prog_type)?;
+        let run_input = input.prepare(&mut self.machine, id, prog_type)?;
         let report = self.machine.run(id, run_input)?;
         Ok(self.report(program, report))
     }
