@@ -26,14 +26,8 @@ pub(crate) use overrides::call as overridden;
 pub use overrides::{CallRecord, Override, OverrideFn, Overrides};
 
 /// The tables of all families.
-#[rustfmt::skip] // One line each, so that additions do not collide.
-static FAMILIES: &[&[HelperDesc]] = &[
-    time::TABLE,
-    maps::TABLE,
-    identity::TABLE,
-    probe::TABLE,
-    tracing::TABLE,
-];
+static FAMILIES: &[&[HelperDesc]] =
+    &[time::TABLE, maps::TABLE, identity::TABLE, probe::TABLE, tracing::TABLE];
 
 /// Rows by helper number.
 static BY_ID: LazyLock<Vec<Option<&'static HelperDesc>>> = LazyLock::new(|| {
