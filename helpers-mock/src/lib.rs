@@ -3,6 +3,7 @@
 //! [`Machine`] is the whole state; [`Kernel`] is all of it but the guest's memory, and answers what programs call.
 
 mod errno;
+mod format;
 pub mod helpers;
 mod kernel;
 pub mod kfuncs;

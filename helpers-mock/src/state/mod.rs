@@ -2,13 +2,17 @@
 
 mod clock;
 mod cpus;
+mod seq_files;
 mod symbols;
+mod trace_pipe;
 
 use bpf_vm_shim::object::KernelProfile;
 
 pub use clock::Clock;
 pub use cpus::Cpus;
+pub use seq_files::{SEQ_SIZE, SeqFile, SeqFiles};
 pub use symbols::Symbols;
+pub use trace_pipe::{TraceLine, TracePipe};
 
 /// The state of the simulated kernel's subsystems.
 #[derive(Clone, Debug)]
@@ -19,12 +23,22 @@ pub struct State {
     pub cpus: Cpus,
     /// Kernel symbols.
     pub symbols: Symbols,
+    /// The trace.
+    pub trace_pipe: TracePipe,
+    /// What iterator programs write to.
+    pub seq_files: SeqFiles,
 }
 
 impl State {
     /// The state of a freshly booted kernel.
     #[must_use]
     pub fn new(profile: &KernelProfile) -> Self {
-        Self { clock: Clock::default(), cpus: Cpus::new(profile.cpus), symbols: Symbols::default() }
+        Self {
+            clock: Clock::default(),
+            cpus: Cpus::new(profile.cpus),
+            symbols: Symbols::default(),
+            trace_pipe: TracePipe::default(),
+            seq_files: SeqFiles::default(),
+        }
     }
 }
