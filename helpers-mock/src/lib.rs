@@ -2,6 +2,7 @@
 //!
 //! [`Machine`] is the whole state; [`Kernel`] is all of it but the guest's memory, and answers what programs call.
 
+pub mod contexts;
 mod errno;
 mod format;
 pub mod helpers;

@@ -2,6 +2,7 @@
 
 mod clock;
 mod cpus;
+mod packets;
 mod seq_files;
 mod symbols;
 mod trace_pipe;
@@ -10,6 +11,9 @@ use bpf_vm_shim::object::KernelProfile;
 
 pub use clock::Clock;
 pub use cpus::Cpus;
+pub use packets::{
+    ETH_HLEN, Packet, PacketKind, Packets, Redirect, SKB_HEADROOM, SKB_MAX_LEN, XDP_HEADROOM, XDP_MAX_LEN,
+};
 pub use seq_files::{SEQ_SIZE, SeqFile, SeqFiles};
 pub use symbols::Symbols;
 pub use trace_pipe::{TraceLine, TracePipe};
@@ -27,6 +31,8 @@ pub struct State {
     pub trace_pipe: TracePipe,
     /// What iterator programs write to.
     pub seq_files: SeqFiles,
+    /// Packets in flight.
+    pub packets: Packets,
 }
 
 impl State {
@@ -39,6 +45,7 @@ impl State {
             symbols: Symbols::default(),
             trace_pipe: TracePipe::default(),
             seq_files: SeqFiles::default(),
+            packets: Packets::default(),
         }
     }
 }
