@@ -10,6 +10,7 @@ mod kernel;
 pub mod kfuncs;
 mod machine;
 pub mod maps;
+pub mod objects;
 mod progs;
 mod run;
 pub mod state;

@@ -6,36 +6,17 @@
 use bpf_vm_shim::mem::{Alloc, Area, MemError, Perm, RegionKind};
 use bpf_vm_shim::object::ProgType;
 
+use super::error::ContextError;
 use crate::machine::Machine;
+use crate::progs::LoadedProg;
 use crate::run::RunInput;
 use crate::state::{ETH_HLEN, Packet, PacketKind};
 
 /// The packet of a run that was given none.
 pub const DEFAULT_PACKET: [u8; 64] = [0; 64];
 
-/// A packet cannot be given to a program.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PacketError {
-    /// Shorter than an Ethernet header (`-EINVAL` of a test run).
-    #[error("a packet of {0} bytes is shorter than an Ethernet header (14 bytes)")]
-    TooShort(usize),
-    /// Longer than the simulation allows.
-    #[error("a packet of {0} bytes is too long (the limit is {MAX_PACKET})")]
-    TooLong(usize),
-    /// Metadata must be a multiple of four bytes, at most 252.
-    #[error("packet metadata of {0} bytes: it must be a multiple of 4, at most 252")]
-    BadMeta(usize),
-    /// The program's context holds no packet.
-    #[error("programs of type {0:?} have no packet")]
-    NoPacket(ProgType),
-    /// Memory is exhausted.
-    #[error(transparent)]
-    Memory(#[from] MemError),
-}
-
 /// The longest packet.
-pub const MAX_PACKET: usize = 65_535;
+const MAX_PACKET: usize = 65_535;
 
 /// What an XDP program gets.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -157,11 +138,23 @@ const fn is_l2(prog_type: ProgType) -> bool {
     matches!(prog_type, ProgType::SchedCls | ProgType::SchedAct)
 }
 
+/// An input with a packet of 64 zero bytes, for program types that have packets; `None` for the others.
+pub(super) fn default_input(
+    machine: &mut Machine,
+    prog: &LoadedProg,
+) -> Result<Option<RunInput>, ContextError> {
+    if has_packet(prog.prog_type) {
+        packet(machine, prog.prog_type, &DEFAULT_PACKET).map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
 /// A context for any program with a packet, all else as in a test run without a context.
 ///
 /// # Errors
-/// [`PacketError`].
-pub fn packet(machine: &mut Machine, prog_type: ProgType, packet: &[u8]) -> Result<RunInput, PacketError> {
+/// [`ContextError`].
+pub fn packet(machine: &mut Machine, prog_type: ProgType, packet: &[u8]) -> Result<RunInput, ContextError> {
     let packet = packet.to_vec();
     if prog_type == ProgType::Xdp {
         xdp(machine, &XdpInput { packet, ..XdpInput::default() })
@@ -170,10 +163,10 @@ pub fn packet(machine: &mut Machine, prog_type: ProgType, packet: &[u8]) -> Resu
     }
 }
 
-fn check_len(packet: &[u8]) -> Result<(), PacketError> {
+fn check_len(packet: &[u8]) -> Result<(), ContextError> {
     match packet.len() {
-        n if n < ETH_HLEN => Err(PacketError::TooShort(n)),
-        n if n > MAX_PACKET => Err(PacketError::TooLong(n)),
+        n if n < ETH_HLEN => Err(ContextError::PacketTooShort(n)),
+        n if n > MAX_PACKET => Err(ContextError::TooLarge(n)),
         _ => Ok(()),
     }
 }
@@ -186,11 +179,11 @@ const SK_BUFF: u32 = 192;
 /// A context of an XDP program (`bpf_prog_test_run_xdp`).
 ///
 /// # Errors
-/// [`PacketError`].
-pub fn xdp(machine: &mut Machine, input: &XdpInput) -> Result<RunInput, PacketError> {
+/// [`ContextError`].
+pub fn xdp(machine: &mut Machine, input: &XdpInput) -> Result<RunInput, ContextError> {
     check_len(&input.packet)?;
     if !input.meta.len().is_multiple_of(4) || input.meta.len() > 252 {
-        return Err(PacketError::BadMeta(input.meta.len()));
+        return Err(ContextError::PacketMeta(input.meta.len()));
     }
     let mem = &mut machine.mem;
     let alloc = Alloc::new(Area::Context, RegionKind::Context, XDP_MD, "struct xdp_md");
@@ -256,10 +249,10 @@ fn access(prog_type: ProgType) -> (&'static [(u64, u64)], &'static [(u64, u64)])
 /// header, all others begin behind it.
 ///
 /// # Errors
-/// [`PacketError`].
-pub fn skb(machine: &mut Machine, prog_type: ProgType, input: &SkbInput) -> Result<RunInput, PacketError> {
+/// [`ContextError`].
+pub fn skb(machine: &mut Machine, prog_type: ProgType, input: &SkbInput) -> Result<RunInput, ContextError> {
     if !is_skb(prog_type) {
-        return Err(PacketError::NoPacket(prog_type));
+        return Err(ContextError::NoPacket(prog_type));
     }
     check_len(&input.packet)?;
     let sk = socket(machine, &input.packet)?;
@@ -353,7 +346,7 @@ fn socket(machine: &mut Machine, packet: &[u8]) -> Result<u64, MemError> {
 }
 
 /// Takes a run's packet out of the machine and frees what it used. `None` if it is gone already.
-pub fn finish(machine: &mut Machine, prog_type: ProgType, id: u32) -> Option<PacketOutput> {
+pub(crate) fn finish(machine: &mut Machine, prog_type: ProgType, id: u32) -> Option<PacketOutput> {
     let ctx = machine.kernel.state.packets.get_mut(id)?.ctx();
     let mut bytes = vec![0; if prog_type == ProgType::Xdp { XDP_MD } else { SK_BUFF } as usize];
     let _ = machine.mem.peek(ctx, &mut bytes);

@@ -26,8 +26,8 @@ pub(crate) trait Source {
     fn kernel(&mut self, addr: u64, out: &mut [u8]) -> bool;
     /// Reads the current task's user memory without faulting.
     fn user(&mut self, addr: u64, out: &mut [u8]) -> bool;
-    /// The symbol that an address is in: its name, the offset into it, its size.
-    fn symbol(&mut self, addr: u64) -> Option<(String, u64, u64)>;
+    /// The symbol that an address is in: its name, the offset into it, its module.
+    fn symbol(&mut self, addr: u64) -> Option<(String, u64, Option<String>)>;
 }
 
 /// Padding and sign options of one conversion.

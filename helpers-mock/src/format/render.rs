@@ -99,15 +99,20 @@ pub(super) enum SymbolForm {
     Backtrace,
 }
 
-/// A symbol's name, or the number where there is none.
+/// A symbol's name, or the number where there is none. Symbols have no known size here, so the `/0x..` after the offset
+/// is left out.
 pub(super) fn symbol(v: u64, form: SymbolForm, source: &mut dyn Source) -> Vec<u8> {
     let back = u64::from(form == SymbolForm::Backtrace);
-    match source.symbol(v.wrapping_sub(back)) {
-        None => format!("0x{v:x}"),
-        Some((name, _, _)) if form == SymbolForm::Name => name,
-        Some((name, offset, size)) => format!("{name}+0x{:x}/0x{size:x}", offset + back),
+    let Some((mut name, offset, module)) = source.symbol(v.wrapping_sub(back)) else {
+        return format!("0x{v:x}").into_bytes();
+    };
+    if form != SymbolForm::Name {
+        let _ = write!(name, "+0x{:x}", offset + back);
     }
-    .into_bytes()
+    if let Some(module) = module {
+        let _ = write!(name, " [{module}]");
+    }
+    name.into_bytes()
 }
 
 /// An IP address; `plain` is the form with separators and zeros left out (`%pI4`, `%pI6`).

@@ -33,10 +33,10 @@ impl Source for Fake {
         }
     }
 
-    fn symbol(&mut self, addr: u64) -> Option<(String, u64, u64)> {
+    fn symbol(&mut self, addr: u64) -> Option<(String, u64, Option<String>)> {
         (0xffff_ffff_8100_0000..0xffff_ffff_8100_0100)
             .contains(&addr)
-            .then(|| ("schedule".to_owned(), addr - 0xffff_ffff_8100_0000, 0x100))
+            .then(|| ("schedule".to_owned(), addr - 0xffff_ffff_8100_0000, None))
     }
 }
 
@@ -68,7 +68,7 @@ fn formats_as_the_kernel_does() {
         ("%pI6", &[IP], Ok("7f00:0001:2001:0db8:0000:0000:0000:0001")),
         ("%pi6", &[IP], Ok("7f00000120010db80000000000000001")),
         ("%pI4", &[0], Ok("0.0.0.0")),
-        ("%ps %pS %pB", &[SYM, SYM, SYM], Ok("schedule schedule+0x10/0x100 schedule+0x10/0x100")),
+        ("%ps %pS %pB", &[SYM, SYM, SYM], Ok("schedule schedule+0x10 schedule+0x10")),
         ("%pS", &[0x1234], Ok("0x1234")),
         ("%px", &[0xffff_8880_0000_1000], Ok("ffff888000001000")),
         ("%p", &[0], Ok("0000000000000000")),

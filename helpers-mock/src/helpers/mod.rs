@@ -7,9 +7,12 @@ mod args;
 mod desc;
 mod overrides;
 
+mod identity;
 mod maps;
 mod print;
+mod probe;
 mod time;
+mod tracing;
 
 use std::sync::LazyLock;
 
@@ -24,7 +27,15 @@ pub(crate) use overrides::call as overridden;
 pub use overrides::{CallRecord, Override, OverrideFn, Overrides};
 
 /// The tables of all families.
-static FAMILIES: &[&[HelperDesc]] = &[time::TABLE, print::TABLE, maps::TABLE];
+#[rustfmt::skip] // One line each, so that additions do not collide.
+static FAMILIES: &[&[HelperDesc]] = &[
+    time::TABLE,
+    maps::TABLE,
+    identity::TABLE,
+    probe::TABLE,
+    tracing::TABLE,
+    print::TABLE,
+];
 
 /// Rows by helper number.
 static BY_ID: LazyLock<Vec<Option<&'static HelperDesc>>> = LazyLock::new(|| {

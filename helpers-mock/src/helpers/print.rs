@@ -70,13 +70,12 @@ impl Source for Machine<'_, '_> {
     }
 
     fn user(&mut self, addr: u64, out: &mut [u8]) -> bool {
-        let _ = (addr, out);
-        false
+        self.kernel.state.current_user().is_some_and(|user| user.read(addr, out).is_ok())
     }
 
-    fn symbol(&mut self, addr: u64) -> Option<(String, u64, u64)> {
-        let _ = (&self.kernel, addr);
-        None
+    fn symbol(&mut self, addr: u64) -> Option<(String, u64, Option<String>)> {
+        let (symbol, offset) = self.kernel.state.symbols.lookup(addr)?;
+        Some((symbol.name.clone(), offset, symbol.module.clone()))
     }
 }
 
@@ -114,9 +113,10 @@ fn varargs(call: &mut Call<'_, '_>, addr: u64, len: u64) -> Result<Option<Vec<u6
 fn trace(kernel: &mut Kernel, text: Vec<u8>) -> Flow {
     let len = text.len() as u64;
     let shown = &text[..text.len().min(MAX_BUF - 1)];
+    let task = kernel.state.current();
     let line = TraceLine {
-        comm: String::new(),
-        pid: 0,
+        comm: task.comm.clone(),
+        pid: task.pid,
         cpu: kernel.state.cpus.current,
         ns: kernel.state.clock.now(),
         text: String::from_utf8_lossy(shown).into_owned(),
