@@ -106,6 +106,12 @@ impl Packet {
         self.len() == 0
     }
 
+    /// Which context structure it has.
+    #[must_use]
+    pub fn kind(&self) -> PacketKind {
+        self.kind
+    }
+
     /// Bytes of metadata before `data`.
     #[must_use]
     pub fn meta_len(&self) -> usize {
@@ -184,6 +190,13 @@ impl Packet {
     pub fn meta_bytes(&mut self, mem: &mut Memory) -> Vec<u8> {
         self.fetch(mem);
         self.frame.get(self.meta..self.data).unwrap_or_default().to_vec()
+    }
+
+    /// Sets the metadata, which has as many bytes as there is room for it.
+    pub(crate) fn set_meta(&mut self, mem: &mut Memory, meta: &[u8]) {
+        if meta.len() == self.meta_len() && !meta.is_empty() {
+            let _ = mem.poke(self.addr, meta);
+        }
     }
 
     /// `len` bytes at `offset` from a place in the buffer, if they lie between its start and `data_end`.
