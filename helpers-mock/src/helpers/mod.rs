@@ -9,9 +9,13 @@ mod overrides;
 
 mod identity;
 mod maps;
+mod packet;
+mod print;
 mod probe;
+mod skb_bytes;
 mod time;
 mod tracing;
+mod xdp;
 
 use std::sync::LazyLock;
 
@@ -24,10 +28,20 @@ pub(crate) use args::{map_arg, require};
 pub use desc::{Arg, Call, HelperDesc, HelperFn, HelperId, ResumeFn, known, name_of};
 pub(crate) use overrides::call as overridden;
 pub use overrides::{CallRecord, Override, OverrideFn, Overrides};
+pub(crate) use skb_bytes::legacy_packet_load;
 
 /// The tables of all families.
-static FAMILIES: &[&[HelperDesc]] =
-    &[time::TABLE, maps::TABLE, identity::TABLE, probe::TABLE, tracing::TABLE];
+#[rustfmt::skip] // One line each, so that additions do not collide.
+static FAMILIES: &[&[HelperDesc]] = &[
+    time::TABLE,
+    maps::TABLE,
+    identity::TABLE,
+    probe::TABLE,
+    tracing::TABLE,
+    print::TABLE,
+    xdp::TABLE,
+    skb_bytes::TABLE,
+];
 
 /// Rows by helper number.
 static BY_ID: LazyLock<Vec<Option<&'static HelperDesc>>> = LazyLock::new(|| {
@@ -95,11 +109,6 @@ pub(crate) fn resume(kernel: &mut Kernel, cx: &mut Cx<'_>, resume: Resume, ret: 
         Some(f) => f(kernel, cx, resume, ret),
         None => Ok(Flow::Return(ret)),
     }
-}
-
-/// Legacy packet access: `size` bytes at `offset` of the packet, from network order.
-pub(crate) fn legacy_packet_load(_: &mut Kernel, _: &mut Cx<'_>, _: i32, _: u8) -> Result<Option<u64>, Trap> {
-    Ok(None)
 }
 
 /// A load through a typed kernel pointer: reads 0 where nothing is mapped. `None`: this program has no such pointers.
