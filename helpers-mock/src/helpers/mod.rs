@@ -7,12 +7,17 @@ mod args;
 mod desc;
 mod overrides;
 
+mod checksum;
 mod identity;
 mod maps;
 mod packet;
 mod print;
 mod probe;
+mod redirect;
 mod skb_bytes;
+mod skb_change;
+mod skb_meta;
+mod strings;
 mod time;
 mod tracing;
 mod xdp;
@@ -20,7 +25,7 @@ mod xdp;
 use std::sync::LazyLock;
 
 use bpf_vm_shim::env::{CallResult, Cx, Flow, Resume};
-use bpf_vm_shim::fault::{Trap, Unsupported, UnsupportedKind};
+use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
 
 use crate::kernel::Kernel;
 
@@ -41,6 +46,11 @@ static FAMILIES: &[&[HelperDesc]] = &[
     print::TABLE,
     xdp::TABLE,
     skb_bytes::TABLE,
+    skb_change::TABLE,
+    skb_meta::TABLE,
+    checksum::TABLE,
+    redirect::TABLE,
+    strings::TABLE,
 ];
 
 /// Rows by helper number.
