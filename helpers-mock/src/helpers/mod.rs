@@ -7,6 +7,7 @@ mod args;
 mod desc;
 mod overrides;
 
+mod maps;
 mod time;
 
 use std::sync::LazyLock;
@@ -22,7 +23,7 @@ pub(crate) use overrides::call as overridden;
 pub use overrides::{CallRecord, Override, OverrideFn, Overrides};
 
 /// The tables of all families.
-static FAMILIES: &[&[HelperDesc]] = &[time::TABLE];
+static FAMILIES: &[&[HelperDesc]] = &[time::TABLE, maps::TABLE];
 
 /// Rows by helper number.
 static BY_ID: LazyLock<Vec<Option<&'static HelperDesc>>> = LazyLock::new(|| {

@@ -94,7 +94,6 @@ impl Reg {
 /// An instruction as the interpreter wants it: 16 bytes, everything resolved.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DecodedOp {
-    pub(crate) op: Op,
     pub(crate) uop: Uop,
     pub(crate) dst: Reg,
     pub(crate) src: Reg,
@@ -138,7 +137,8 @@ pub struct CodeSpec<'a> {
 pub struct Code {
     id: u32,
     name: Arc<str>,
-    ops: Vec<DecodedOp>,
+    /// Each operation with the one after it, which the interpreter wants at hand.
+    cells: Vec<[DecodedOp; 2]>,
     slots: Vec<u32>,
     index: Vec<u32>,
     funcs: Vec<Function>,
@@ -219,8 +219,8 @@ impl Code {
         self.func_at(addr).is_some()
     }
 
-    pub(crate) fn ops(&self) -> &[DecodedOp] {
-        &self.ops
+    pub(crate) fn cells(&self) -> &[[DecodedOp; 2]] {
+        &self.cells
     }
 
     pub(crate) fn slot(&self, op: usize) -> u32 {
@@ -242,7 +242,7 @@ fn func_addr(id: u32, insn: usize) -> u64 {
 }
 
 fn trap_op(index: usize) -> DecodedOp {
-    DecodedOp { op: Op::Trap, uop: Uop::Trap, dst: Reg::R0, src: Reg::R0, off: 0, imm: index as u64 }
+    DecodedOp { uop: Uop::Trap, dst: Reg::R0, src: Reg::R0, off: 0, imm: index as u64 }
 }
 
 struct Builder<'a> {
@@ -273,25 +273,30 @@ impl Builder<'_> {
         self.check_borders(&funcs, &index)?;
         let reachable = self.reachable(&funcs);
         let mut traps = Vec::new();
-        let mut ops = Vec::with_capacity(slots.len() + 1);
+        let mut ops = Vec::with_capacity(slots.len());
         for &slot in &slots {
             ops.push(self.decode(slot as usize, &index, &reachable, &mut traps)?);
         }
+        // No pairs yet: each micro-operation is a single one.
+        let mut kinds: Vec<Op> = ops.iter().map(|o| o.uop.first()).collect();
         if !self.spec.lenient {
             let starts: Vec<usize> = funcs.iter().map(|f| index[f.insn] as usize).collect();
-            for (at, reg) in uninit::find(&ops, &starts, 0b10) {
+            for (at, reg) in uninit::find(&ops, &kinds, &starts, 0b10) {
                 traps.push(FaultKind::UninitRegister { reg });
                 ops[at] = trap_op(traps.len() - 1);
+                kinds[at] = Op::Trap;
             }
         }
-        // What would run past the end runs into these; two, because the interpreter looks at two at a time.
+        fuse(&mut ops, &kinds);
         let end = trap_op(usize::MAX);
-        ops.extend([end, end]);
-        fuse(&mut ops);
+        let next = ops.iter().skip(1).chain([&end]);
+        let mut cells: Vec<_> = ops.iter().zip(next).map(|(op, next)| [*op, *next]).collect();
+        // What would run past the end runs into this.
+        cells.push([end, end]);
         Ok(Code {
             id: self.spec.id,
             name: self.spec.name.into(),
-            ops,
+            cells,
             slots,
             exception_cb: self.spec.exception_cb.and_then(|s| index.get(s).copied()).filter(|i| *i != NO_OP),
             index,
@@ -462,7 +467,6 @@ impl Builder<'_> {
         }
         self.check_constant(slot, row.op).map_err(err)?;
         let mut op = DecodedOp {
-            op: row.op,
             uop: Uop::single(row.op),
             dst: Reg::new(insn.dst),
             src: Reg::new(insn.src),

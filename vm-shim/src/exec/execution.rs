@@ -74,7 +74,9 @@ pub(super) struct Frame {
 }
 
 /// A run in flight.
+// The registers come first, so that the interpreter reaches them through the pointer that it has anyway.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Execution {
     pub(super) regs: [u64; 16],
     pub(super) pc: usize,

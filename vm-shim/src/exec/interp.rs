@@ -38,7 +38,7 @@ pub(super) fn run<const OBSERVED: bool>(
     observer: &mut dyn Observer,
 ) -> Result<Stop, Trap> {
     let code = Arc::clone(&run.code);
-    let ops = code.ops();
+    let cells = code.cells();
     let mut pc = run.pc;
     // Instructions executed before this one are `debt + pc`: a straight stretch is counted by `pc` alone, and only
     // jumps have anything to do.
@@ -134,7 +134,7 @@ pub(super) fn run<const OBSERVED: bool>(
         ($call:expr) => {{
             sync!(pc - 1);
             match $call? {
-                Flow::Return(v) => run.returned(v),
+                Flow::Return(v) => run.regs[0] = v,
                 flow => {
                     run.follow(mem, flow)?;
                     return Ok(Stop::Switched);
@@ -806,10 +806,7 @@ pub(super) fn run<const OBSERVED: bool>(
     macro_rules! dispatch {
         (ops { $($op:ident)* } pairs { $($pair:ident $first:ident $second:ident)* }) => {
             loop {
-                // The code ends with two traps, so there always is a second operation.
-                let Some([op, second]) = ops.get(pc..).and_then(<[DecodedOp]>::first_chunk::<2>) else {
-                    trap!(code.trap(u64::MAX));
-                };
+                let [op, second] = &cells[pc];
                 pc += 1;
                 if OBSERVED {
                     let at = pc - 1;
@@ -825,7 +822,7 @@ pub(super) fn run<const OBSERVED: bool>(
                         return Ok(Stop::Paused);
                     }
                 }
-                let uop = if OBSERVED { Uop::single(op.op) } else { op.uop };
+                let uop = if OBSERVED { Uop::single(op.uop.first()) } else { op.uop };
                 match uop {
                     $(Uop::$op => exec!($op, op),)*
                     $(Uop::$pair => {
@@ -966,7 +963,7 @@ fn packet(
     env: &mut dyn Env,
     op: &DecodedOp,
 ) -> Result<Option<u64>, Trap> {
-    let (size, indirect) = match op.op {
+    let (size, indirect) = match op.uop.first() {
         Op::LdAbsB => (1, false),
         Op::LdAbsH => (2, false),
         Op::LdAbsW => (4, false),

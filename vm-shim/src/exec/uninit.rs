@@ -12,14 +12,14 @@ const ARGS: u16 = 0b11_1110;
 const FP: u16 = 1 << 10;
 
 /// The first register that an operation reads and that is not in `written`.
-fn first_missing(op: &DecodedOp, row: &Row, written: u16, main: bool) -> Option<u8> {
+fn first_missing(op: &DecodedOp, kind: Op, row: &Row, written: u16, main: bool) -> Option<u8> {
     let mut reads = 0u16;
     if row.uses.src() {
         reads |= 1 << op.src as u8;
     }
     let reads_dst = match row.form {
         // Both subtraction from itself and a move overwrite without looking.
-        Form::Alu(_) => !matches!(op.op, Op::Mov64K | Op::Mov64X | Op::Mov32K | Op::Mov32X),
+        Form::Alu(_) => !matches!(kind, Op::Mov64K | Op::Mov64X | Op::Mov32K | Op::Mov32X),
         Form::Movsx(_) | Form::LdImm64 | Form::Load | Form::LoadAcquire => false,
         _ => row.uses.dst(),
     };
@@ -51,7 +51,7 @@ fn after(op: &DecodedOp, row: &Row, written: u16) -> u16 {
 /// Finds operations that read a register that nothing on any path has written: index and register.
 ///
 /// `main` is where the program starts, with the registers in `entry` written; other functions get R1 to R5.
-pub(super) fn find(ops: &[DecodedOp], funcs: &[usize], entry: u16) -> Vec<(usize, u8)> {
+pub(super) fn find(ops: &[DecodedOp], kinds: &[Op], funcs: &[usize], entry: u16) -> Vec<(usize, u8)> {
     let mut written = vec![0u16; ops.len()];
     let mut seen = vec![false; ops.len()];
     let mut todo: Vec<(usize, u16)> = Vec::new();
@@ -59,16 +59,18 @@ pub(super) fn find(ops: &[DecodedOp], funcs: &[usize], entry: u16) -> Vec<(usize
         todo.push((*start, FP | if i == 0 { entry } else { ARGS }));
     }
     while let Some((at, new)) = todo.pop() {
-        let (Some(op), Some(state)) = (ops.get(at), written.get_mut(at)) else { continue };
+        let (Some(op), Some(kind), Some(state)) = (ops.get(at), kinds.get(at), written.get_mut(at)) else {
+            continue;
+        };
         if seen[at] && *state | new == *state {
             continue;
         }
         seen[at] = true;
         *state |= new;
         let state = *state;
-        let Some(row) = op.op.row() else { continue };
+        let Some(row) = kind.row() else { continue };
         let next = after(op, row, state);
-        match (row.form, op.op) {
+        match (row.form, *kind) {
             (Form::Exit, _) | (_, Op::Trap) => {}
             (Form::Goto, Op::Ja | Op::Ja32) => todo.push((op.off as usize, next)),
             (Form::Jump(_) | Form::Goto, _) => todo.extend([(at + 1, next), (op.off as usize, next)]),
@@ -77,9 +79,8 @@ pub(super) fn find(ops: &[DecodedOp], funcs: &[usize], entry: u16) -> Vec<(usize
     }
     let main_end = funcs.iter().copied().filter(|f| *f > funcs[0]).min().unwrap_or(ops.len());
     let bad = |(i, op): (usize, &DecodedOp)| {
-        let row =
-            op.op.row().filter(|r| seen[i] && r.uses != Uses::None || r.form == Form::Exit && seen[i])?;
-        first_missing(op, row, written[i], i < main_end).map(|reg| (i, reg))
+        let row = kinds[i].row().filter(|r| seen[i] && (r.uses != Uses::None || r.form == Form::Exit))?;
+        first_missing(op, kinds[i], row, written[i], i < main_end).map(|reg| (i, reg))
     };
     ops.iter().enumerate().filter_map(bad).collect()
 }

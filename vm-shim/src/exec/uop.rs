@@ -482,6 +482,14 @@ macro_rules! define {
                 }
             }
 
+            /// The operation, or the first of a pair.
+            pub(crate) fn first(self) -> Op {
+                match self {
+                    $(Self::$op => Op::$op,)*
+                    $(Self::$pair => Op::$first,)*
+                }
+            }
+
             /// Two operations that can go as one.
             fn pair(first: Op, second: Op) -> Option<Self> {
                 match (first, second) {
@@ -496,10 +504,12 @@ with_uops!(define);
 
 /// Puts pairs in place. Every operation gets the pair that it begins, so that a jump into the middle of one pair finds
 /// the next.
-pub(super) fn fuse(ops: &mut [DecodedOp]) {
-    for i in 1..ops.len() {
-        if let Some(uop) = Uop::pair(ops[i - 1].op, ops[i].op) {
-            ops[i - 1].uop = uop;
+pub(super) fn fuse(ops: &mut [DecodedOp], kinds: &[Op]) {
+    for (op, pair) in ops.iter_mut().zip(kinds.windows(2)) {
+        if let [first, second] = pair
+            && let Some(uop) = Uop::pair(*first, *second)
+        {
+            op.uop = uop;
         }
     }
 }

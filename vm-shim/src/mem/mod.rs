@@ -128,6 +128,8 @@ impl Dir {
 type Class = (Area, u32, u32);
 
 /// The memory of one guest.
+// The translation cache comes first, so that the interpreter reaches it through the pointer that it has anyway.
+#[repr(C)]
 pub struct Memory {
     tlb: Tlb,
     dirs: Vec<Arc<Dir>>,

@@ -80,6 +80,7 @@ struct Entry {
 const EMPTY: Entry = Entry { tag: NO_TAG, page: std::ptr::null() };
 
 /// Translations of recently used pages: a direct-mapped cache, one half for reads and one for writes.
+#[repr(C)]
 pub(crate) struct Tlb {
     read: [Entry; WAYS],
     write: [Entry; WAYS],

@@ -16,6 +16,7 @@ mod resolve;
 mod spec;
 mod types_match;
 
+pub use compat::types_compat;
 pub use error::CoreError;
 pub use patch::Patched;
 pub use relo::{CoreRelo, CoreReloKind};
