@@ -193,9 +193,14 @@ impl Machine {
         }
         let code = Arc::clone(&loaded.code);
         let mut execution = Execution::new(code, input.args, self.stacks[depth], self.limits, &mut self.mem);
+        let scratch = input.scratch.clone();
         self.kernel.runs.push(Run::new(loaded, input));
         let outcome = execution.run(&mut self.mem, &mut self.kernel);
         self.kernel.runs.truncate(depth);
+        for addr in scratch {
+            // Freed already if the input is used again.
+            let _ = self.mem.free(addr);
+        }
         Ok(Report { outcome, insns: execution.executed() })
     }
 }

@@ -7,8 +7,11 @@ mod args;
 mod desc;
 mod overrides;
 
+mod identity;
 mod maps;
+mod probe;
 mod time;
+mod tracing;
 
 use std::sync::LazyLock;
 
@@ -23,7 +26,14 @@ pub(crate) use overrides::call as overridden;
 pub use overrides::{CallRecord, Override, OverrideFn, Overrides};
 
 /// The tables of all families.
-static FAMILIES: &[&[HelperDesc]] = &[time::TABLE, maps::TABLE];
+#[rustfmt::skip] // One line each, so that additions do not collide.
+static FAMILIES: &[&[HelperDesc]] = &[
+    time::TABLE,
+    maps::TABLE,
+    identity::TABLE,
+    probe::TABLE,
+    tracing::TABLE,
+];
 
 /// Rows by helper number.
 static BY_ID: LazyLock<Vec<Option<&'static HelperDesc>>> = LazyLock::new(|| {
