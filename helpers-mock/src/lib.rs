@@ -7,6 +7,7 @@ mod errno;
 pub mod helpers;
 mod kernel;
 pub mod kfuncs;
+mod ksyms;
 mod machine;
 pub mod maps;
 pub mod objects;

@@ -12,6 +12,7 @@ mod maps;
 mod probe;
 mod time;
 mod tracing;
+mod typed;
 
 use std::sync::LazyLock;
 
@@ -24,6 +25,7 @@ pub(crate) use args::{map_arg, require};
 pub use desc::{Arg, Call, HelperDesc, HelperFn, HelperId, ResumeFn, known, name_of};
 pub(crate) use overrides::call as overridden;
 pub use overrides::{CallRecord, Override, OverrideFn, Overrides};
+pub(crate) use typed::has_typed_pointers;
 
 /// The tables of all families.
 #[rustfmt::skip] // One line each, so that additions do not collide.
@@ -33,6 +35,7 @@ static FAMILIES: &[&[HelperDesc]] = &[
     identity::TABLE,
     probe::TABLE,
     tracing::TABLE,
+    typed::TABLE,
 ];
 
 /// Rows by helper number.
@@ -109,6 +112,6 @@ pub(crate) fn legacy_packet_load(_: &mut Kernel, _: &mut Cx<'_>, _: i32, _: u8) 
 }
 
 /// A load through a typed kernel pointer: reads 0 where nothing is mapped. `None`: this program has no such pointers.
-pub(crate) fn load_typed(_: &mut Kernel, _: &mut Cx<'_>, _: u64, _: u8) -> Option<u64> {
-    None
+pub(crate) fn load_typed(kernel: &mut Kernel, cx: &mut Cx<'_>, addr: u64, size: u8) -> Option<u64> {
+    typed::load(kernel, cx, addr, size)
 }
