@@ -14,6 +14,8 @@ pub mod objects;
 mod progs;
 mod run;
 pub mod state;
+#[cfg(test)]
+mod testing;
 
 pub use errno::Errno;
 pub use kernel::Kernel;

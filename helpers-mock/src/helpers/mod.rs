@@ -8,8 +8,12 @@ mod desc;
 mod overrides;
 
 mod identity;
+#[cfg(test)]
+mod identity_tests;
 mod maps;
 mod probe;
+#[cfg(test)]
+mod probe_tests;
 mod time;
 mod tracing;
 mod typed;
