@@ -2,6 +2,7 @@
 //!
 //! [`Machine`] is the whole state; [`Kernel`] is all of it but the guest's memory, and answers what programs call.
 
+mod dynptr;
 mod errno;
 pub mod helpers;
 mod kernel;
@@ -12,6 +13,7 @@ mod progs;
 mod run;
 pub mod state;
 
+pub use dynptr::{Dynptr, DynptrKind, Dynptrs};
 pub use errno::Errno;
 pub use kernel::Kernel;
 pub use machine::{LoadOptions, Loaded, Machine, MachineError, Report};

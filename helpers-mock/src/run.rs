@@ -1,10 +1,13 @@
 //! The state of one program run: what it was given and what it holds.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bpf_vm_shim::env::Cx;
 use bpf_vm_shim::fault::{FaultKind, Trap};
 
+use crate::dynptr::Dynptrs;
+use crate::maps::MapId;
 use crate::progs::LoadedProg;
 
 /// What a run starts with.
@@ -72,13 +75,24 @@ pub struct Run {
     pub held: Vec<Held>,
     /// The spin lock that it holds, by address, and the instruction that took it.
     pub lock: Option<(u64, u32)>,
+    /// The ring-buffer records that it is writing, by address: their map and position.
+    pub records: BTreeMap<u64, (MapId, u64)>,
+    /// Its dynptrs.
+    pub dynptrs: Dynptrs,
 }
 
 impl Run {
     /// A run at its start.
     #[must_use]
     pub fn new(prog: Arc<LoadedProg>, input: RunInput) -> Self {
-        Self { prog, input, held: Vec::new(), lock: None }
+        Self {
+            prog,
+            input,
+            held: Vec::new(),
+            lock: None,
+            records: BTreeMap::new(),
+            dynptrs: Dynptrs::default(),
+        }
     }
 
     /// Notes that the program now holds something.

@@ -7,6 +7,11 @@ mod args;
 mod desc;
 mod overrides;
 
+mod loops;
+mod perf;
+mod ringbuf;
+mod seams;
+mod stack;
 mod time;
 
 use std::sync::LazyLock;
@@ -18,11 +23,13 @@ use crate::kernel::Kernel;
 
 pub(crate) use args::{map_arg, require};
 pub use desc::{Arg, Call, HelperDesc, HelperFn, HelperId, ResumeFn, known, name_of};
+pub(crate) use loops::MAX_LOOPS;
 pub(crate) use overrides::call as overridden;
 pub use overrides::{CallRecord, Override, OverrideFn, Overrides};
+pub(crate) use seams::{current_tid, packet_bytes, tid_of};
 
 /// The tables of all families.
-static FAMILIES: &[&[HelperDesc]] = &[time::TABLE];
+static FAMILIES: &[&[HelperDesc]] = &[time::TABLE, loops::TABLE, perf::TABLE, ringbuf::TABLE, stack::TABLE];
 
 /// Rows by helper number.
 static BY_ID: LazyLock<Vec<Option<&'static HelperDesc>>> = LazyLock::new(|| {

@@ -2,15 +2,25 @@
 //!
 //! Values live in guest memory, because programs hold pointers to them; keys and order live here.
 
+mod ring;
+mod ringbuf;
+mod stack_trace;
+mod user_ringbuf;
+
 use std::fmt;
 use std::sync::Arc;
 
 use bpf_vm_shim::btf::Btf;
 use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
 use bpf_vm_shim::mem::{MemError, Memory};
-use bpf_vm_shim::object::MapDef;
+use bpf_vm_shim::object::{MapDef, MapType};
 
 use crate::errno::Errno;
+
+pub use ring::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, Ring};
+pub use ringbuf::RingBuf;
+pub use stack_trace::StackTrace;
+pub use user_ringbuf::UserRingBuf;
 
 /// What a map operation works with.
 #[derive(Debug)]
@@ -226,6 +236,12 @@ impl Maps {
 /// [`MapError`]; a type that is not simulated is created as one whose every use is unsupported, so that an object with
 /// it still loads.
 pub fn create(def: Arc<MapDef>, btf: Option<Btf>, cx: &mut MapCx<'_>) -> Result<Map, MapError> {
-    let _ = (cx, btf);
-    Err(Unsupported::new(UnsupportedKind::MapType, def.map_type.to_string()).into())
+    let _ = cx;
+    let ops: Box<dyn MapOps> = match def.map_type {
+        MapType::Ringbuf => Box::new(RingBuf::create(&def)?),
+        MapType::UserRingbuf => Box::new(UserRingBuf::create(&def)?),
+        MapType::StackTrace => Box::new(StackTrace::create(&def)?),
+        _ => return Err(Unsupported::new(UnsupportedKind::MapType, def.map_type.to_string()).into()),
+    };
+    Ok(Map { def, btf, ops })
 }

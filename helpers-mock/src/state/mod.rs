@@ -2,12 +2,16 @@
 
 mod clock;
 mod cpus;
+mod perf;
+mod stacks;
 mod symbols;
 
 use bpf_vm_shim::object::KernelProfile;
 
 pub use clock::Clock;
 pub use cpus::Cpus;
+pub use perf::{Counter, PerfEvent, PerfEvents, PerfRecord, PerfRecordKind, PerfRing};
+pub use stacks::{BuildIdMapping, PERF_MAX_STACK_DEPTH, Stacks, TaskStacks};
 pub use symbols::Symbols;
 
 /// The state of the simulated kernel's subsystems.
@@ -19,12 +23,22 @@ pub struct State {
     pub cpus: Cpus,
     /// Kernel symbols.
     pub symbols: Symbols,
+    /// Perf events: output rings and counters.
+    pub perf: PerfEvents,
+    /// Call stacks of tasks.
+    pub stacks: Stacks,
 }
 
 impl State {
     /// The state of a freshly booted kernel.
     #[must_use]
     pub fn new(profile: &KernelProfile) -> Self {
-        Self { clock: Clock::default(), cpus: Cpus::new(profile.cpus), symbols: Symbols::default() }
+        Self {
+            clock: Clock::default(),
+            cpus: Cpus::new(profile.cpus),
+            symbols: Symbols::default(),
+            perf: PerfEvents::default(),
+            stacks: Stacks::default(),
+        }
     }
 }
