@@ -18,4 +18,4 @@ pub use errno::Errno;
 pub use kernel::Kernel;
 pub use machine::{LoadOptions, Loaded, Machine, MachineError, Report};
 pub use progs::{LoadedObject, LoadedProg, ProgId, Progs};
-pub use run::{Held, HeldKind, Run, RunInput};
+pub use run::{Held, HeldKind, ResLock, Run, RunInput};

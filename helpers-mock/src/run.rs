@@ -64,6 +64,17 @@ pub struct Held {
     pub at: u32,
 }
 
+/// A resilient spin lock that is held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ResLock {
+    /// Its address.
+    pub addr: u64,
+    /// The instruction that took it.
+    pub at: u32,
+    /// Where the interrupt flags were saved; 0 if they were not.
+    pub flags_at: u64,
+}
+
 /// The state of one program run.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -77,6 +88,8 @@ pub struct Run {
     pub lock: Option<(u64, u32)>,
     /// The ring-buffer records that it is writing, by address: their map and position.
     pub records: BTreeMap<u64, (MapId, u64)>,
+    /// The resilient spin locks that it holds, in order of taking.
+    pub res_locks: Vec<ResLock>,
     /// Its dynptrs.
     pub dynptrs: Dynptrs,
 }
@@ -91,6 +104,7 @@ impl Run {
             held: Vec::new(),
             lock: None,
             records: BTreeMap::new(),
+            res_locks: Vec::new(),
             dynptrs: Dynptrs::default(),
         }
     }
@@ -113,6 +127,12 @@ impl Run {
     pub fn check_exit(&self) -> Result<(), Trap> {
         if let Some((_, at)) = self.lock {
             let why = format!("the program ends while it holds the bpf_spin_lock taken at instruction {at}");
+            return Err(FaultKind::Lock { why }.into());
+        }
+        if let Some(lock) = self.res_locks.first() {
+            let at = lock.at;
+            let why =
+                format!("the program ends while it holds the bpf_res_spin_lock taken at instruction {at}");
             return Err(FaultKind::Lock { why }.into());
         }
         match self.held.first() {

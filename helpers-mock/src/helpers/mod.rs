@@ -7,6 +7,8 @@ mod args;
 mod desc;
 mod overrides;
 
+mod kptr;
+mod lock;
 mod loops;
 mod perf;
 mod ringbuf;
@@ -20,16 +22,19 @@ use bpf_vm_shim::env::{CallResult, Cx, Flow, Resume};
 use bpf_vm_shim::fault::{Trap, Unsupported, UnsupportedKind};
 
 use crate::kernel::Kernel;
+use crate::kfuncs;
 
 pub(crate) use args::{map_arg, require};
 pub use desc::{Arg, Call, HelperDesc, HelperFn, HelperId, ResumeFn, known, name_of};
+pub(crate) use lock::{fault as lock_fault, require_lock};
 pub(crate) use loops::MAX_LOOPS;
 pub(crate) use overrides::call as overridden;
 pub use overrides::{CallRecord, Override, OverrideFn, Overrides};
 pub(crate) use seams::{current_tid, packet_bytes, tid_of};
 
 /// The tables of all families.
-static FAMILIES: &[&[HelperDesc]] = &[time::TABLE, loops::TABLE, perf::TABLE, ringbuf::TABLE, stack::TABLE];
+static FAMILIES: &[&[HelperDesc]] =
+    &[time::TABLE, kptr::TABLE, lock::TABLE, loops::TABLE, perf::TABLE, ringbuf::TABLE, stack::TABLE];
 
 /// Rows by helper number.
 static BY_ID: LazyLock<Vec<Option<&'static HelperDesc>>> = LazyLock::new(|| {
@@ -87,12 +92,16 @@ pub(crate) fn checked(
     args: [u64; 5],
     func: HelperFn,
 ) -> CallResult {
+    lock::check_call(kernel, name)?;
     args::check(kernel, cx, name, kinds, &args)?;
     func(kernel, &mut Call { cx, args, name })
 }
 
 /// Goes on with a helper whose callback has returned. `resume.id` is the helper's number.
 pub(crate) fn resume(kernel: &mut Kernel, cx: &mut Cx<'_>, resume: Resume, ret: u64) -> CallResult {
+    if resume.id >= kfuncs::RESUME_BASE {
+        return kfuncs::resume(kernel, cx, resume, ret);
+    }
     match by_id(resume.id).and_then(|d| d.resume) {
         Some(f) => f(kernel, cx, resume, ret),
         None => Ok(Flow::Return(ret)),

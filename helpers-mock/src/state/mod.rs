@@ -2,6 +2,7 @@
 
 mod clock;
 mod cpus;
+mod objects;
 mod perf;
 mod stacks;
 mod symbols;
@@ -10,6 +11,7 @@ use bpf_vm_shim::object::KernelProfile;
 
 pub use clock::Clock;
 pub use cpus::Cpus;
+pub use objects::Objects;
 pub use perf::{Counter, PerfEvent, PerfEvents, PerfRecord, PerfRecordKind, PerfRing};
 pub use stacks::{BuildIdMapping, PERF_MAX_STACK_DEPTH, Stacks, TaskStacks};
 pub use symbols::Symbols;
@@ -25,6 +27,8 @@ pub struct State {
     pub symbols: Symbols,
     /// Perf events: output rings and counters.
     pub perf: PerfEvents,
+    /// Objects that programs have allocated.
+    pub objects: Objects,
     /// Call stacks of tasks.
     pub stacks: Stacks,
 }
@@ -38,6 +42,7 @@ impl State {
             cpus: Cpus::new(profile.cpus),
             symbols: Symbols::default(),
             perf: PerfEvents::default(),
+            objects: Objects::default(),
             stacks: Stacks::default(),
         }
     }
