@@ -47,25 +47,27 @@ fn loops() -> Vec<(&'static str, Vec<Insn>)> {
             ],
         ),
         (
+            // An event put together on the stack, and spilled values read back.
             "stack memory",
             vec![
+                insn(0x7b, 10, 9, -16, 0),
+                insn(0x63, 10, 7, -24, 0),
                 insn(0x79, 1, 10, -8, 0),
                 insn(0x0f, 0, 1, 0, 0),
-                insn(0x7b, 10, 0, -16, 0),
-                insn(0x61, 2, 10, -16, 0),
-                insn(0x0f, 0, 2, 0, 0),
-                insn(0x63, 10, 0, -24, 0),
+                insn(0x7b, 10, 7, -32, 0),
+                insn(0x79, 2, 10, -16, 0),
             ],
         ),
         (
+            // Fields of the context read and summed, one written.
             "context memory",
             vec![
-                insn(0x79, 1, 6, 0, 0),
+                insn(0x61, 1, 6, 0, 0),
+                insn(0x61, 2, 6, 4, 0),
                 insn(0x0f, 0, 1, 0, 0),
-                insn(0x7b, 6, 0, 8, 0),
-                insn(0x61, 2, 6, 8, 0),
-                insn(0x0f, 0, 2, 0, 0),
-                insn(0x63, 6, 0, 16, 0),
+                insn(0x79, 3, 6, 8, 0),
+                insn(0xaf, 0, 2, 0, 0),
+                insn(0x63, 6, 3, 16, 0),
             ],
         ),
         (

@@ -1,13 +1,86 @@
-//! `cargo xtask JOB`: one command per development job.
+//! `cargo xtask JOB`: one command per development job. Continuous integration calls nothing else.
 
 mod bench;
+mod fixtures;
+mod fuzz;
+mod steps;
 
-fn main() -> std::process::ExitCode {
-    match bench::run() {
-        Ok(()) => std::process::ExitCode::SUCCESS,
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// One command per development job.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    job: Job,
+}
+
+#[derive(Debug, Subcommand)]
+enum Job {
+    /// Everything that continuous integration checks, in order
+    Ci {
+        /// Seconds for each fuzz target
+        #[arg(long, default_value_t = 5)]
+        fuzz_seconds: u64,
+    },
+    /// Check the formatting
+    Fmt,
+    /// Run clippy over all targets, warnings are errors
+    Clippy,
+    /// Build the documentation, warnings are errors
+    Doc,
+    /// Run all tests (with cargo-nextest where it is installed) and the documentation's examples
+    Test,
+    /// Run what the README's first command runs, and the conformance examples
+    Examples,
+    /// Compile the fixtures again (needs clang-19 and llvm-19)
+    Fixtures {
+        /// Change nothing; report what is stale. Without clang-19, only hashes are compared
+        #[arg(long)]
+        check: bool,
+    },
+    /// Measure the interpreter against rbpf, in release mode
+    Bench,
+    /// Accept the snapshots that the tests now produce
+    Bless,
+    /// Feed the entry points mutated input for a while
+    Fuzz {
+        /// Only this target
+        target: Option<String>,
+        /// Seconds for each target
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+        /// The first number of the input sequence; a failure prints the one to repeat
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// Exactly one input: the one with the given seed
+        #[arg(long)]
+        once: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Args::parse().job {
+        Job::Ci { fuzz_seconds } => steps::ci(fuzz_seconds),
+        Job::Fmt => steps::fmt(),
+        Job::Clippy => steps::clippy(),
+        Job::Doc => steps::doc(),
+        Job::Test => steps::test(),
+        Job::Examples => steps::examples(),
+        Job::Fixtures { check: true } => fixtures::check(),
+        Job::Fixtures { check: false } => fixtures::build(),
+        Job::Bench if cfg!(debug_assertions) => steps::bench_in_release(),
+        Job::Bench => bench::run(),
+        Job::Bless => steps::bless(),
+        Job::Fuzz { target, seconds, seed, once } => fuzz::run(target.as_deref(), seconds, seed, once),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("error: {e}");
-            std::process::ExitCode::FAILURE
+            ExitCode::FAILURE
         }
     }
 }

@@ -1,12 +1,15 @@
 //! The simulated kernel: all state but memory, and the answers to what programs call.
 
+use std::sync::Arc;
+
 use bpf_vm_shim::env::{CallResult, Cx, Env, Resume};
 use bpf_vm_shim::fault::Trap;
+use bpf_vm_shim::mem::Memory;
 use bpf_vm_shim::object::KernelProfile;
 
 use crate::helpers;
 use crate::kfuncs;
-use crate::maps::{MapCx, Maps};
+use crate::maps::{Fields, MapCx, MapId, Maps};
 use crate::progs::Progs;
 use crate::run::Run;
 use crate::state::State;
@@ -56,7 +59,14 @@ impl Kernel {
 
     /// What map operations of the running program work with.
     pub fn map_cx<'a>(&self, cx: &'a mut Cx<'_>) -> MapCx<'a> {
-        MapCx { cpu: self.state.cpus.current, cpus: self.profile.cpus, mem: cx.mem, host: false }
+        let (cpu, cpus) = (self.state.cpus.current, self.state.cpus.count);
+        MapCx { cpu, cpus, mem: cx.mem, host: false, dropped: Vec::new() }
+    }
+
+    /// What happens to timers, kptrs and the like in values that an operation has deleted or overwritten
+    /// (`bpf_obj_free_fields`). The values' own bytes are already cleared or freed.
+    pub(crate) fn drop_fields(&mut self, _: &mut Memory, _: MapId, dropped: Vec<(u64, Arc<Fields>)>) {
+        for (_value, _fields) in dropped {}
     }
 }
 

@@ -106,8 +106,7 @@ impl Machine {
             object.link(&self.kernel.profile, &options.link)?;
         let mut maps = Vec::new();
         for def in defs {
-            let cpus = self.kernel.profile.cpus;
-            let mut cx = MapCx { mem: &mut self.mem, cpu: 0, cpus, host: true };
+            let mut cx = MapCx::host(&mut self.mem, self.kernel.state.cpus.count);
             let map = maps::create(Arc::new(def), object.btf.clone(), &mut cx)?;
             maps.push(self.kernel.maps.push(map));
         }
@@ -178,8 +177,8 @@ impl Machine {
 
     /// The address of an array map's first value (`map_direct_value_addr`).
     fn map_value(&mut self, map: MapId) -> Option<u64> {
-        let mut cx = MapCx { mem: &mut self.mem, cpu: 0, cpus: self.kernel.profile.cpus, host: false };
-        self.kernel.maps.get_mut(map)?.ops.lookup(&mut cx, &[0; 4]).ok()?
+        let mut cx = MapCx::host(&mut self.mem, self.kernel.state.cpus.count);
+        self.kernel.maps.get(map)?.ops.lookup(&mut cx, &[0; 4]).ok()?
     }
 
     /// Runs a program to its end.

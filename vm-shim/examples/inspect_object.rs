@@ -79,7 +79,5 @@ fn inspect(name: &str, bytes: &[u8], verbose: bool) -> Result<String, String> {
 }
 
 fn everything() -> LinkOptions {
-    let mut options = LinkOptions::default();
-    options.all = true;
-    options
+    LinkOptions { all: true, ..LinkOptions::default() }
 }

@@ -47,8 +47,10 @@ fn check_one(
         Arg::Any => Ok(()),
         Arg::Ctx if value == ctx => Ok(()),
         Arg::Ctx => fail(format!("is {value:#x}, expected the context")),
-        Arg::Map if kernel.maps.by_addr(value).is_some() => Ok(()),
-        Arg::Map => fail(format!("is {value:#x}, expected a map")),
+        Arg::Map => match MapId::from_addr(value).and_then(|id| kernel.maps.get(id)) {
+            Some(map) => map.unsupported.as_ref().map_or(Ok(()), |gap| Err(gap.clone().into())),
+            None => fail(format!("is {value:#x}, expected a map")),
+        },
         Arg::MapKey => memory(AccessKind::Read, map().map_or(0, |m| m.def.key_size.into()), "a readable key"),
         Arg::MapValue => {
             memory(AccessKind::Read, map().map_or(0, |m| m.def.value_size.into()), "a readable value")

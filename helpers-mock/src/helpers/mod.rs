@@ -10,6 +10,7 @@ mod overrides;
 mod kptr;
 mod lock;
 mod loops;
+mod maps;
 mod perf;
 mod ringbuf;
 mod seams;
@@ -33,8 +34,16 @@ pub use overrides::{CallRecord, Override, OverrideFn, Overrides};
 pub(crate) use seams::{current_tid, packet_bytes, tid_of};
 
 /// The tables of all families.
-static FAMILIES: &[&[HelperDesc]] =
-    &[time::TABLE, kptr::TABLE, lock::TABLE, loops::TABLE, perf::TABLE, ringbuf::TABLE, stack::TABLE];
+static FAMILIES: &[&[HelperDesc]] = &[
+    time::TABLE,
+    maps::TABLE,
+    kptr::TABLE,
+    lock::TABLE,
+    loops::TABLE,
+    perf::TABLE,
+    ringbuf::TABLE,
+    stack::TABLE,
+];
 
 /// Rows by helper number.
 static BY_ID: LazyLock<Vec<Option<&'static HelperDesc>>> = LazyLock::new(|| {

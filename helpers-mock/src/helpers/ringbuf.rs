@@ -66,7 +66,7 @@ pub(crate) fn map_as<'a, T: MapOps + 'static>(
     let id = map_arg(kernel, addr)?;
     let found = kernel.maps.get_mut(id);
     let map_type = found.as_ref().map(|m| m.def.map_type.to_string()).unwrap_or_default();
-    let ops = found.and_then(|m| m.ops.as_any().downcast_mut::<T>());
+    let ops = found.and_then(|m| m.ops.as_any_mut().downcast_mut::<T>());
     let why = || format!("cannot pass map_type {map_type} into it");
     ops.map(|ops| (id, ops))
         .ok_or_else(|| FaultKind::NotAllowed { callee: callee.to_owned(), why: why() }.into())
@@ -132,7 +132,7 @@ fn commit(kernel: &mut Kernel, call: &mut Call<'_, '_>, keep: bool) -> CallResul
 
 fn finish(kernel: &mut Kernel, cx: &mut Cx<'_>, addr: u64, keep: bool, flags: u64) {
     let Some((id, pos)) = kernel.run_mut().and_then(|run| run.records.remove(&addr)) else { return };
-    let ops = kernel.maps.get_mut(id).and_then(|m| m.ops.as_any().downcast_mut::<RingBuf>());
+    let ops = kernel.maps.get_mut(id).and_then(|m| m.ops.as_any_mut().downcast_mut::<RingBuf>());
     if let Some(ring) = ops {
         ring.commit(cx.mem, addr, pos, keep, flags);
     }

@@ -6,7 +6,7 @@ use super::desc::{Arg, Call, HelperDesc};
 use super::ringbuf::map_as;
 use crate::errno::Errno;
 use crate::kernel::Kernel;
-use crate::maps::StackTrace;
+use crate::maps::StackTraces;
 use crate::state::PERF_MAX_STACK_DEPTH;
 
 /// `BPF_F_SKIP_FIELD_MASK`.
@@ -65,9 +65,9 @@ fn frames(kernel: &Kernel, tid: u32, user: bool, max: usize) -> Option<Vec<u64>>
 fn get_stackid(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     let [_, map, flags, ..] = call.args;
     let tid = super::current_tid(kernel);
-    let (depth, by_build_id) = {
-        let (_, stacks) = map_as::<StackTrace>(kernel, map, call.name)?;
-        (stacks.depth(), stacks.uses_build_id())
+    let depth = {
+        let (_, stacks) = map_as::<StackTraces>(kernel, map, call.name)?;
+        stacks.depth()
     };
     if flags & !(SKIP_MASK | USER_STACK | FAST_STACK_CMP | REUSE_STACKID) != 0 {
         return Ok(Flow::Return(Errno::EINVAL.ret()));
@@ -81,9 +81,8 @@ fn get_stackid(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     if ips.is_empty() {
         return Ok(Flow::Return(Errno::EFAULT.ret()));
     }
-    let data = encode(kernel, ips, by_build_id);
-    let (_, stacks) = map_as::<StackTrace>(kernel, map, call.name)?;
-    let id = stacks.put(ips, data, flags & FAST_STACK_CMP != 0, flags & REUSE_STACKID != 0);
+    let (_, stacks) = map_as::<StackTraces>(kernel, map, call.name)?;
+    let id = stacks.insert(ips, flags);
     Ok(Flow::Return(id.map_or_else(Errno::ret, u64::from)))
 }
 

@@ -2,24 +2,40 @@
 //!
 //! Values live in guest memory, because programs hold pointers to them; keys and order live here.
 
+mod array;
+mod attr;
+mod compat;
+mod create;
+mod fields;
+mod hash;
+mod index;
+mod jhash;
+mod percpu_array;
+mod percpu_hash;
 mod ring;
 mod ringbuf;
 mod stack_trace;
+mod unsimulated;
 mod user_ringbuf;
+mod values;
 
 use std::fmt;
 use std::sync::Arc;
 
 use bpf_vm_shim::btf::Btf;
-use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
+use bpf_vm_shim::fault::Unsupported;
 use bpf_vm_shim::mem::{MemError, Memory};
-use bpf_vm_shim::object::{MapDef, MapType};
+use bpf_vm_shim::object::MapDef;
 
 use crate::errno::Errno;
 
+pub use attr::flag;
+pub use compat::Uses;
+pub use create::create;
+pub use fields::{Field, FieldKind, Fields};
 pub use ring::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, Ring};
 pub use ringbuf::RingBuf;
-pub use stack_trace::StackTrace;
+pub(crate) use stack_trace::StackTraces;
 pub use user_ringbuf::UserRingBuf;
 
 /// What a map operation works with.
@@ -33,6 +49,17 @@ pub struct MapCx<'a> {
     pub cpus: u32,
     /// Whether the caller is the host (a `bpf(2)` call) and not a program.
     pub host: bool,
+    /// Values whose special fields (timers, kptrs) the operation has dropped, as `bpf_obj_free_fields` does, with the
+    /// map's fields. Only maps that have such fields add to it.
+    pub dropped: Vec<(u64, Arc<Fields>)>,
+}
+
+impl<'a> MapCx<'a> {
+    /// What the host works with.
+    #[must_use]
+    pub fn host(mem: &'a mut Memory, cpus: u32) -> Self {
+        Self { mem, cpu: 0, cpus, host: true, dropped: Vec::new() }
+    }
 }
 
 /// A map type's operations. A type that lacks one keeps the default, which answers as the kernel does for such types
@@ -45,10 +72,18 @@ pub trait MapOps: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// As `map_lookup_elem` of the type.
-    fn lookup(&mut self, cx: &mut MapCx<'_>, key: &[u8]) -> Result<Option<u64>, Errno>;
+    fn lookup(&self, cx: &mut MapCx<'_>, key: &[u8]) -> Result<Option<u64>, Errno>;
+
+    /// Whether a program's lookup counts as use ([`MapOps::touch`]).
+    fn counts_use(&self) -> bool {
+        false
+    }
+
+    /// Notes that a program has looked `key` up.
+    fn touch(&mut self, _key: &[u8]) {}
 
     /// Sets the value for `key`. For per-CPU types a value of one element's size sets this CPU's; one of `cpus` times
-    /// the rounded-up size (from the host) sets all.
+    /// the size rounded up to 8 (from the host) sets all.
     ///
     /// # Errors
     /// As `map_update_elem` of the type.
@@ -60,14 +95,14 @@ pub trait MapOps: fmt::Debug + Send + Sync {
     /// As `map_delete_elem` of the type.
     fn delete(&mut self, cx: &mut MapCx<'_>, key: &[u8]) -> Result<(), Errno>;
 
-    /// The key after `key` in the type's own order; the first for `None`.
-    fn next_key(&mut self, cx: &mut MapCx<'_>, key: Option<&[u8]>) -> Option<Vec<u8>>;
+    /// The key after `key` in the type's own order; the first for `None` and for a key that is not there.
+    fn next_key(&self, key: Option<&[u8]>) -> Option<Vec<u8>>;
 
     /// The guest address of the value of another CPU (`bpf_map_lookup_percpu_elem`).
     ///
     /// # Errors
     /// `-EOPNOTSUPP` for types that are not per-CPU.
-    fn lookup_percpu(&mut self, _cx: &mut MapCx<'_>, _key: &[u8], _cpu: u32) -> Result<Option<u64>, Errno> {
+    fn lookup_percpu(&self, _cx: &mut MapCx<'_>, _key: &[u8], _cpu: u32) -> Result<Option<u64>, Errno> {
         Err(Errno::EOPNOTSUPP)
     }
 
@@ -87,20 +122,25 @@ pub trait MapOps: fmt::Debug + Send + Sync {
         Err(Errno::EOPNOTSUPP)
     }
 
-    /// `bpf_map_peek_elem`.
+    /// `bpf_map_peek_elem`. `value` is what the caller passed, for types that test it, and holds the answer for others.
     ///
     /// # Errors
     /// `-EOPNOTSUPP` for types without it.
-    fn peek(&mut self, _cx: &mut MapCx<'_>, _value: &mut Vec<u8>) -> Result<(), Errno> {
+    fn peek(&self, _cx: &mut MapCx<'_>, _value: &mut Vec<u8>) -> Result<(), Errno> {
         Err(Errno::EOPNOTSUPP)
     }
 
-    /// The element at or after a position, for `bpf_for_each_map_elem`: the addresses of key and value, and the next
-    /// position. `None` at the end. Elements may come and go between calls.
+    /// The element at or after a position, for `bpf_for_each_map_elem`; its key is put into `key`. `None` at the end.
+    /// Elements may come and go between calls.
     ///
     /// # Errors
     /// `-EINVAL` for types that cannot be walked.
-    fn element_at(&mut self, _cx: &mut MapCx<'_>, _position: u64) -> Result<Option<Element>, Errno> {
+    fn walk(
+        &self,
+        _cx: &mut MapCx<'_>,
+        _position: u64,
+        _key: &mut Vec<u8>,
+    ) -> Result<Option<Element>, Errno> {
         Err(Errno::EINVAL)
     }
 
@@ -108,17 +148,23 @@ pub trait MapOps: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// As a `BPF_MAP_LOOKUP_ELEM` command.
-    fn read(&mut self, cx: &mut MapCx<'_>, key: &[u8]) -> Result<Option<Vec<Vec<u8>>>, Errno>;
+    fn read(&self, cx: &mut MapCx<'_>, key: &[u8]) -> Result<Option<Vec<Vec<u8>>>, Errno>;
 
-    /// Gives the concrete type, for helpers that belong to one map type only.
-    fn as_any(&mut self) -> &mut dyn std::any::Any;
+    /// How many elements there are, for types that count them (`bpf_map_sum_elem_count`).
+    fn count(&self) -> Option<u64> {
+        None
+    }
+
+    /// The concrete type, for helpers that belong to one map type only.
+    fn as_any(&self) -> &dyn std::any::Any;
+
+    /// The concrete type, to be changed.
+    fn as_any_mut(&mut self) -> &mut dyn std::any::Any;
 }
 
 /// One step of a walk over a map.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Element {
-    /// The key's guest address.
-    pub key: u64,
     /// The value's guest address.
     pub value: u64,
     /// Where to go on.
@@ -157,13 +203,29 @@ pub struct Map {
     pub def: Arc<MapDef>,
     /// The types of its key and value are from here.
     pub btf: Option<Btf>,
+    /// Where its values hold a spin lock, timer, kptr and the like.
+    pub fields: Arc<Fields>,
+    /// What programs may call with it.
+    pub uses: Uses,
+    /// A type that is not simulated: every use of the map is this gap.
+    pub unsupported: Option<Unsupported>,
+    /// The host may no longer write (`BPF_MAP_FREEZE`).
+    pub frozen: bool,
     /// Its state.
     pub ops: Box<dyn MapOps>,
 }
 
 impl Clone for Map {
     fn clone(&self) -> Self {
-        Self { def: Arc::clone(&self.def), btf: self.btf.clone(), ops: self.ops.clone_box() }
+        Self {
+            def: Arc::clone(&self.def),
+            btf: self.btf.clone(),
+            fields: Arc::clone(&self.fields),
+            uses: self.uses,
+            unsupported: self.unsupported.clone(),
+            frozen: self.frozen,
+            ops: self.ops.clone_box(),
+        }
     }
 }
 
@@ -224,24 +286,17 @@ impl Maps {
         MapId::from_addr(addr).filter(|id| self.get(*id).is_some())
     }
 
+    /// The first map of this name, as libbpf or as the kernel cuts it.
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> Option<MapId> {
+        let find = |f: &dyn Fn(&Map) -> bool| self.iter().find(|(_, m)| f(m)).map(|(id, _)| id);
+        find(&|m| m.def.name == name)
+            .or_else(|| find(&|m| m.def.section == name && m.def.is_internal()))
+            .or_else(|| find(&|m| m.def.kernel_name() == name))
+    }
+
     /// All maps in the order of their creation.
     pub fn iter(&self) -> impl Iterator<Item = (MapId, &Arc<Map>)> {
         self.maps.iter().enumerate().map(|(i, m)| (MapId(i as u32), m))
     }
-}
-
-/// Creates a map's state as `BPF_MAP_CREATE` does. `inner` is the template of a map of maps.
-///
-/// # Errors
-/// [`MapError`]; a type that is not simulated is created as one whose every use is unsupported, so that an object with
-/// it still loads.
-pub fn create(def: Arc<MapDef>, btf: Option<Btf>, cx: &mut MapCx<'_>) -> Result<Map, MapError> {
-    let _ = cx;
-    let ops: Box<dyn MapOps> = match def.map_type {
-        MapType::Ringbuf => Box::new(RingBuf::create(&def)?),
-        MapType::UserRingbuf => Box::new(UserRingBuf::create(&def)?),
-        MapType::StackTrace => Box::new(StackTrace::create(&def)?),
-        _ => return Err(Unsupported::new(UnsupportedKind::MapType, def.map_type.to_string()).into()),
-    };
-    Ok(Map { def, btf, ops })
 }

@@ -8,15 +8,10 @@ use std::any::Any;
 use bpf_vm_shim::mem::{Alloc, Area, Memory, RegionKind};
 use bpf_vm_shim::object::MapDef;
 
+use super::attr::flag;
 use super::ring::Ring;
-use super::{MapCx, MapError, MapOps};
+use super::{MapCx, MapOps};
 use crate::errno::Errno;
-
-/// `BPF_F_NUMA_NODE`.
-const BPF_F_NUMA_NODE: u32 = 1 << 2;
-/// `BPF_F_RB_OVERWRITE`.
-const BPF_F_RB_OVERWRITE: u32 = 1 << 19;
-const PAGE: u32 = 4096;
 
 /// A ring buffer.
 #[derive(Clone, Debug)]
@@ -25,32 +20,10 @@ pub struct RingBuf {
     name: String,
 }
 
-/// Checks what both kinds of ring buffer must satisfy (`ringbuf_map_alloc`).
-pub(super) fn check(def: &MapDef, flags: u32) -> Result<(), MapError> {
-    let refuse = |why: &str| {
-        Err(MapError::Refused { name: def.name.clone(), errno: Errno::EINVAL, why: why.to_owned() })
-    };
-    if def.map_flags & !flags != 0 {
-        return refuse("unknown flags");
-    }
-    if def.key_size != 0 || def.value_size != 0 {
-        return refuse("a ring buffer has neither keys nor values");
-    }
-    if !def.max_entries.is_power_of_two() || !def.max_entries.is_multiple_of(PAGE) {
-        return refuse("the size is not a power of two of whole pages");
-    }
-    Ok(())
-}
-
 impl RingBuf {
-    /// Creates the map.
-    ///
-    /// # Errors
-    /// `-EINVAL` for flags, keys, values or sizes that the kernel refuses.
-    pub fn create(def: &MapDef) -> Result<Self, MapError> {
-        check(def, BPF_F_NUMA_NODE | BPF_F_RB_OVERWRITE)?;
-        let overwrite = def.map_flags & BPF_F_RB_OVERWRITE != 0;
-        Ok(Self { ring: Ring::new(def.max_entries.into(), overwrite), name: def.name.clone() })
+    pub(super) fn new(def: &MapDef) -> Self {
+        let overwrite = def.map_flags & flag::RB_OVERWRITE != 0;
+        Self { ring: Ring::new(def.max_entries.into(), overwrite), name: def.name.clone() }
     }
 
     /// The ring, to be looked at.
@@ -102,7 +75,7 @@ impl MapOps for RingBuf {
         Box::new(self.clone())
     }
 
-    fn lookup(&mut self, _: &mut MapCx<'_>, _: &[u8]) -> Result<Option<u64>, Errno> {
+    fn lookup(&self, _: &mut MapCx<'_>, _: &[u8]) -> Result<Option<u64>, Errno> {
         Err(Errno::ENOTSUPP)
     }
 
@@ -114,15 +87,19 @@ impl MapOps for RingBuf {
         Err(Errno::ENOTSUPP)
     }
 
-    fn next_key(&mut self, _: &mut MapCx<'_>, _: Option<&[u8]>) -> Option<Vec<u8>> {
+    fn next_key(&self, _: Option<&[u8]>) -> Option<Vec<u8>> {
         None
     }
 
-    fn read(&mut self, _: &mut MapCx<'_>, _: &[u8]) -> Result<Option<Vec<Vec<u8>>>, Errno> {
+    fn read(&self, _: &mut MapCx<'_>, _: &[u8]) -> Result<Option<Vec<Vec<u8>>>, Errno> {
         Err(Errno::ENOTSUPP)
     }
 
-    fn as_any(&mut self) -> &mut dyn Any {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
         self
     }
 }

@@ -5,7 +5,7 @@ use std::any::Any;
 use bpf_vm_shim::object::MapDef;
 
 use super::ring::Ring;
-use super::{MapCx, MapError, MapOps};
+use super::{MapCx, MapOps};
 use crate::errno::Errno;
 
 /// A user ring buffer.
@@ -16,13 +16,8 @@ pub struct UserRingBuf {
 }
 
 impl UserRingBuf {
-    /// Creates the map.
-    ///
-    /// # Errors
-    /// As for a ring buffer.
-    pub fn create(def: &MapDef) -> Result<Self, MapError> {
-        super::ringbuf::check(def, 1 << 2)?;
-        Ok(Self { ring: Ring::new(def.max_entries.into(), false), busy: false })
+    pub(super) fn new(def: &MapDef) -> Self {
+        Self { ring: Ring::new(def.max_entries.into(), false), busy: false }
     }
 
     /// Writes a sample as user space does (`user_ring_buffer__reserve` and `__submit`).
@@ -54,7 +49,7 @@ impl MapOps for UserRingBuf {
         Box::new(self.clone())
     }
 
-    fn lookup(&mut self, _: &mut MapCx<'_>, _: &[u8]) -> Result<Option<u64>, Errno> {
+    fn lookup(&self, _: &mut MapCx<'_>, _: &[u8]) -> Result<Option<u64>, Errno> {
         Err(Errno::ENOTSUPP)
     }
 
@@ -66,15 +61,19 @@ impl MapOps for UserRingBuf {
         Err(Errno::ENOTSUPP)
     }
 
-    fn next_key(&mut self, _: &mut MapCx<'_>, _: Option<&[u8]>) -> Option<Vec<u8>> {
+    fn next_key(&self, _: Option<&[u8]>) -> Option<Vec<u8>> {
         None
     }
 
-    fn read(&mut self, _: &mut MapCx<'_>, _: &[u8]) -> Result<Option<Vec<Vec<u8>>>, Errno> {
+    fn read(&self, _: &mut MapCx<'_>, _: &[u8]) -> Result<Option<Vec<Vec<u8>>>, Errno> {
         Err(Errno::ENOTSUPP)
     }
 
-    fn as_any(&mut self) -> &mut dyn Any {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
         self
     }
 }

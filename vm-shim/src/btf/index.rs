@@ -1,6 +1,9 @@
 //! Finding types by name.
 
-use super::{Btf, Kind, TypeId, core::essential_name};
+use super::{
+    Btf, Kind, TypeId,
+    core::{essential_len, essential_name},
+};
 
 /// Own types sorted by the hash of their essential name, then by id.
 ///
@@ -13,8 +16,8 @@ impl NameIndex {
         let mut entries: Vec<u64> = (btf.inner.first_id..btf.len())
             .filter_map(|id| {
                 let (owner, rec) = btf.record(TypeId(id))?;
-                (rec.name_off != 0)
-                    .then(|| u64::from(hash(owner.name_at(rec.name_off))) << 32 | u64::from(id))
+                let name = owner.string_bytes(rec.name_off).ok().filter(|n| !n.is_empty())?;
+                Some(u64::from(hash(name)) << 32 | u64::from(id))
             })
             .collect();
         entries.sort_unstable();
@@ -22,7 +25,7 @@ impl NameIndex {
     }
 
     fn ids(&self, name: &str) -> impl Iterator<Item = TypeId> {
-        let key = u64::from(hash(name)) << 32;
+        let key = u64::from(hash(name.as_bytes())) << 32;
         let from = self.0.partition_point(|e| *e < key);
         let rest = self.0.get(from..).unwrap_or_default();
         rest.iter().take_while(move |e| **e >> 32 == key >> 32).map(|e| TypeId(*e as u32))
@@ -30,8 +33,9 @@ impl NameIndex {
 }
 
 /// FNV-1a over the essential name.
-fn hash(name: &str) -> u32 {
-    essential_name(name).bytes().fold(0x811c_9dc5, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193))
+fn hash(name: &[u8]) -> u32 {
+    let name = name.get(..essential_len(name)).unwrap_or(name);
+    name.iter().fold(0x811c_9dc5, |h, b| (h ^ u32::from(*b)).wrapping_mul(0x0100_0193))
 }
 
 impl Btf {

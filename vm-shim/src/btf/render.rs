@@ -10,7 +10,7 @@ const MAX_DEPTH: u32 = 64;
 /// Pointers, arrays, modifiers around one type.
 const MAX_CHAIN: usize = 64;
 /// Longest text. Types can be made whose expansion is exponential.
-const MAX_TEXT: usize = 4 << 20;
+const MAX_TEXT: usize = 1 << 20;
 
 impl Btf {
     /// The type as C writes it without a variable: `struct task_struct *`, `char[16]`, `int (*)(void *)`.
@@ -86,7 +86,7 @@ impl<'a> Renderer<'a> {
         };
         self.modifiers(&mut chain)?;
         self.base(base, at, depth)?;
-        self.chain(chain, name, depth)
+        self.chain(chain, name, false, depth)
     }
 
     /// Writes and removes the modifiers that stand in front of a base type.
@@ -126,9 +126,15 @@ impl<'a> Renderer<'a> {
         self.push(if name.is_empty() { "{...}" } else { name })
     }
 
-    /// Writes what surrounds the base, from the inside out.
-    fn chain(&mut self, mut chain: Vec<Type<'a>>, name: &str, depth: u32) -> Result<(), BtfError> {
-        let mut last_was_ptr = false;
+    /// Writes what surrounds the base, from the inside out. `glued`: no space is needed before the next word.
+    fn chain(
+        &mut self,
+        mut chain: Vec<Type<'a>>,
+        name: &str,
+        glued: bool,
+        depth: u32,
+    ) -> Result<(), BtfError> {
+        let mut last_was_ptr = glued;
         while let Some(ty) = chain.pop() {
             match ty {
                 Type::Ptr(_) => self.push(if last_was_ptr { "*" } else { " *" })?,
@@ -150,11 +156,11 @@ impl<'a> Renderer<'a> {
                     if chain.is_empty() {
                         self.name(name, last_was_ptr)?;
                     } else {
-                        if !name.is_empty() && !last_was_ptr {
+                        if !(last_was_ptr || nested && name.is_empty()) {
                             self.push(" ")?;
                         }
                         self.push(if nested { "" } else { "(" })?;
-                        self.chain(chain, name, self.deeper(depth)?)?;
+                        self.chain(chain, name, true, self.deeper(depth)?)?;
                         self.push(if nested { "" } else { ")" })?;
                     }
                     return self.push(&format!("[{}]", a.len));
@@ -165,7 +171,7 @@ impl<'a> Renderer<'a> {
                         self.name(name, last_was_ptr)?;
                     } else {
                         self.push(" (")?;
-                        self.chain(chain, name, self.deeper(depth)?)?;
+                        self.chain(chain, name, true, self.deeper(depth)?)?;
                         self.push(")")?;
                     }
                     return self.params(p, depth);

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::uninit;
+use super::uop::{Uop, fuse};
 use crate::fault::FaultKind;
 use crate::isa::{Form, Insn, Key, Op, TABLE, Uses, class, disassemble, lookup, pseudo};
 
@@ -76,12 +78,25 @@ pub enum InvalidKind {
     BadShift(i32),
 }
 
+/// A register number that is known to be one: indexing sixteen registers with it needs no bounds check.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+#[rustfmt::skip]
+pub(crate) enum Reg { R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10, R11, R12, R13, R14, R15 }
+
+impl Reg {
+    fn new(number: u8) -> Self {
+        use Reg::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10, R11, R12, R13, R14, R15};
+        [R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10, R11, R12, R13, R14, R15][usize::from(number & 15)]
+    }
+}
+
 /// An instruction as the interpreter wants it: 16 bytes, everything resolved.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DecodedOp {
-    pub(crate) op: Op,
-    pub(crate) dst: u8,
-    pub(crate) src: u8,
+    pub(crate) uop: Uop,
+    pub(crate) dst: Reg,
+    pub(crate) src: Reg,
     /// A displacement in bytes, or the target of a jump or call as an index into the decoded operations.
     pub(crate) off: i32,
     /// The immediate, sign-extended; or an index (helper, kernel function, trap).
@@ -112,7 +127,8 @@ pub struct CodeSpec<'a> {
     pub poisoned: BTreeMap<usize, String>,
     /// The slot of the function that `bpf_throw` ends in.
     pub exception_cb: Option<usize>,
-    /// Accept constants that the kernel refuses but the RFC defines: shifts by the width or more, division by zero.
+    /// Accept what the kernel refuses but the RFC defines: constant shifts by the width or more, division by a constant
+    /// zero, registers that nothing has written.
     pub lenient: bool,
 }
 
@@ -121,7 +137,8 @@ pub struct CodeSpec<'a> {
 pub struct Code {
     id: u32,
     name: Arc<str>,
-    ops: Vec<DecodedOp>,
+    /// Each operation with the one after it, which the interpreter wants at hand.
+    cells: Vec<[DecodedOp; 2]>,
     slots: Vec<u32>,
     index: Vec<u32>,
     funcs: Vec<Function>,
@@ -202,8 +219,8 @@ impl Code {
         self.func_at(addr).is_some()
     }
 
-    pub(crate) fn ops(&self) -> &[DecodedOp] {
-        &self.ops
+    pub(crate) fn cells(&self) -> &[[DecodedOp; 2]] {
+        &self.cells
     }
 
     pub(crate) fn slot(&self, op: usize) -> u32 {
@@ -222,6 +239,10 @@ impl Code {
 
 fn func_addr(id: u32, insn: usize) -> u64 {
     FUNC_BASE + ((u64::from(id) & 0xf_ffff) << 24) + insn as u64 * 8
+}
+
+fn trap_op(index: usize) -> DecodedOp {
+    DecodedOp { uop: Uop::Trap, dst: Reg::R0, src: Reg::R0, off: 0, imm: index as u64 }
 }
 
 struct Builder<'a> {
@@ -252,16 +273,30 @@ impl Builder<'_> {
         self.check_borders(&funcs, &index)?;
         let reachable = self.reachable(&funcs);
         let mut traps = Vec::new();
-        let mut ops = Vec::with_capacity(slots.len() + 1);
+        let mut ops = Vec::with_capacity(slots.len());
         for &slot in &slots {
             ops.push(self.decode(slot as usize, &index, &reachable, &mut traps)?);
         }
-        // The interpreter needs no test for the end: what would run past it runs into this.
-        ops.push(DecodedOp { op: Op::Trap, dst: 0, src: 0, off: 0, imm: u64::MAX });
+        // No pairs yet: each micro-operation is a single one.
+        let mut kinds: Vec<Op> = ops.iter().map(|o| o.uop.first()).collect();
+        if !self.spec.lenient {
+            let starts: Vec<usize> = funcs.iter().map(|f| index[f.insn] as usize).collect();
+            for (at, reg) in uninit::find(&ops, &kinds, &starts, 0b10) {
+                traps.push(FaultKind::UninitRegister { reg });
+                ops[at] = trap_op(traps.len() - 1);
+                kinds[at] = Op::Trap;
+            }
+        }
+        fuse(&mut ops, &kinds);
+        let end = trap_op(usize::MAX);
+        let next = ops.iter().skip(1).chain([&end]);
+        let mut cells: Vec<_> = ops.iter().zip(next).map(|(op, next)| [*op, *next]).collect();
+        // What would run past the end runs into this.
+        cells.push([end, end]);
         Ok(Code {
             id: self.spec.id,
             name: self.spec.name.into(),
-            ops,
+            cells,
             slots,
             exception_cb: self.spec.exception_cb.and_then(|s| index.get(s).copied()).filter(|i| *i != NO_OP),
             index,
@@ -387,7 +422,7 @@ impl Builder<'_> {
     ) -> Result<DecodedOp, InvalidCode> {
         let mut trap = |kind| {
             traps.push(kind);
-            DecodedOp { op: Op::Trap, dst: 0, src: 0, off: 0, imm: traps.len() as u64 - 1 }
+            trap_op(traps.len() - 1)
         };
         if let Some(what) = self.spec.poisoned.get(&slot) {
             return Ok(trap(FaultKind::Poisoned { what: what.clone() }));
@@ -432,9 +467,9 @@ impl Builder<'_> {
         }
         self.check_constant(slot, row.op).map_err(err)?;
         let mut op = DecodedOp {
-            op: row.op,
-            dst: insn.dst,
-            src: insn.src,
+            uop: Uop::single(row.op),
+            dst: Reg::new(insn.dst),
+            src: Reg::new(insn.src),
             off: insn.off.into(),
             imm: i64::from(insn.imm) as u64,
         };

@@ -74,7 +74,9 @@ pub(super) struct Frame {
 }
 
 /// A run in flight.
+// The registers come first, so that the interpreter reaches them through the pointer that it has anyway.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Execution {
     pub(super) regs: [u64; 16],
     pub(super) pc: usize,
@@ -339,15 +341,11 @@ impl Execution {
         Ok(())
     }
 
-    /// A call's result; R1 to R5 do not survive a call, and must not hold anything that changes from run to run.
+    /// A call's result. R1 to R5 keep what they held: a program that reads them is told so before it runs (`uninit.rs`).
     pub(super) fn returned(&mut self, v: u64) {
         self.regs[0] = v;
-        self.regs[1..6].fill(CLOBBERED);
     }
 }
-
-/// What R1 to R5 hold after a call: no program that the verifier accepts reads it.
-pub(super) const CLOBBERED: u64 = 0xdead_0000_dead_0000;
 
 /// Stands in where nobody watches.
 struct Unobserved;

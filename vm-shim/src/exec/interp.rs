@@ -10,6 +10,7 @@ use super::alu;
 use super::code::DecodedOp;
 use super::execution::{Execution, FrameKind};
 use super::observe::{InsnView, Observer};
+use super::uop::{Uop, with_uops};
 use crate::env::{Cx, Env, Flow};
 use crate::fault::{FaultKind, Trap, Unsupported, UnsupportedKind};
 use crate::isa::Op;
@@ -37,7 +38,7 @@ pub(super) fn run<const OBSERVED: bool>(
     observer: &mut dyn Observer,
 ) -> Result<Stop, Trap> {
     let code = Arc::clone(&run.code);
-    let ops = code.ops();
+    let cells = code.cells();
     let mut pc = run.pc;
     // Instructions executed before this one are `debt + pc`: a straight stretch is counted by `pc` alone, and only
     // jumps have anything to do.
@@ -47,12 +48,12 @@ pub(super) fn run<const OBSERVED: bool>(
     /// The register named by an operand.
     macro_rules! dst {
         ($op:ident) => {
-            run.regs[usize::from($op.dst & 15)]
+            run.regs[$op.dst as usize]
         };
     }
     macro_rules! src {
         ($op:ident) => {
-            run.regs[usize::from($op.src & 15)]
+            run.regs[$op.src as usize]
         };
     }
     /// Writes the count and the place back; `$at` is the operation to go on with or to blame.
@@ -101,7 +102,7 @@ pub(super) fn run<const OBSERVED: bool>(
                 Some(v) => dst!($op) = $conv(v),
                 None => {
                     sync!(pc - 1);
-                    let v = missed(run, mem, env, addr, $op.src, $bytes)?;
+                    let v = missed(run, mem, env, addr, $op.src as u8, $bytes)?;
                     dst!($op) = $conv(v);
                 }
             }
@@ -113,7 +114,7 @@ pub(super) fn run<const OBSERVED: bool>(
             let v = $v;
             if !mem.store_fast::<$t>(addr, v) {
                 sync!(pc - 1);
-                store_missed(mem, addr, $op.dst, $bytes, v)?;
+                store_missed(mem, addr, $op.dst as u8, $bytes, v)?;
             }
         }};
     }
@@ -121,7 +122,7 @@ pub(super) fn run<const OBSERVED: bool>(
     macro_rules! atomic {
         ($op:ident, $t:ty, $f:expr, $out:expr) => {{
             let addr = dst!($op).wrapping_add($op.off as u64);
-            match atomic::<$t>(mem, addr, $op.dst, $f) {
+            match atomic::<$t>(mem, addr, $op.dst as u8, $f) {
                 #[allow(clippy::redundant_closure_call, reason = "the macro's argument is a closure")]
                 Ok(old) => $out(old),
                 Err(kind) => trap!(kind),
@@ -133,7 +134,7 @@ pub(super) fn run<const OBSERVED: bool>(
         ($call:expr) => {{
             sync!(pc - 1);
             match $call? {
-                Flow::Return(v) => run.returned(v),
+                Flow::Return(v) => run.regs[0] = v,
                 flow => {
                     run.follow(mem, flow)?;
                     return Ok(Stop::Switched);
@@ -142,337 +143,724 @@ pub(super) fn run<const OBSERVED: bool>(
         }};
     }
 
+    /// One operation's effect. The second argument is the decoded operation.
+    macro_rules! exec {
+        (Add64K, $op:ident) => {{
+            dst!($op) = dst!($op).wrapping_add($op.imm);
+        }};
+        (Add64X, $op:ident) => {{
+            dst!($op) = dst!($op).wrapping_add(src!($op));
+        }};
+        (Sub64K, $op:ident) => {{
+            dst!($op) = dst!($op).wrapping_sub($op.imm);
+        }};
+        (Sub64X, $op:ident) => {{
+            dst!($op) = dst!($op).wrapping_sub(src!($op));
+        }};
+        (Mul64K, $op:ident) => {{
+            dst!($op) = dst!($op).wrapping_mul($op.imm);
+        }};
+        (Mul64X, $op:ident) => {{
+            dst!($op) = dst!($op).wrapping_mul(src!($op));
+        }};
+        (Div64K, $op:ident) => {{
+            dst!($op) = alu::div64(dst!($op), $op.imm);
+        }};
+        (Div64X, $op:ident) => {{
+            dst!($op) = alu::div64(dst!($op), src!($op));
+        }};
+        (Or64K, $op:ident) => {{
+            dst!($op) |= $op.imm;
+        }};
+        (Or64X, $op:ident) => {{
+            dst!($op) |= src!($op);
+        }};
+        (And64K, $op:ident) => {{
+            dst!($op) &= $op.imm;
+        }};
+        (And64X, $op:ident) => {{
+            dst!($op) &= src!($op);
+        }};
+        (Lsh64K, $op:ident) => {{
+            dst!($op) = dst!($op).wrapping_shl($op.imm as u32);
+        }};
+        (Lsh64X, $op:ident) => {{
+            dst!($op) = dst!($op).wrapping_shl(src!($op) as u32);
+        }};
+        (Rsh64K, $op:ident) => {{
+            dst!($op) = dst!($op).wrapping_shr($op.imm as u32);
+        }};
+        (Rsh64X, $op:ident) => {{
+            dst!($op) = dst!($op).wrapping_shr(src!($op) as u32);
+        }};
+        (Mod64K, $op:ident) => {{
+            dst!($op) = alu::mod64(dst!($op), $op.imm);
+        }};
+        (Mod64X, $op:ident) => {{
+            dst!($op) = alu::mod64(dst!($op), src!($op));
+        }};
+        (Xor64K, $op:ident) => {{
+            dst!($op) ^= $op.imm;
+        }};
+        (Xor64X, $op:ident) => {{
+            dst!($op) ^= src!($op);
+        }};
+        (Mov64K, $op:ident) => {{
+            dst!($op) = $op.imm;
+        }};
+        (Mov64X, $op:ident) => {{
+            dst!($op) = src!($op);
+        }};
+        (Arsh64K, $op:ident) => {{
+            dst!($op) = (dst!($op) as i64).wrapping_shr($op.imm as u32) as u64;
+        }};
+        (Arsh64X, $op:ident) => {{
+            dst!($op) = (dst!($op) as i64).wrapping_shr(src!($op) as u32) as u64;
+        }};
+        (Sdiv64K, $op:ident) => {{
+            dst!($op) = alu::sdiv64(dst!($op), $op.imm);
+        }};
+        (Sdiv64X, $op:ident) => {{
+            dst!($op) = alu::sdiv64(dst!($op), src!($op));
+        }};
+        (Smod64K, $op:ident) => {{
+            dst!($op) = alu::smod64(dst!($op), $op.imm);
+        }};
+        (Smod64X, $op:ident) => {{
+            dst!($op) = alu::smod64(dst!($op), src!($op));
+        }};
+        (Neg64, $op:ident) => {{
+            dst!($op) = dst!($op).wrapping_neg();
+        }};
+        (Movsx8To64, $op:ident) => {{
+            dst!($op) = src!($op) as i8 as u64;
+        }};
+        (Movsx16To64, $op:ident) => {{
+            dst!($op) = src!($op) as i16 as u64;
+        }};
+        (Movsx32To64, $op:ident) => {{
+            dst!($op) = src!($op) as i32 as u64;
+        }};
+        (Add32K, $op:ident) => {{
+            dst!($op) = u64::from((dst!($op) as u32).wrapping_add($op.imm as u32));
+        }};
+        (Add32X, $op:ident) => {{
+            dst!($op) = u64::from((dst!($op) as u32).wrapping_add(src!($op) as u32));
+        }};
+        (Sub32K, $op:ident) => {{
+            dst!($op) = u64::from((dst!($op) as u32).wrapping_sub($op.imm as u32));
+        }};
+        (Sub32X, $op:ident) => {{
+            dst!($op) = u64::from((dst!($op) as u32).wrapping_sub(src!($op) as u32));
+        }};
+        (Mul32K, $op:ident) => {{
+            dst!($op) = u64::from((dst!($op) as u32).wrapping_mul($op.imm as u32));
+        }};
+        (Mul32X, $op:ident) => {{
+            dst!($op) = u64::from((dst!($op) as u32).wrapping_mul(src!($op) as u32));
+        }};
+        (Div32K, $op:ident) => {{
+            dst!($op) = alu::div32(dst!($op), $op.imm);
+        }};
+        (Div32X, $op:ident) => {{
+            dst!($op) = alu::div32(dst!($op), src!($op));
+        }};
+        (Or32K, $op:ident) => {{
+            dst!($op) = u64::from(dst!($op) as u32 | $op.imm as u32);
+        }};
+        (Or32X, $op:ident) => {{
+            dst!($op) = u64::from(dst!($op) as u32 | src!($op) as u32);
+        }};
+        (And32K, $op:ident) => {{
+            dst!($op) = u64::from(dst!($op) as u32 & $op.imm as u32);
+        }};
+        (And32X, $op:ident) => {{
+            dst!($op) = u64::from(dst!($op) as u32 & src!($op) as u32);
+        }};
+        (Lsh32K, $op:ident) => {{
+            dst!($op) = u64::from((dst!($op) as u32).wrapping_shl($op.imm as u32));
+        }};
+        (Lsh32X, $op:ident) => {{
+            dst!($op) = u64::from((dst!($op) as u32).wrapping_shl(src!($op) as u32));
+        }};
+        (Rsh32K, $op:ident) => {{
+            dst!($op) = u64::from((dst!($op) as u32).wrapping_shr($op.imm as u32));
+        }};
+        (Rsh32X, $op:ident) => {{
+            dst!($op) = u64::from((dst!($op) as u32).wrapping_shr(src!($op) as u32));
+        }};
+        (Mod32K, $op:ident) => {{
+            dst!($op) = alu::mod32(dst!($op), $op.imm);
+        }};
+        (Mod32X, $op:ident) => {{
+            dst!($op) = alu::mod32(dst!($op), src!($op));
+        }};
+        (Xor32K, $op:ident) => {{
+            dst!($op) = u64::from(dst!($op) as u32 ^ $op.imm as u32);
+        }};
+        (Xor32X, $op:ident) => {{
+            dst!($op) = u64::from(dst!($op) as u32 ^ src!($op) as u32);
+        }};
+        (Mov32K, $op:ident) => {{
+            dst!($op) = u64::from($op.imm as u32);
+        }};
+        (Mov32X, $op:ident) => {{
+            dst!($op) = u64::from(src!($op) as u32);
+        }};
+        (Arsh32K, $op:ident) => {{
+            dst!($op) = u64::from((dst!($op) as i32).wrapping_shr($op.imm as u32) as u32);
+        }};
+        (Arsh32X, $op:ident) => {{
+            dst!($op) = u64::from((dst!($op) as i32).wrapping_shr(src!($op) as u32) as u32);
+        }};
+        (Sdiv32K, $op:ident) => {{
+            dst!($op) = alu::sdiv32(dst!($op), $op.imm);
+        }};
+        (Sdiv32X, $op:ident) => {{
+            dst!($op) = alu::sdiv32(dst!($op), src!($op));
+        }};
+        (Smod32K, $op:ident) => {{
+            dst!($op) = alu::smod32(dst!($op), $op.imm);
+        }};
+        (Smod32X, $op:ident) => {{
+            dst!($op) = alu::smod32(dst!($op), src!($op));
+        }};
+        (Neg32, $op:ident) => {{
+            dst!($op) = u64::from((dst!($op) as u32).wrapping_neg());
+        }};
+        (Movsx8To32, $op:ident) => {{
+            dst!($op) = u64::from(src!($op) as i8 as u32);
+        }};
+        (Movsx16To32, $op:ident) => {{
+            dst!($op) = u64::from(src!($op) as i16 as u32);
+        }};
+        (Le16, $op:ident) => {{
+            dst!($op) = u64::from(dst!($op) as u16);
+        }};
+        (Be16, $op:ident) => {{
+            dst!($op) = u64::from((dst!($op) as u16).swap_bytes());
+        }};
+        (Bswap16, $op:ident) => {{
+            dst!($op) = u64::from((dst!($op) as u16).swap_bytes());
+        }};
+        (Le32, $op:ident) => {{
+            dst!($op) = u64::from(dst!($op) as u32);
+        }};
+        (Be32, $op:ident) => {{
+            dst!($op) = u64::from((dst!($op) as u32).swap_bytes());
+        }};
+        (Bswap32, $op:ident) => {{
+            dst!($op) = u64::from((dst!($op) as u32).swap_bytes());
+        }};
+        (Le64, $op:ident) => {{}};
+        (Be64, $op:ident) => {{
+            dst!($op) = dst!($op).swap_bytes();
+        }};
+        (Bswap64, $op:ident) => {{
+            dst!($op) = dst!($op).swap_bytes();
+        }};
+        (Jeq64K, $op:ident) => {{
+            branch!($op, dst!($op) == $op.imm);
+        }};
+        (Jeq64X, $op:ident) => {{
+            branch!($op, dst!($op) == src!($op));
+        }};
+        (Jgt64K, $op:ident) => {{
+            branch!($op, dst!($op) > $op.imm);
+        }};
+        (Jgt64X, $op:ident) => {{
+            branch!($op, dst!($op) > src!($op));
+        }};
+        (Jge64K, $op:ident) => {{
+            branch!($op, dst!($op) >= $op.imm);
+        }};
+        (Jge64X, $op:ident) => {{
+            branch!($op, dst!($op) >= src!($op));
+        }};
+        (Jset64K, $op:ident) => {{
+            branch!($op, dst!($op) & $op.imm != 0);
+        }};
+        (Jset64X, $op:ident) => {{
+            branch!($op, dst!($op) & src!($op) != 0);
+        }};
+        (Jne64K, $op:ident) => {{
+            branch!($op, dst!($op) != $op.imm);
+        }};
+        (Jne64X, $op:ident) => {{
+            branch!($op, dst!($op) != src!($op));
+        }};
+        (Jsgt64K, $op:ident) => {{
+            branch!($op, (dst!($op) as i64) > ($op.imm as i64));
+        }};
+        (Jsgt64X, $op:ident) => {{
+            branch!($op, (dst!($op) as i64) > (src!($op) as i64));
+        }};
+        (Jsge64K, $op:ident) => {{
+            branch!($op, (dst!($op) as i64) >= ($op.imm as i64));
+        }};
+        (Jsge64X, $op:ident) => {{
+            branch!($op, (dst!($op) as i64) >= (src!($op) as i64));
+        }};
+        (Jlt64K, $op:ident) => {{
+            branch!($op, dst!($op) < $op.imm);
+        }};
+        (Jlt64X, $op:ident) => {{
+            branch!($op, dst!($op) < src!($op));
+        }};
+        (Jle64K, $op:ident) => {{
+            branch!($op, dst!($op) <= $op.imm);
+        }};
+        (Jle64X, $op:ident) => {{
+            branch!($op, dst!($op) <= src!($op));
+        }};
+        (Jslt64K, $op:ident) => {{
+            branch!($op, (dst!($op) as i64) < ($op.imm as i64));
+        }};
+        (Jslt64X, $op:ident) => {{
+            branch!($op, (dst!($op) as i64) < (src!($op) as i64));
+        }};
+        (Jsle64K, $op:ident) => {{
+            branch!($op, (dst!($op) as i64) <= ($op.imm as i64));
+        }};
+        (Jsle64X, $op:ident) => {{
+            branch!($op, (dst!($op) as i64) <= (src!($op) as i64));
+        }};
+        (Jeq32K, $op:ident) => {{
+            branch!($op, (dst!($op) as u32) == ($op.imm as u32));
+        }};
+        (Jeq32X, $op:ident) => {{
+            branch!($op, (dst!($op) as u32) == (src!($op) as u32));
+        }};
+        (Jgt32K, $op:ident) => {{
+            branch!($op, (dst!($op) as u32) > ($op.imm as u32));
+        }};
+        (Jgt32X, $op:ident) => {{
+            branch!($op, (dst!($op) as u32) > (src!($op) as u32));
+        }};
+        (Jge32K, $op:ident) => {{
+            branch!($op, (dst!($op) as u32) >= ($op.imm as u32));
+        }};
+        (Jge32X, $op:ident) => {{
+            branch!($op, (dst!($op) as u32) >= (src!($op) as u32));
+        }};
+        (Jset32K, $op:ident) => {{
+            branch!($op, (dst!($op) as u32) & ($op.imm as u32) != 0);
+        }};
+        (Jset32X, $op:ident) => {{
+            branch!($op, (dst!($op) as u32) & (src!($op) as u32) != 0);
+        }};
+        (Jne32K, $op:ident) => {{
+            branch!($op, (dst!($op) as u32) != ($op.imm as u32));
+        }};
+        (Jne32X, $op:ident) => {{
+            branch!($op, (dst!($op) as u32) != (src!($op) as u32));
+        }};
+        (Jsgt32K, $op:ident) => {{
+            branch!($op, (dst!($op) as i32) > ($op.imm as i32));
+        }};
+        (Jsgt32X, $op:ident) => {{
+            branch!($op, (dst!($op) as i32) > (src!($op) as i32));
+        }};
+        (Jsge32K, $op:ident) => {{
+            branch!($op, (dst!($op) as i32) >= ($op.imm as i32));
+        }};
+        (Jsge32X, $op:ident) => {{
+            branch!($op, (dst!($op) as i32) >= (src!($op) as i32));
+        }};
+        (Jlt32K, $op:ident) => {{
+            branch!($op, (dst!($op) as u32) < ($op.imm as u32));
+        }};
+        (Jlt32X, $op:ident) => {{
+            branch!($op, (dst!($op) as u32) < (src!($op) as u32));
+        }};
+        (Jle32K, $op:ident) => {{
+            branch!($op, (dst!($op) as u32) <= ($op.imm as u32));
+        }};
+        (Jle32X, $op:ident) => {{
+            branch!($op, (dst!($op) as u32) <= (src!($op) as u32));
+        }};
+        (Jslt32K, $op:ident) => {{
+            branch!($op, (dst!($op) as i32) < ($op.imm as i32));
+        }};
+        (Jslt32X, $op:ident) => {{
+            branch!($op, (dst!($op) as i32) < (src!($op) as i32));
+        }};
+        (Jsle32K, $op:ident) => {{
+            branch!($op, (dst!($op) as i32) <= ($op.imm as i32));
+        }};
+        (Jsle32X, $op:ident) => {{
+            branch!($op, (dst!($op) as i32) <= (src!($op) as i32));
+        }};
+        (Ja, $op:ident) => {{
+            jump!($op.off);
+        }};
+        (Ja32, $op:ident) => {{
+            jump!($op.off);
+        }};
+        (MayGoto, $op:ident) => {{
+            run.may_goto += 1;
+            if run.may_goto > MAX_LOOPS {
+                run.may_goto = 0;
+                jump!($op.off);
+            }
+        }};
+        (CallHelper, $op:ident) => {{
+            call!(env.helper(&mut Cx::new(mem, run), $op.imm as u32, run.args()));
+        }};
+        (CallLocal, $op:ident) => {{
+            sync!(pc - 1);
+            run.push(mem, FrameKind::Call, $op.off as usize)?;
+            resume_at!(run.pc);
+            if run.executed >= stop_at {
+                return stopped(run, pc, run.executed);
+            }
+        }};
+        (CallKfunc, $op:ident) => {{
+            call!(env.kfunc(&mut Cx::new(mem, run), $op.imm as u32, run.args()));
+        }};
+        (Callx, $op:ident) => {{
+            let addr = dst!($op);
+            let Some(target) = code.func_at(addr) else { trap!(FaultKind::BadCallTarget { addr }) };
+            sync!(pc - 1);
+            run.push(mem, FrameKind::Call, target)?;
+            resume_at!(run.pc);
+            if run.executed >= stop_at {
+                return stopped(run, pc, run.executed);
+            }
+        }};
+        (Exit, $op:ident) => {{
+            sync!(pc - 1);
+            match leave(run, mem, env)? {
+                Left::ToCaller if Arc::ptr_eq(&run.code, &code) => {
+                    resume_at!(run.pc);
+                }
+                Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
+                Left::Program(v) => return Ok(Stop::Returned(v)),
+            }
+        }};
+        (LdImm64, $op:ident) => {{
+            dst!($op) = $op.imm;
+        }};
+        (LdAbsB, $op:ident) => {{
+            sync!(pc - 1);
+            match packet(run, mem, env, $op)? {
+                Some(v) => run.returned(v),
+                None => {
+                    // The function ends with 0, as the kernel's expansion of these instructions does.
+                    run.regs[0] = 0;
+                    match leave(run, mem, env)? {
+                        Left::Program(v) => return Ok(Stop::Returned(v)),
+                        Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
+                    }
+                }
+            }
+        }};
+        (LdAbsH, $op:ident) => {{
+            sync!(pc - 1);
+            match packet(run, mem, env, $op)? {
+                Some(v) => run.returned(v),
+                None => {
+                    // The function ends with 0, as the kernel's expansion of these instructions does.
+                    run.regs[0] = 0;
+                    match leave(run, mem, env)? {
+                        Left::Program(v) => return Ok(Stop::Returned(v)),
+                        Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
+                    }
+                }
+            }
+        }};
+        (LdAbsW, $op:ident) => {{
+            sync!(pc - 1);
+            match packet(run, mem, env, $op)? {
+                Some(v) => run.returned(v),
+                None => {
+                    // The function ends with 0, as the kernel's expansion of these instructions does.
+                    run.regs[0] = 0;
+                    match leave(run, mem, env)? {
+                        Left::Program(v) => return Ok(Stop::Returned(v)),
+                        Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
+                    }
+                }
+            }
+        }};
+        (LdIndB, $op:ident) => {{
+            sync!(pc - 1);
+            match packet(run, mem, env, $op)? {
+                Some(v) => run.returned(v),
+                None => {
+                    // The function ends with 0, as the kernel's expansion of these instructions does.
+                    run.regs[0] = 0;
+                    match leave(run, mem, env)? {
+                        Left::Program(v) => return Ok(Stop::Returned(v)),
+                        Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
+                    }
+                }
+            }
+        }};
+        (LdIndH, $op:ident) => {{
+            sync!(pc - 1);
+            match packet(run, mem, env, $op)? {
+                Some(v) => run.returned(v),
+                None => {
+                    // The function ends with 0, as the kernel's expansion of these instructions does.
+                    run.regs[0] = 0;
+                    match leave(run, mem, env)? {
+                        Left::Program(v) => return Ok(Stop::Returned(v)),
+                        Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
+                    }
+                }
+            }
+        }};
+        (LdIndW, $op:ident) => {{
+            sync!(pc - 1);
+            match packet(run, mem, env, $op)? {
+                Some(v) => run.returned(v),
+                None => {
+                    // The function ends with 0, as the kernel's expansion of these instructions does.
+                    run.regs[0] = 0;
+                    match leave(run, mem, env)? {
+                        Left::Program(v) => return Ok(Stop::Returned(v)),
+                        Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
+                    }
+                }
+            }
+        }};
+        (LdxB, $op:ident) => {{
+            load!($op, u8, 1, |v| v);
+        }};
+        (LdxH, $op:ident) => {{
+            load!($op, u16, 2, |v| v);
+        }};
+        (LdxW, $op:ident) => {{
+            load!($op, u32, 4, |v| v);
+        }};
+        (LdxDw, $op:ident) => {{
+            load!($op, u64, 8, |v| v);
+        }};
+        (LdxsB, $op:ident) => {{
+            load!($op, u8, 1, |v| v as i8 as u64);
+        }};
+        (LdxsH, $op:ident) => {{
+            load!($op, u16, 2, |v| v as i16 as u64);
+        }};
+        (LdxsW, $op:ident) => {{
+            load!($op, u32, 4, |v| v as i32 as u64);
+        }};
+        (StB, $op:ident) => {{
+            store!($op, u8, 1, $op.imm);
+        }};
+        (StH, $op:ident) => {{
+            store!($op, u16, 2, $op.imm);
+        }};
+        (StW, $op:ident) => {{
+            store!($op, u32, 4, $op.imm);
+        }};
+        (StDw, $op:ident) => {{
+            store!($op, u64, 8, $op.imm);
+        }};
+        (StxB, $op:ident) => {{
+            store!($op, u8, 1, src!($op));
+        }};
+        (StxH, $op:ident) => {{
+            store!($op, u16, 2, src!($op));
+        }};
+        (StxW, $op:ident) => {{
+            store!($op, u32, 4, src!($op));
+        }};
+        (StxDw, $op:ident) => {{
+            store!($op, u64, 8, src!($op));
+        }};
+        (AtomicAdd32, $op:ident) => {{
+            let v = src!($op);
+            atomic!($op, u32, |old: u64| old.wrapping_add(v), |_| {});
+        }};
+        (FetchAdd32, $op:ident) => {{
+            let v = src!($op);
+            atomic!($op, u32, |old: u64| old.wrapping_add(v), |old| src!($op) = old);
+        }};
+        (AtomicOr32, $op:ident) => {{
+            let v = src!($op);
+            atomic!($op, u32, |old: u64| old | v, |_| {});
+        }};
+        (FetchOr32, $op:ident) => {{
+            let v = src!($op);
+            atomic!($op, u32, |old: u64| old | v, |old| src!($op) = old);
+        }};
+        (AtomicAnd32, $op:ident) => {{
+            let v = src!($op);
+            atomic!($op, u32, |old: u64| old & v, |_| {});
+        }};
+        (FetchAnd32, $op:ident) => {{
+            let v = src!($op);
+            atomic!($op, u32, |old: u64| old & v, |old| src!($op) = old);
+        }};
+        (AtomicXor32, $op:ident) => {{
+            let v = src!($op);
+            atomic!($op, u32, |old: u64| old ^ v, |_| {});
+        }};
+        (FetchXor32, $op:ident) => {{
+            let v = src!($op);
+            atomic!($op, u32, |old: u64| old ^ v, |old| src!($op) = old);
+        }};
+        (Xchg32, $op:ident) => {{
+            let v = src!($op);
+            atomic!($op, u32, |_| v, |old| src!($op) = old);
+        }};
+        (Cmpxchg32, $op:ident) => {{
+            let (v, expected) = (src!($op), u64::from(run.regs[0] as u32));
+            atomic!($op, u32, |old| if old == expected { v } else { old }, |old| run.regs[0] = old);
+        }};
+        (AtomicAdd64, $op:ident) => {{
+            let v = src!($op);
+            atomic!($op, u64, |old: u64| old.wrapping_add(v), |_| {});
+        }};
+        (FetchAdd64, $op:ident) => {{
+            let v = src!($op);
+            atomic!($op, u64, |old: u64| old.wrapping_add(v), |old| src!($op) = old);
+        }};
+        (AtomicOr64, $op:ident) => {{
+            let v = src!($op);
+            atomic!($op, u64, |old: u64| old | v, |_| {});
+        }};
+        (FetchOr64, $op:ident) => {{
+            let v = src!($op);
+            atomic!($op, u64, |old: u64| old | v, |old| src!($op) = old);
+        }};
+        (AtomicAnd64, $op:ident) => {{
+            let v = src!($op);
+            atomic!($op, u64, |old: u64| old & v, |_| {});
+        }};
+        (FetchAnd64, $op:ident) => {{
+            let v = src!($op);
+            atomic!($op, u64, |old: u64| old & v, |old| src!($op) = old);
+        }};
+        (AtomicXor64, $op:ident) => {{
+            let v = src!($op);
+            atomic!($op, u64, |old: u64| old ^ v, |_| {});
+        }};
+        (FetchXor64, $op:ident) => {{
+            let v = src!($op);
+            atomic!($op, u64, |old: u64| old ^ v, |old| src!($op) = old);
+        }};
+        (Xchg64, $op:ident) => {{
+            let v = src!($op);
+            atomic!($op, u64, |_| v, |old| src!($op) = old);
+        }};
+        (Cmpxchg64, $op:ident) => {{
+            let (v, expected) = (src!($op), u64::from(run.regs[0] as u64));
+            atomic!($op, u64, |old| if old == expected { v } else { old }, |old| run.regs[0] = old);
+        }};
+        (LoadAcquire8, $op:ident) => {{
+            if let Err(kind) = aligned(src!($op).wrapping_add($op.off as u64), 1) {
+                trap!(kind);
+            }
+            load!($op, u8, 1, |v| v);
+        }};
+        (StoreRelease8, $op:ident) => {{
+            if let Err(kind) = aligned(dst!($op).wrapping_add($op.off as u64), 1) {
+                trap!(kind);
+            }
+            store!($op, u8, 1, src!($op));
+        }};
+        (LoadAcquire16, $op:ident) => {{
+            if let Err(kind) = aligned(src!($op).wrapping_add($op.off as u64), 2) {
+                trap!(kind);
+            }
+            load!($op, u16, 2, |v| v);
+        }};
+        (StoreRelease16, $op:ident) => {{
+            if let Err(kind) = aligned(dst!($op).wrapping_add($op.off as u64), 2) {
+                trap!(kind);
+            }
+            store!($op, u16, 2, src!($op));
+        }};
+        (LoadAcquire32, $op:ident) => {{
+            if let Err(kind) = aligned(src!($op).wrapping_add($op.off as u64), 4) {
+                trap!(kind);
+            }
+            load!($op, u32, 4, |v| v);
+        }};
+        (StoreRelease32, $op:ident) => {{
+            if let Err(kind) = aligned(dst!($op).wrapping_add($op.off as u64), 4) {
+                trap!(kind);
+            }
+            store!($op, u32, 4, src!($op));
+        }};
+        (LoadAcquire64, $op:ident) => {{
+            if let Err(kind) = aligned(src!($op).wrapping_add($op.off as u64), 8) {
+                trap!(kind);
+            }
+            load!($op, u64, 8, |v| v);
+        }};
+        (StoreRelease64, $op:ident) => {{
+            if let Err(kind) = aligned(dst!($op).wrapping_add($op.off as u64), 8) {
+                trap!(kind);
+            }
+            store!($op, u64, 8, src!($op));
+        }};
+        (Trap, $op:ident) => {
+            trap!(code.trap($op.imm))
+        };
+    }
+    /// The dispatch: an arm for each operation, and an arm for each pair.
+    macro_rules! dispatch {
+        (ops { $($op:ident)* } pairs { $($pair:ident $first:ident $second:ident)* }) => {
+            loop {
+                let [op, second] = &cells[pc];
+                pc += 1;
+                if OBSERVED {
+                    let at = pc - 1;
+                    let view = InsnView {
+                        code: &code,
+                        insn: code.slot(at),
+                        regs: &run.regs(),
+                        depth: run.frames.len(),
+                    };
+                    if observer.before(&view) {
+                        pc = at;
+                        sync!(at);
+                        return Ok(Stop::Paused);
+                    }
+                }
+                let uop = if OBSERVED { Uop::single(op.uop.first()) } else { op.uop };
+                match uop {
+                    $(Uop::$op => exec!($op, op),)*
+                    $(Uop::$pair => {
+                        pair!($first $second op second);
+                    })*
+                }
+            }
+        };
+    }
+    /// The first operation, then, if it has not gone elsewhere, the second.
+    macro_rules! pair {
+        (Jeq64K $second:ident $op:ident $next:ident) => {
+            if dst!($op) == $op.imm {
+                jump!($op.off);
+            } else {
+                pc += 1;
+                exec!($second, $next);
+            }
+        };
+        (Jne64K $second:ident $op:ident $next:ident) => {
+            if dst!($op) != $op.imm {
+                jump!($op.off);
+            } else {
+                pc += 1;
+                exec!($second, $next);
+            }
+        };
+        ($first:ident $second:ident $op:ident $next:ident) => {
+            exec!($first, $op);
+            pc += 1;
+            exec!($second, $next);
+        };
+    }
+
     if run.executed >= stop_at {
         return stopped(run, pc, run.executed);
     }
-    loop {
-        let op: &DecodedOp = &ops[pc];
-        if OBSERVED {
-            let view =
-                InsnView { code: &code, insn: code.slot(pc), regs: &run.regs(), depth: run.frames.len() };
-            if observer.before(&view) {
-                sync!(pc);
-                return Ok(Stop::Paused);
-            }
-        }
-        pc += 1;
-        match op.op {
-            Op::Add64K => dst!(op) = dst!(op).wrapping_add(op.imm),
-            Op::Add32K => dst!(op) = u64::from((dst!(op) as u32).wrapping_add(op.imm as u32)),
-            Op::Add64X => dst!(op) = dst!(op).wrapping_add(src!(op)),
-            Op::Add32X => dst!(op) = u64::from((dst!(op) as u32).wrapping_add(src!(op) as u32)),
-            Op::Sub64K => dst!(op) = dst!(op).wrapping_sub(op.imm),
-            Op::Sub32K => dst!(op) = u64::from((dst!(op) as u32).wrapping_sub(op.imm as u32)),
-            Op::Sub64X => dst!(op) = dst!(op).wrapping_sub(src!(op)),
-            Op::Sub32X => dst!(op) = u64::from((dst!(op) as u32).wrapping_sub(src!(op) as u32)),
-            Op::Mul64K => dst!(op) = dst!(op).wrapping_mul(op.imm),
-            Op::Mul32K => dst!(op) = u64::from((dst!(op) as u32).wrapping_mul(op.imm as u32)),
-            Op::Mul64X => dst!(op) = dst!(op).wrapping_mul(src!(op)),
-            Op::Mul32X => dst!(op) = u64::from((dst!(op) as u32).wrapping_mul(src!(op) as u32)),
-            Op::Or64K => dst!(op) |= op.imm,
-            Op::Or32K => dst!(op) = u64::from(dst!(op) as u32 | op.imm as u32),
-            Op::Or64X => dst!(op) |= src!(op),
-            Op::Or32X => dst!(op) = u64::from(dst!(op) as u32 | src!(op) as u32),
-            Op::And64K => dst!(op) &= op.imm,
-            Op::And32K => dst!(op) = u64::from(dst!(op) as u32 & op.imm as u32),
-            Op::And64X => dst!(op) &= src!(op),
-            Op::And32X => dst!(op) = u64::from(dst!(op) as u32 & src!(op) as u32),
-            Op::Xor64K => dst!(op) ^= op.imm,
-            Op::Xor32K => dst!(op) = u64::from(dst!(op) as u32 ^ op.imm as u32),
-            Op::Xor64X => dst!(op) ^= src!(op),
-            Op::Xor32X => dst!(op) = u64::from(dst!(op) as u32 ^ src!(op) as u32),
-            Op::Div64K => dst!(op) = alu::div64(dst!(op), op.imm),
-            Op::Div64X => dst!(op) = alu::div64(dst!(op), src!(op)),
-            Op::Div32K => dst!(op) = alu::div32(dst!(op), op.imm),
-            Op::Div32X => dst!(op) = alu::div32(dst!(op), src!(op)),
-            Op::Mod64K => dst!(op) = alu::mod64(dst!(op), op.imm),
-            Op::Mod64X => dst!(op) = alu::mod64(dst!(op), src!(op)),
-            Op::Mod32K => dst!(op) = alu::mod32(dst!(op), op.imm),
-            Op::Mod32X => dst!(op) = alu::mod32(dst!(op), src!(op)),
-            Op::Sdiv64K => dst!(op) = alu::sdiv64(dst!(op), op.imm),
-            Op::Sdiv64X => dst!(op) = alu::sdiv64(dst!(op), src!(op)),
-            Op::Sdiv32K => dst!(op) = alu::sdiv32(dst!(op), op.imm),
-            Op::Sdiv32X => dst!(op) = alu::sdiv32(dst!(op), src!(op)),
-            Op::Smod64K => dst!(op) = alu::smod64(dst!(op), op.imm),
-            Op::Smod64X => dst!(op) = alu::smod64(dst!(op), src!(op)),
-            Op::Smod32K => dst!(op) = alu::smod32(dst!(op), op.imm),
-            Op::Smod32X => dst!(op) = alu::smod32(dst!(op), src!(op)),
-            Op::Lsh64K => dst!(op) = dst!(op).wrapping_shl(op.imm as u32),
-            Op::Rsh64K => dst!(op) = dst!(op).wrapping_shr(op.imm as u32),
-            Op::Arsh64K => dst!(op) = (dst!(op) as i64).wrapping_shr(op.imm as u32) as u64,
-            Op::Lsh32K => dst!(op) = u64::from((dst!(op) as u32).wrapping_shl(op.imm as u32)),
-            Op::Rsh32K => dst!(op) = u64::from((dst!(op) as u32).wrapping_shr(op.imm as u32)),
-            Op::Arsh32K => dst!(op) = u64::from((dst!(op) as i32).wrapping_shr(op.imm as u32) as u32),
-            Op::Mov64K => dst!(op) = op.imm,
-            Op::Mov32K => dst!(op) = u64::from(op.imm as u32),
-            Op::Lsh64X => dst!(op) = dst!(op).wrapping_shl(src!(op) as u32),
-            Op::Rsh64X => dst!(op) = dst!(op).wrapping_shr(src!(op) as u32),
-            Op::Arsh64X => dst!(op) = (dst!(op) as i64).wrapping_shr(src!(op) as u32) as u64,
-            Op::Lsh32X => dst!(op) = u64::from((dst!(op) as u32).wrapping_shl(src!(op) as u32)),
-            Op::Rsh32X => dst!(op) = u64::from((dst!(op) as u32).wrapping_shr(src!(op) as u32)),
-            Op::Arsh32X => dst!(op) = u64::from((dst!(op) as i32).wrapping_shr(src!(op) as u32) as u32),
-            Op::Mov64X => dst!(op) = src!(op),
-            Op::Mov32X => dst!(op) = u64::from(src!(op) as u32),
-            Op::Neg64 => dst!(op) = dst!(op).wrapping_neg(),
-            Op::Neg32 => dst!(op) = u64::from((dst!(op) as u32).wrapping_neg()),
-            Op::Movsx8To64 => dst!(op) = src!(op) as i8 as u64,
-            Op::Movsx16To64 => dst!(op) = src!(op) as i16 as u64,
-            Op::Movsx32To64 => dst!(op) = src!(op) as i32 as u64,
-            Op::Movsx8To32 => dst!(op) = u64::from(src!(op) as i8 as u32),
-            Op::Movsx16To32 => dst!(op) = u64::from(src!(op) as i16 as u32),
-            Op::Le16 => dst!(op) = u64::from(dst!(op) as u16),
-            Op::Le32 => dst!(op) = u64::from(dst!(op) as u32),
-            Op::Le64 => {}
-            Op::Be16 | Op::Bswap16 => dst!(op) = u64::from((dst!(op) as u16).swap_bytes()),
-            Op::Be32 | Op::Bswap32 => dst!(op) = u64::from((dst!(op) as u32).swap_bytes()),
-            Op::Be64 | Op::Bswap64 => dst!(op) = dst!(op).swap_bytes(),
-            Op::Jeq64K => branch!(op, dst!(op) == op.imm),
-            Op::Jeq32K => branch!(op, (dst!(op) as u32) == (op.imm as u32)),
-            Op::Jne64K => branch!(op, dst!(op) != op.imm),
-            Op::Jne32K => branch!(op, (dst!(op) as u32) != (op.imm as u32)),
-            Op::Jgt64K => branch!(op, dst!(op) > op.imm),
-            Op::Jgt32K => branch!(op, (dst!(op) as u32) > (op.imm as u32)),
-            Op::Jge64K => branch!(op, dst!(op) >= op.imm),
-            Op::Jge32K => branch!(op, (dst!(op) as u32) >= (op.imm as u32)),
-            Op::Jlt64K => branch!(op, dst!(op) < op.imm),
-            Op::Jlt32K => branch!(op, (dst!(op) as u32) < (op.imm as u32)),
-            Op::Jle64K => branch!(op, dst!(op) <= op.imm),
-            Op::Jle32K => branch!(op, (dst!(op) as u32) <= (op.imm as u32)),
-            Op::Jset64K => branch!(op, dst!(op) & op.imm != 0),
-            Op::Jset32K => branch!(op, (dst!(op) as u32) & (op.imm as u32) != 0),
-            Op::Jsgt64K => branch!(op, (dst!(op) as i64) > (op.imm as i64)),
-            Op::Jsgt32K => branch!(op, (dst!(op) as i32) > (op.imm as i32)),
-            Op::Jsge64K => branch!(op, (dst!(op) as i64) >= (op.imm as i64)),
-            Op::Jsge32K => branch!(op, (dst!(op) as i32) >= (op.imm as i32)),
-            Op::Jslt64K => branch!(op, (dst!(op) as i64) < (op.imm as i64)),
-            Op::Jslt32K => branch!(op, (dst!(op) as i32) < (op.imm as i32)),
-            Op::Jsle64K => branch!(op, (dst!(op) as i64) <= (op.imm as i64)),
-            Op::Jsle32K => branch!(op, (dst!(op) as i32) <= (op.imm as i32)),
-            Op::Jeq64X => branch!(op, dst!(op) == src!(op)),
-            Op::Jeq32X => branch!(op, (dst!(op) as u32) == (src!(op) as u32)),
-            Op::Jne64X => branch!(op, dst!(op) != src!(op)),
-            Op::Jne32X => branch!(op, (dst!(op) as u32) != (src!(op) as u32)),
-            Op::Jgt64X => branch!(op, dst!(op) > src!(op)),
-            Op::Jgt32X => branch!(op, (dst!(op) as u32) > (src!(op) as u32)),
-            Op::Jge64X => branch!(op, dst!(op) >= src!(op)),
-            Op::Jge32X => branch!(op, (dst!(op) as u32) >= (src!(op) as u32)),
-            Op::Jlt64X => branch!(op, dst!(op) < src!(op)),
-            Op::Jlt32X => branch!(op, (dst!(op) as u32) < (src!(op) as u32)),
-            Op::Jle64X => branch!(op, dst!(op) <= src!(op)),
-            Op::Jle32X => branch!(op, (dst!(op) as u32) <= (src!(op) as u32)),
-            Op::Jset64X => branch!(op, dst!(op) & src!(op) != 0),
-            Op::Jset32X => branch!(op, (dst!(op) as u32) & (src!(op) as u32) != 0),
-            Op::Jsgt64X => branch!(op, (dst!(op) as i64) > (src!(op) as i64)),
-            Op::Jsgt32X => branch!(op, (dst!(op) as i32) > (src!(op) as i32)),
-            Op::Jsge64X => branch!(op, (dst!(op) as i64) >= (src!(op) as i64)),
-            Op::Jsge32X => branch!(op, (dst!(op) as i32) >= (src!(op) as i32)),
-            Op::Jslt64X => branch!(op, (dst!(op) as i64) < (src!(op) as i64)),
-            Op::Jslt32X => branch!(op, (dst!(op) as i32) < (src!(op) as i32)),
-            Op::Jsle64X => branch!(op, (dst!(op) as i64) <= (src!(op) as i64)),
-            Op::Jsle32X => branch!(op, (dst!(op) as i32) <= (src!(op) as i32)),
-            Op::Ja | Op::Ja32 => jump!(op.off),
-            Op::MayGoto => {
-                run.may_goto += 1;
-                if run.may_goto > MAX_LOOPS {
-                    run.may_goto = 0;
-                    jump!(op.off);
-                }
-            }
-            Op::LdImm64 => dst!(op) = op.imm,
-            Op::LdxB => load!(op, u8, 1, |v| v),
-            Op::LdxH => load!(op, u16, 2, |v| v),
-            Op::LdxW => load!(op, u32, 4, |v| v),
-            Op::LdxDw => load!(op, u64, 8, |v| v),
-            Op::LdxsB => load!(op, u8, 1, |v| v as i8 as u64),
-            Op::LdxsH => load!(op, u16, 2, |v| v as i16 as u64),
-            Op::LdxsW => load!(op, u32, 4, |v| v as i32 as u64),
-            Op::StB => store!(op, u8, 1, op.imm),
-            Op::StH => store!(op, u16, 2, op.imm),
-            Op::StW => store!(op, u32, 4, op.imm),
-            Op::StDw => store!(op, u64, 8, op.imm),
-            Op::StxB => store!(op, u8, 1, src!(op)),
-            Op::StxH => store!(op, u16, 2, src!(op)),
-            Op::StxW => store!(op, u32, 4, src!(op)),
-            Op::StxDw => store!(op, u64, 8, src!(op)),
-            Op::CallHelper => {
-                call!(env.helper(&mut Cx::new(mem, run), op.imm as u32, run.args()));
-            }
-            Op::CallKfunc => {
-                call!(env.kfunc(&mut Cx::new(mem, run), op.imm as u32, run.args()));
-            }
-            Op::CallLocal => {
-                sync!(pc - 1);
-                run.push(mem, FrameKind::Call, op.off as usize)?;
-                resume_at!(run.pc);
-                if run.executed >= stop_at {
-                    return stopped(run, pc, run.executed);
-                }
-            }
-            Op::Callx => {
-                let addr = dst!(op);
-                let Some(target) = code.func_at(addr) else { trap!(FaultKind::BadCallTarget { addr }) };
-                sync!(pc - 1);
-                run.push(mem, FrameKind::Call, target)?;
-                resume_at!(run.pc);
-                if run.executed >= stop_at {
-                    return stopped(run, pc, run.executed);
-                }
-            }
-            Op::Exit => {
-                sync!(pc - 1);
-                match leave(run, mem, env)? {
-                    Left::ToCaller if Arc::ptr_eq(&run.code, &code) => {
-                        resume_at!(run.pc);
-                    }
-                    Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
-                    Left::Program(v) => return Ok(Stop::Returned(v)),
-                }
-            }
-            Op::LdAbsB | Op::LdAbsH | Op::LdAbsW | Op::LdIndB | Op::LdIndH | Op::LdIndW => {
-                sync!(pc - 1);
-                match packet(run, mem, env, op)? {
-                    Some(v) => run.returned(v),
-                    None => {
-                        // The function ends with 0, as the kernel's expansion of these instructions does.
-                        run.regs[0] = 0;
-                        match leave(run, mem, env)? {
-                            Left::Program(v) => return Ok(Stop::Returned(v)),
-                            Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
-                        }
-                    }
-                }
-            }
-            Op::AtomicAdd32 => {
-                let v = src!(op);
-                atomic!(op, u32, |old: u64| old.wrapping_add(v), |_| {});
-            }
-            Op::FetchAdd32 => {
-                let v = src!(op);
-                atomic!(op, u32, |old: u64| old.wrapping_add(v), |old| src!(op) = old);
-            }
-            Op::AtomicOr32 => {
-                let v = src!(op);
-                atomic!(op, u32, |old: u64| old | v, |_| {});
-            }
-            Op::FetchOr32 => {
-                let v = src!(op);
-                atomic!(op, u32, |old: u64| old | v, |old| src!(op) = old);
-            }
-            Op::AtomicAnd32 => {
-                let v = src!(op);
-                atomic!(op, u32, |old: u64| old & v, |_| {});
-            }
-            Op::FetchAnd32 => {
-                let v = src!(op);
-                atomic!(op, u32, |old: u64| old & v, |old| src!(op) = old);
-            }
-            Op::AtomicXor32 => {
-                let v = src!(op);
-                atomic!(op, u32, |old: u64| old ^ v, |_| {});
-            }
-            Op::FetchXor32 => {
-                let v = src!(op);
-                atomic!(op, u32, |old: u64| old ^ v, |old| src!(op) = old);
-            }
-            Op::Xchg32 => {
-                let v = src!(op);
-                atomic!(op, u32, |_| v, |old| src!(op) = old);
-            }
-            Op::Cmpxchg32 => {
-                let (v, expected) = (src!(op), u64::from(run.regs[0] as u32));
-                atomic!(op, u32, |old| if old == expected { v } else { old }, |old| run.regs[0] = old);
-            }
-            Op::AtomicAdd64 => {
-                let v = src!(op);
-                atomic!(op, u64, |old: u64| old.wrapping_add(v), |_| {});
-            }
-            Op::FetchAdd64 => {
-                let v = src!(op);
-                atomic!(op, u64, |old: u64| old.wrapping_add(v), |old| src!(op) = old);
-            }
-            Op::AtomicOr64 => {
-                let v = src!(op);
-                atomic!(op, u64, |old: u64| old | v, |_| {});
-            }
-            Op::FetchOr64 => {
-                let v = src!(op);
-                atomic!(op, u64, |old: u64| old | v, |old| src!(op) = old);
-            }
-            Op::AtomicAnd64 => {
-                let v = src!(op);
-                atomic!(op, u64, |old: u64| old & v, |_| {});
-            }
-            Op::FetchAnd64 => {
-                let v = src!(op);
-                atomic!(op, u64, |old: u64| old & v, |old| src!(op) = old);
-            }
-            Op::AtomicXor64 => {
-                let v = src!(op);
-                atomic!(op, u64, |old: u64| old ^ v, |_| {});
-            }
-            Op::FetchXor64 => {
-                let v = src!(op);
-                atomic!(op, u64, |old: u64| old ^ v, |old| src!(op) = old);
-            }
-            Op::Xchg64 => {
-                let v = src!(op);
-                atomic!(op, u64, |_| v, |old| src!(op) = old);
-            }
-            Op::Cmpxchg64 => {
-                let (v, expected) = (src!(op), u64::from(run.regs[0] as u64));
-                atomic!(op, u64, |old| if old == expected { v } else { old }, |old| run.regs[0] = old);
-            }
-            Op::LoadAcquire8 => {
-                if let Err(kind) = aligned(src!(op).wrapping_add(op.off as u64), 1) {
-                    trap!(kind);
-                }
-                load!(op, u8, 1, |v| v);
-            }
-            Op::StoreRelease8 => {
-                if let Err(kind) = aligned(dst!(op).wrapping_add(op.off as u64), 1) {
-                    trap!(kind);
-                }
-                store!(op, u8, 1, src!(op));
-            }
-            Op::LoadAcquire16 => {
-                if let Err(kind) = aligned(src!(op).wrapping_add(op.off as u64), 2) {
-                    trap!(kind);
-                }
-                load!(op, u16, 2, |v| v);
-            }
-            Op::StoreRelease16 => {
-                if let Err(kind) = aligned(dst!(op).wrapping_add(op.off as u64), 2) {
-                    trap!(kind);
-                }
-                store!(op, u16, 2, src!(op));
-            }
-            Op::LoadAcquire32 => {
-                if let Err(kind) = aligned(src!(op).wrapping_add(op.off as u64), 4) {
-                    trap!(kind);
-                }
-                load!(op, u32, 4, |v| v);
-            }
-            Op::StoreRelease32 => {
-                if let Err(kind) = aligned(dst!(op).wrapping_add(op.off as u64), 4) {
-                    trap!(kind);
-                }
-                store!(op, u32, 4, src!(op));
-            }
-            Op::LoadAcquire64 => {
-                if let Err(kind) = aligned(src!(op).wrapping_add(op.off as u64), 8) {
-                    trap!(kind);
-                }
-                load!(op, u64, 8, |v| v);
-            }
-            Op::StoreRelease64 => {
-                if let Err(kind) = aligned(dst!(op).wrapping_add(op.off as u64), 8) {
-                    trap!(kind);
-                }
-                store!(op, u64, 8, src!(op));
-            }
-            Op::Trap => trap!(code.trap(op.imm)),
-        }
-    }
+    with_uops!(dispatch)
 }
 
 /// The budget's end is a fault, a slice's end is a pause.
@@ -575,7 +963,7 @@ fn packet(
     env: &mut dyn Env,
     op: &DecodedOp,
 ) -> Result<Option<u64>, Trap> {
-    let (size, indirect) = match op.op {
+    let (size, indirect) = match op.uop.first() {
         Op::LdAbsB => (1, false),
         Op::LdAbsH => (2, false),
         Op::LdAbsW => (4, false),
@@ -587,7 +975,7 @@ fn packet(
             return Err(Unsupported::new(UnsupportedKind::Opcode, name).into());
         }
     };
-    let index = if indirect { run.regs[usize::from(op.src & 15)] as i32 } else { 0 };
+    let index = if indirect { run.regs[op.src as usize] as i32 } else { 0 };
     let offset = (op.imm as i32).wrapping_add(index);
     env.packet(&mut Cx::new(mem, run), offset, size)
 }

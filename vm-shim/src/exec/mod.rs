@@ -5,6 +5,8 @@ mod code;
 mod execution;
 mod interp;
 mod observe;
+mod uninit;
+mod uop;
 
 pub use code::{Code, CodeSpec, Function, InvalidCode, InvalidKind};
 pub use execution::{Execution, Limits, Outcome, Step};

@@ -128,6 +128,8 @@ impl Dir {
 type Class = (Area, u32, u32);
 
 /// The memory of one guest.
+// The translation cache comes first, so that the interpreter reaches it through the pointer that it has anyway.
+#[repr(C)]
 pub struct Memory {
     tlb: Tlb,
     dirs: Vec<Arc<Dir>>,
@@ -287,11 +289,17 @@ impl Memory {
 
     /// Changes what the program may do with `len` bytes from `addr`, inside one element of an allocation.
     pub fn protect(&mut self, addr: u64, len: u64, perm: Perm) {
-        self.edit(addr, len, |shadow, _, _| shadow.fill(bits(perm)));
+        if !self.tlb.paint(addr, len, bits(perm)) {
+            self.edit(addr, len, |shadow, _, _| shadow.fill(bits(perm)));
+        }
     }
 
-    /// Makes the bytes fresh: zeroed and with this permission (a stack frame at its entry).
+    /// Makes the bytes fresh: with this permission, and zeroed if it lets them be read.
     pub fn reset(&mut self, addr: u64, len: u64, perm: Perm) {
+        if perm == Perm::Uninit {
+            self.protect(addr, len, perm);
+            return;
+        }
         self.edit(addr, len, |shadow, data, _| {
             shadow.fill(bits(perm));
             data.fill(0);
@@ -368,7 +376,7 @@ impl Memory {
     /// # Errors
     /// [`BadAccess`] with the whole range; `out` is then unspecified.
     pub fn read(&mut self, addr: u64, out: &mut [u8]) -> Result<(), BadAccess> {
-        self.read_with(addr, out, shadow::READ)
+        self.read_with(addr, out, shadow::NO_READ)
     }
 
     /// Reads as the kernel's probing helpers do: whatever is mapped, whoever may touch it directly.
@@ -376,7 +384,7 @@ impl Memory {
     /// # Errors
     /// [`BadAccess`] if any byte is not mapped; `out` is then unspecified.
     pub fn probe_read(&mut self, addr: u64, out: &mut [u8]) -> Result<(), BadAccess> {
-        self.read_with(addr, out, shadow::READ | shadow::WRITE | shadow::PROBE)
+        self.read_with(addr, out, shadow::NO_PROBE)
     }
 
     /// Writes as the program: every byte must be writable to it.
@@ -385,11 +393,11 @@ impl Memory {
     /// [`BadAccess`] if any byte is not; nothing is then written.
     pub fn write(&mut self, addr: u64, data: &[u8]) -> Result<(), BadAccess> {
         let bad = BadAccess { kind: AccessKind::Write, addr, size: data.len() as u64 };
-        if !self.check(addr, data.len() as u64, shadow::WRITE) {
+        if !self.check(addr, data.len() as u64, shadow::NO_WRITE) {
             return Err(bad);
         }
         self.edit(addr, data.len() as u64, |bits, page, part| {
-            bits.iter_mut().for_each(|b| *b |= shadow::READ);
+            bits.iter_mut().for_each(|b| *b &= !shadow::NO_READ);
             page.copy_from_slice(&data[part]);
         });
         Ok(())
@@ -399,8 +407,8 @@ impl Memory {
     #[must_use]
     pub fn allowed(&mut self, kind: AccessKind, addr: u64, len: u64) -> bool {
         let bit = match kind {
-            AccessKind::Read => shadow::READ,
-            AccessKind::Write => shadow::WRITE,
+            AccessKind::Read => shadow::NO_READ,
+            AccessKind::Write => shadow::NO_WRITE,
         };
         self.check(addr, len, bit)
     }
@@ -472,18 +480,19 @@ impl Memory {
             return AccessProblem::OutOfBounds(info);
         }
         // Inside: some byte's shadow says no; name the first such byte's reason.
-        let wanted = match bad.kind {
-            AccessKind::Read => shadow::READ,
-            AccessKind::Write => shadow::WRITE,
+        let denied = match bad.kind {
+            AccessKind::Read => shadow::NO_READ,
+            AccessKind::Write => shadow::NO_WRITE,
         };
         for at in bad.addr..bad.addr + bad.size {
-            let bits = self.page(at).map_or(0, |p| p.shadow()[(at % PAGE) as usize]);
-            if bits & wanted == 0 {
+            let bits = self.page(at).map_or(shadow::NOTHING, |p| p.shadow()[(at % PAGE) as usize]);
+            if bits & denied != 0 {
+                let (read, write) = (bits & shadow::NO_READ == 0, bits & shadow::NO_WRITE == 0);
                 return match bad.kind {
-                    _ if bits & shadow::PROBE != 0 => AccessProblem::Kernel(info),
-                    AccessKind::Write if bits & shadow::READ != 0 => AccessProblem::ReadOnly(info),
-                    AccessKind::Read if bits & shadow::WRITE != 0 => AccessProblem::Uninit(info),
-                    _ => AccessProblem::OutOfBounds(info),
+                    _ if bits & shadow::NO_PROBE != 0 => AccessProblem::OutOfBounds(info),
+                    _ if !read && !write => AccessProblem::Kernel(info),
+                    AccessKind::Write => AccessProblem::ReadOnly(info),
+                    AccessKind::Read => AccessProblem::Uninit(info),
                 };
             }
         }
@@ -497,14 +506,14 @@ impl Memory {
         })
     }
 
-    fn read_with(&mut self, addr: u64, out: &mut [u8], any_of: u8) -> Result<(), BadAccess> {
+    fn read_with(&mut self, addr: u64, out: &mut [u8], none_of: u8) -> Result<(), BadAccess> {
         let bad = BadAccess { kind: AccessKind::Read, addr, size: out.len() as u64 };
         addr.checked_add(out.len() as u64).ok_or(bad)?;
         for (at, part) in parts(addr, out.len() as u64) {
             let off = (at % PAGE) as usize;
             let page = Arc::clone(self.page(at).ok_or(bad)?);
             let chunk = &mut out[part];
-            if !page.shadow()[off..off + chunk.len()].iter().all(|b| b & any_of != 0) {
+            if !page.shadow()[off..off + chunk.len()].iter().all(|b| b & none_of == 0) {
                 return Err(bad);
             }
             chunk.copy_from_slice(&page.data()[off..off + chunk.len()]);
@@ -518,7 +527,7 @@ impl Memory {
             && parts(addr, len).all(|(at, part)| {
                 let off = (at % PAGE) as usize;
                 self.page(at)
-                    .is_some_and(|page| page.shadow()[off..off + part.len()].iter().all(|b| b & bit != 0))
+                    .is_some_and(|page| page.shadow()[off..off + part.len()].iter().all(|b| b & bit == 0))
             })
     }
 
@@ -601,17 +610,17 @@ fn parts(addr: u64, len: u64) -> impl Iterator<Item = (u64, Range<usize>)> {
 
 fn bits(perm: Perm) -> u8 {
     match perm {
-        Perm::ReadWrite => shadow::READ | shadow::WRITE,
-        Perm::ReadOnly => shadow::READ,
-        Perm::Uninit => shadow::WRITE,
-        Perm::ProbeOnly => shadow::PROBE,
-        Perm::None => 0,
+        Perm::ReadWrite => 0,
+        Perm::ReadOnly => shadow::NO_WRITE,
+        Perm::Uninit => shadow::NO_READ,
+        Perm::ProbeOnly => shadow::NO_READ | shadow::NO_WRITE,
+        Perm::None => shadow::NOTHING,
     }
 }
 
 /// Writes an allocation's permissions into the shadow of the page that starts at offset `start`.
 fn paint(shadow: &mut [u8; PAGE_SIZE], start: u64, region: &Region) {
-    let bits = if region.freed { 0 } else { bits(region.alloc.perm) };
+    let bits = if region.freed { shadow::NOTHING } else { bits(region.alloc.perm) };
     let pitch = u64::from(region.pitch);
     let size = u64::from(region.alloc.size);
     let first = start.saturating_sub(u64::from(region.start)) / pitch;

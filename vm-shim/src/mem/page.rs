@@ -17,14 +17,16 @@ use std::sync::Arc;
 pub(crate) const PAGE_SIZE: usize = 4096;
 const OFFSET_MASK: u64 = PAGE_SIZE as u64 - 1;
 
-/// Shadow bits: what may be done with a byte.
+/// Shadow bits: what may *not* be done with a byte. So ordinary memory is all zeroes, one comparison tells.
 pub(crate) mod shadow {
-    /// The program may read it (and it has been initialised).
-    pub(crate) const READ: u8 = 1;
-    /// The program may write it.
-    pub(crate) const WRITE: u8 = 2;
-    /// Only the kernel's probing helpers may read it.
-    pub(crate) const PROBE: u8 = 4;
+    /// The program may not read it, or has not written it yet.
+    pub(crate) const NO_READ: u8 = 1;
+    /// The program may not write it.
+    pub(crate) const NO_WRITE: u8 = 2;
+    /// Not even the kernel's probing helpers may read it: it is no memory.
+    pub(crate) const NO_PROBE: u8 = 4;
+    /// Nothing is there.
+    pub(crate) const NOTHING: u8 = NO_READ | NO_WRITE | NO_PROBE;
 }
 
 /// A page's bytes and one shadow byte for each.
@@ -39,7 +41,7 @@ unsafe impl Sync for Page {}
 
 impl Page {
     pub(crate) fn new() -> Self {
-        Self { data: UnsafeCell::new([0; PAGE_SIZE]), shadow: UnsafeCell::new([0; PAGE_SIZE]) }
+        Self { data: UnsafeCell::new([0; PAGE_SIZE]), shadow: UnsafeCell::new([shadow::NOTHING; PAGE_SIZE]) }
     }
 
     pub(crate) fn data(&self) -> &[u8; PAGE_SIZE] {
@@ -78,6 +80,7 @@ struct Entry {
 const EMPTY: Entry = Entry { tag: NO_TAG, page: std::ptr::null() };
 
 /// Translations of recently used pages: a direct-mapped cache, one half for reads and one for writes.
+#[repr(C)]
 pub(crate) struct Tlb {
     read: [Entry; WAYS],
     write: [Entry; WAYS],
@@ -102,13 +105,13 @@ macro_rules! scalar {
 
             #[inline(always)]
             fn load(page: &Page, off: usize) -> Option<u64> {
-                const READ: $t = <$t>::from_ne_bytes([shadow::READ; size_of::<$t>()]);
+                const NO_READ: $t = <$t>::from_ne_bytes([shadow::NO_READ; size_of::<$t>()]);
                 debug_assert!(off + size_of::<$t>() <= PAGE_SIZE, "checked by the caller");
                 // SAFETY: `off + SIZE <= PAGE_SIZE` (the caller compared the page of the last byte with the page of
                 // the first), so both reads stay in their arrays; no writer is active (see the head of this file).
                 unsafe {
                     let shadow = page.shadow.get().cast::<u8>().add(off).cast::<$t>().read_unaligned();
-                    if shadow & READ != READ {
+                    if shadow != 0 && shadow & NO_READ != 0 {
                         return None;
                     }
                     let raw = page.data.get().cast::<u8>().add(off).cast::<$t>().read_unaligned();
@@ -118,18 +121,20 @@ macro_rules! scalar {
 
             #[inline(always)]
             fn store(page: &Page, off: usize, v: u64) -> bool {
-                const WRITE: $t = <$t>::from_ne_bytes([shadow::WRITE; size_of::<$t>()]);
-                const READ: $t = <$t>::from_ne_bytes([shadow::READ; size_of::<$t>()]);
+                const NO_WRITE: $t = <$t>::from_ne_bytes([shadow::NO_WRITE; size_of::<$t>()]);
                 debug_assert!(off + size_of::<$t>() <= PAGE_SIZE, "checked by the caller");
                 // SAFETY: bounds as in `load`; the page is owned by the one `Memory` whose `&mut` the caller holds,
                 // so nothing else reads or writes these bytes meanwhile.
                 unsafe {
                     let shadow = page.shadow.get().cast::<u8>().add(off).cast::<$t>();
                     let bits = shadow.read_unaligned();
-                    if bits & WRITE != WRITE {
-                        return false;
+                    if bits != 0 {
+                        if bits & NO_WRITE != 0 {
+                            return false;
+                        }
+                        // Written: from now on it may be read.
+                        shadow.write_unaligned(0);
                     }
-                    shadow.write_unaligned(bits | READ);
                     page.data.get().cast::<u8>().add(off).cast::<$t>().write_unaligned((v as $t).to_le());
                 }
                 true
@@ -174,6 +179,25 @@ impl Tlb {
             Some((page, off)) => T::store(page, off, v),
             None => false,
         }
+    }
+
+    /// Sets the shadow of a range that lies in one page cached for writing; `false` if it does not.
+    #[inline]
+    pub(crate) fn paint(&mut self, addr: u64, len: u64, bits: u8) -> bool {
+        let entry = &self.write[(addr / PAGE_SIZE as u64) as usize % WAYS];
+        if len == 0
+            || addr.wrapping_add(len - 1) & !OFFSET_MASK != entry.tag
+            || addr & !OFFSET_MASK != entry.tag
+        {
+            return false;
+        }
+        // SAFETY: the tag matches the first and the last byte, so the range lies in the page that `insert_write` put
+        // here, which this memory alone owns and nothing else is reading now (`&mut self`).
+        unsafe {
+            let shadow = (*entry.page).shadow.get().cast::<u8>();
+            shadow.add((addr & OFFSET_MASK) as usize).write_bytes(bits, len as usize);
+        }
+        true
     }
 
     /// Caches a page for reading. The caller keeps the `Arc` alive until it calls [`Tlb::flush`] or drops the `Tlb`.

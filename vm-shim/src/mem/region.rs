@@ -136,6 +136,12 @@ impl Alloc {
     pub fn align(self, align: u32) -> Self {
         Self { align, ..self }
     }
+
+    /// The distance from one element to the next, red zone included; `None` if it is beyond all limits.
+    #[must_use]
+    pub fn pitch(&self) -> Option<u32> {
+        Region::pitch_of(self)
+    }
 }
 
 /// Bytes kept inaccessible after every element.

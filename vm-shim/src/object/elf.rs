@@ -124,12 +124,13 @@ impl<'d> Elf<'d> {
             return Err(LoadError::NotRelocatable(file_type.0));
         }
         let table = header.sections(endian, bytes).map_err(|e| LoadError::malformed("section table", e))?;
+        let mut names = 0u64;
         let mut sections = Vec::with_capacity(table.len());
         for (index, shdr) in table.enumerate() {
             let name = table
                 .section_name(endian, shdr)
                 .map_err(|e| LoadError::malformed(format!("name of section {}", index.0), e))?;
-            let name = String::from_utf8_lossy(name).into_owned();
+            let name = own_name(name, &mut names)?;
             let kind = shdr.sh_type(endian).0;
             let data = if is_ignored(&name, kind) || kind == elf::SHT_NULL.0 {
                 &[]
@@ -148,7 +149,7 @@ impl<'d> Elf<'d> {
             by_name: BTreeMap::new(),
             variables: BTreeMap::new(),
         };
-        file.read_symbols(endian, bytes, &table)?;
+        file.read_symbols(endian, bytes, &table, names)?;
         file.index();
         file.read_relocs(endian, bytes, &table)?;
         Ok(file)
@@ -195,6 +196,7 @@ impl<'d> Elf<'d> {
         endian: Endianness,
         bytes: &'d [u8],
         table: &object::read::elf::SectionTable<'d, Header>,
+        mut names: u64,
     ) -> Result<(), LoadError> {
         if !self.sections.iter().any(|s| s.kind == elf::SHT_SYMTAB.0) {
             // An object without any code (a mere data carrier) has nothing to lose.
@@ -216,7 +218,7 @@ impl<'d> Elf<'d> {
                 .map_err(|e| LoadError::malformed(format!("name of symbol {}", index.0), e))?;
             let bind = sym.st_bind();
             self.symbols.push(Symbol {
-                name: String::from_utf8_lossy(name).into_owned(),
+                name: own_name(name, &mut names)?,
                 kind: match sym.st_type() {
                     elf::STT_NOTYPE => SymbolKind::None,
                     elf::STT_OBJECT => SymbolKind::Object,
@@ -289,6 +291,13 @@ impl<'d> Elf<'d> {
         }
         Ok(())
     }
+}
+
+/// Copies a name. Thousands of symbols may point to one long string.
+fn own_name(name: &[u8], total: &mut u64) -> Result<String, LoadError> {
+    *total = total.saturating_add(name.len() as u64);
+    LoadError::check("length of all names", *total, limit::NAMES)?;
+    Ok(String::from_utf8_lossy(name).into_owned())
 }
 
 /// Debugging information and tables that a loader has no use for (libbpf's `ignore_elf_section`).

@@ -183,8 +183,14 @@ pub(super) mod limit {
     /// Instruction slots of one program after linking (the kernel's `BPF_COMPLEXITY_LIMIT_INSNS`).
     pub(in crate::object) const PROGRAM_INSNS: u64 = 1_000_000;
     /// Instruction slots of all programs after linking.
-    pub(in crate::object) const LINKED_INSNS: u64 = 16 << 20;
-    /// Bytes of one program's jump tables.
+    pub(in crate::object) const LINKED_INSNS: u64 = 4 << 20;
+    /// Bytes of all names, however symbols share them.
+    pub(in crate::object) const NAMES: u64 = 64 << 20;
+    /// Instruction slots of all functions, however they overlap.
+    pub(in crate::object) const FUNCTION_INSNS: u64 = 4 << 20;
+    /// Bytes of all `.kconfig` values.
+    pub(in crate::object) const KCONFIG: u64 = 1 << 20;
+    /// Bytes of all jump tables.
     pub(in crate::object) const JUMP_TABLES: u64 = 8 << 20;
     /// Functions in all.
     pub(in crate::object) const FUNCTIONS: u64 = 1 << 16;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::elf::Elf;
-use super::error::LoadError;
+use super::error::{LoadError, limit};
 use super::parse::Notes;
 use crate::btf::core::essential_name;
 use crate::btf::{Btf, Kind, Linkage, Type, TypeId};
@@ -140,12 +140,10 @@ pub(super) fn collect(elf: &Elf<'_>, btf: Option<&Btf>, notes: &mut Notes) -> Re
         let mut kind = f.kind;
         if let ExternKind::Kconfig { offset, size, .. } = &mut kind {
             let at = u64::from(externs.kconfig_size.unwrap_or(0)).next_multiple_of(f.align.max(1));
-            let end = u32::try_from(at + u64::from(*size)).map_err(|_| LoadError::BadExtern {
-                name: f.name.to_owned(),
-                reason: "the configuration values exceed 4 GiB".to_owned(),
-            })?;
+            let end = at.saturating_add(u64::from(*size));
+            LoadError::check("size of all .kconfig values", end, limit::KCONFIG)?;
             *offset = at as u32;
-            externs.kconfig_size = Some(end);
+            externs.kconfig_size = Some(end as u32);
         }
         externs.by_symbol.insert(f.symbol, externs.list.len());
         externs.list.push(ExternDef { name: f.name.to_owned(), kind, weak: f.weak, btf_id: f.btf_id });
@@ -197,7 +195,7 @@ fn classify(btf: &Btf, name: &str, id: TypeId, section: &str) -> Result<(ExternK
             let ty = kconfig_type(btf, target).ok_or_else(|| {
                 bad(format!("'{}' is no type of a configuration value", btf.type_name(target)))
             })?;
-            let size = u32::try_from(size).ok().filter(|s| *s > 0 && *s <= 1 << 20);
+            let size = u32::try_from(size).ok().filter(|s| *s > 0 && u64::from(*s) <= limit::KCONFIG);
             let size = size.ok_or_else(|| bad("its size is out of range".to_owned()))?;
             Ok((ExternKind::Kconfig { ty, offset: 0, size }, align))
         }

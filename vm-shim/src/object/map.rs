@@ -247,7 +247,7 @@ pub(super) fn internal_name(object: &str, section: &str) -> String {
     if custom && (section.starts_with(".data.") || section.starts_with(".rodata.")) {
         return section.to_owned();
     }
-    let suffix_len = section.len().max(7).min(USABLE);
+    let suffix_len = section.len().clamp(7, USABLE);
     let prefix_len = if custom { 0 } else { USABLE - suffix_len };
     let keep = |c: char| if c.is_ascii_alphanumeric() || c == '_' || c == '.' { c } else { '_' };
     let prefix = object.chars().take(prefix_len).map(keep);

@@ -178,6 +178,22 @@ impl Object {
         Some(named.find(|g| g.linkage != Linkage::Static).unwrap_or(first))
     }
 
+    /// The initial value of a global variable; `None` if there is no such variable.
+    #[must_use]
+    pub fn global_bytes(&self, name: &str) -> Option<Vec<u8>> {
+        let global = self.global(name)?;
+        self.maps.get(global.map)?.data.as_ref()?.read(global.offset, global.size)
+    }
+
+    /// Overwrites the start of a global variable before linking; `None` if there is no such variable or the
+    /// bytes are more than it holds. Configuration values are the kernel profile's to set.
+    pub fn set_global_bytes(&mut self, name: &str, bytes: &[u8]) -> Option<()> {
+        let global = self.global(name)?;
+        let (map, offset, size) = (global.map, global.offset, global.size);
+        let data = self.maps.get_mut(map)?.data.as_mut()?;
+        (bytes.len() <= size as usize).then(|| data.write(offset, bytes))?
+    }
+
     /// Names of the functions that only other functions of the object call.
     pub fn subprograms(&self) -> impl Iterator<Item = &str> {
         let programs: std::collections::BTreeSet<_> = self.programs.iter().map(|p| p.func).collect();

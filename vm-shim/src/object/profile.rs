@@ -28,7 +28,6 @@ impl Arch {
 
 /// What linking needs to know about a kernel. Nothing is read from the machine that runs this.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct KernelProfile {
     /// `KERNEL_VERSION(major, minor, patch)`.
     pub version: u32,
@@ -104,7 +103,6 @@ impl KernelProfile {
 
 /// Choices of the caller that are not the kernel's.
 #[derive(Clone, Debug, Default)]
-#[non_exhaustive]
 pub struct LinkOptions {
     /// Link only these programs, by name; all if empty.
     pub programs: BTreeSet<String>,

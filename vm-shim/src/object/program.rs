@@ -95,6 +95,8 @@ impl Program {
             all.collect_functions(elf, code)?;
         }
         LoadError::check("functions", all.functions.len() as u64, limit::FUNCTIONS)?;
+        let insns = all.functions.iter().map(|f| (f.end - f.start) as u64).sum();
+        LoadError::check("instructions of all functions", insns, limit::FUNCTION_INSNS)?;
         all.functions.sort_by_key(|f| (f.code, f.start));
         Ok(all)
     }

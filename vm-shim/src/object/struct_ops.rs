@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::elf::{Elf, Section};
-use super::error::LoadError;
+use super::error::{LoadError, limit};
 use super::kinds::MapType;
 use super::map::{BPF_F_LINK, MapData, MapDef, MapOrigin, StructOps, StructOpsMember};
 use super::maps_btf::var_offset;
@@ -25,6 +25,7 @@ pub(super) fn collect(
     notes: &Notes,
 ) -> Result<Vec<(MapDef, MapPlace)>, LoadError> {
     let mut out = Vec::new();
+    let mut copied = 0u64;
     for (index, section) in elf.sections.iter().enumerate().filter(|(_, s)| is_struct_ops(s)) {
         let missing = |reason: &str| LoadError::NoBtf {
             needed_by: format!("section '{}'", section.name),
@@ -42,6 +43,8 @@ pub(super) fn collect(
             let Type::Struct(def) = ty else {
                 return Err(LoadError::map(name, format!("a struct_ops variable of kind {}", ty.kind())));
             };
+            copied = copied.saturating_add(u64::from(def.size));
+            LoadError::check("struct_ops data", copied, limit::COPIED_BYTES)?;
             let offset = var_offset(elf, index, name, entry, linkage);
             let data = usize::try_from(offset)
                 .ok()

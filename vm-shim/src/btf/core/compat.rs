@@ -56,7 +56,10 @@ pub(super) fn fields_compat(
 
 /// Whether two root types are of one shape (libbpf's `bpf_core_types_are_compat`): kinds agree through
 /// pointers, arrays and prototypes; what structures contain does not matter.
-pub(super) fn types_compat(
+///
+/// # Errors
+/// If a type does not exist, or the two are nested too deep.
+pub fn types_compat(
     local: &Btf,
     local_id: TypeId,
     target: &Btf,

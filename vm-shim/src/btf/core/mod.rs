@@ -16,6 +16,7 @@ mod resolve;
 mod spec;
 mod types_match;
 
+pub use compat::types_compat;
 pub use error::CoreError;
 pub use patch::Patched;
 pub use relo::{CoreRelo, CoreReloKind};
@@ -25,9 +26,10 @@ pub use resolve::{CoreOutcome, CoreResolver, CoreValue, TargetId, Unresolvable};
 /// other than an underscore on both sides (libbpf's `bpf_core_essential_name_len`).
 #[must_use]
 pub fn essential_name(name: &str) -> &str {
+    name.get(..essential_len(name.as_bytes())).unwrap_or(name)
+}
+
+pub(super) fn essential_len(name: &[u8]) -> usize {
     let separates = |w: &[u8]| matches!(w, [a, b'_', b'_', b'_', b] if *a != b'_' && *b != b'_');
-    match name.as_bytes().windows(5).rposition(separates) {
-        Some(at) => name.get(..=at).unwrap_or(name),
-        None => name,
-    }
+    name.windows(5).rposition(separates).map_or(name.len(), |at| at + 1)
 }

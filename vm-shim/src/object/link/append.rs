@@ -17,6 +17,7 @@ pub(super) fn link(
     object: &Object,
     work: &Work,
     maps: &mut Vec<MapDef>,
+    jump_table_bytes: &mut u64,
     index: usize,
     def: &ProgramDef,
 ) -> Result<LinkedProgram, LinkError> {
@@ -32,7 +33,7 @@ pub(super) fn link(
         subprogs: Vec::new(),
         lines: Vec::new(),
         poisoned: BTreeMap::new(),
-        jump_table_bytes: 0,
+        jump_table_bytes,
     };
     out.run(code, start, def)?;
     Ok(LinkedProgram {
@@ -59,7 +60,8 @@ struct Appender<'a> {
     subprogs: Vec<SubprogDef>,
     lines: Vec<LineInfo>,
     poisoned: BTreeMap<usize, Poison>,
-    jump_table_bytes: u64,
+    /// Of all programs so far.
+    jump_table_bytes: &'a mut u64,
 }
 
 /// A function whose references are being resolved.
@@ -174,10 +176,10 @@ impl Appender<'_> {
             let target = target.saturating_add(at).checked_sub(slot).filter(|t| *t < end);
             data.extend_from_slice(&target.map_or(u64::MAX, |t| t as u64).to_le_bytes());
         }
-        self.jump_table_bytes = self.jump_table_bytes.saturating_add(data.len() as u64);
-        if self.jump_table_bytes > limit::JUMP_TABLES || self.maps.len() as u64 > limit::MAPS {
-            let what = format!("jump tables of program '{}'", self.program);
-            return Err(LinkError::Limit { what, size: self.jump_table_bytes, limit: limit::JUMP_TABLES });
+        *self.jump_table_bytes = self.jump_table_bytes.saturating_add(data.len() as u64);
+        if *self.jump_table_bytes > limit::JUMP_TABLES || self.maps.len() as u64 > limit::MAPS {
+            let what = format!("jump tables up to program '{}'", self.program);
+            return Err(LinkError::Limit { what, size: *self.jump_table_bytes, limit: limit::JUMP_TABLES });
         }
         let mut map = MapDef::new(JUMP_TABLES, JUMP_TABLES, MapOrigin::JumpTable);
         map.map_type = MapType::InsnArray;

@@ -1,7 +1,10 @@
 //! CO-RE relocation of all code (libbpf's `bpf_object__relocate_core`).
 
+use std::collections::BTreeSet;
+
 use super::{Poison, PoisonKind, Work};
-use crate::btf::core::{CoreOutcome, CoreResolver, Patched};
+use crate::btf::Btf;
+use crate::btf::core::{CoreOutcome, CoreRelo, CoreResolver, Patched};
 use crate::isa::Insn;
 use crate::object::error::LinkError;
 use crate::object::parse::Object;
@@ -17,9 +20,10 @@ pub(super) fn relocate(
     let target = kernel.btf.as_ref().unwrap_or(local);
     let modules: Vec<_> = kernel.module_btfs.values().cloned().collect();
     let mut resolver = CoreResolver::new(local, target).with_modules(&modules);
+    let mut seen = BTreeSet::new();
     for (code, section) in object.code.code.iter().enumerate() {
         // BTF knows sections by name only: it describes the first of that name.
-        if object.code.code.iter().take(code).any(|c| c.name == section.name) {
+        if !seen.insert(section.name.as_str()) {
             continue;
         }
         for relo in ext.core_relos(&section.name) {
@@ -41,12 +45,12 @@ pub(super) fn relocate(
                     match value.patch(insns, slot) {
                         Ok(Patched::Done) => {}
                         Ok(Patched::Poison(why)) => {
-                            let what =
-                                PoisonKind::CoreRelo { type_name: value.spec.clone(), field: String::new() };
+                            let type_name = local.type_name(relo.type_id);
+                            let what = PoisonKind::CoreRelo { type_name, field: relo.access.to_string() };
                             let message = format!("CO-RE relocation of {}: {why}", value.spec);
                             work.poison(code, slot, Poison { what, message });
                         }
-                        Err(e) => poison_broken(work, notes, code, slot, &e.to_string()),
+                        Err(e) => poison_broken(work, notes, (code, slot), local, relo, &e.to_string()),
                     }
                 }
                 Ok(CoreOutcome::Unresolvable(u)) => {
@@ -58,7 +62,7 @@ pub(super) fn relocate(
                     let what = PoisonKind::CoreRelo { type_name: u.type_name, field: u.field };
                     work.poison(code, slot, Poison { what, message });
                 }
-                Err(e) => poison_broken(work, notes, code, slot, &e.to_string()),
+                Err(e) => poison_broken(work, notes, (code, slot), local, relo, &e.to_string()),
             }
         }
     }
@@ -66,11 +70,20 @@ pub(super) fn relocate(
 }
 
 /// libbpf refuses the whole program here; other programs, and other paths, are still worth running.
-fn poison_broken(work: &mut Work, notes: &mut Vec<String>, code: usize, slot: usize, why: &str) {
+fn poison_broken(
+    work: &mut Work,
+    notes: &mut Vec<String>,
+    (code, slot): (usize, usize),
+    local: &Btf,
+    relo: &CoreRelo,
+    why: &str,
+) {
+    const MAX_NOTES: usize = 1000;
     let message = format!("CO-RE relocation failed: {why}");
-    if !notes.contains(&message) && notes.len() < 1000 {
+    if notes.len() < MAX_NOTES && !notes.contains(&message) {
         notes.push(message.clone());
     }
-    let what = PoisonKind::CoreRelo { type_name: String::new(), field: String::new() };
+    let what =
+        PoisonKind::CoreRelo { type_name: local.type_name(relo.type_id), field: relo.access.to_string() };
     work.poison(code, slot, Poison { what, message });
 }

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::btf::{Btf, Kind, TypeId};
+use crate::btf::core::types_compat;
+use crate::btf::{Btf, Kind, Type, TypeId};
 use crate::object::externs::{ExternDef, ExternKind};
 use crate::object::parse::Object;
 use crate::object::profile::KernelProfile;
@@ -68,7 +69,7 @@ pub(super) struct Externs {
 pub(super) fn resolve(object: &Object, kernel: &KernelProfile, missing: &BTreeMap<usize, String>) -> Externs {
     let mut out = Externs { resolved: Vec::new(), kfuncs: Vec::new(), ksyms: Vec::new() };
     for (index, ext) in object.externs.iter().enumerate() {
-        let present = exists(ext, kernel);
+        let present = exists(object, ext, kernel);
         let mut ksym = |type_id, is_func| {
             let name = ext.kernel_name().to_owned();
             out.ksyms.push(KsymDecl { name, type_id, is_func, weak: ext.weak, present });
@@ -93,18 +94,27 @@ pub(super) fn resolve(object: &Object, kernel: &KernelProfile, missing: &BTreeMa
 }
 
 /// Whether the kernel has it. Without the kernel's BTF, what must exist is taken to exist.
-fn exists(ext: &ExternDef, kernel: &KernelProfile) -> bool {
+fn exists(object: &Object, ext: &ExternDef, kernel: &KernelProfile) -> bool {
     let name = ext.kernel_name();
     if kernel.symbols.contains(name) {
         return true;
     }
     let Some(btf) = &kernel.btf else { return !ext.weak };
-    let (kind, known_to_btf) = match ext.kind {
-        ExternKind::Kfunc { proto: Some(_) } => (Kind::Func, true),
-        ExternKind::Ksym { type_id: Some(_) } => (Kind::Var, true),
+    let local = object.btf.as_ref();
+    let has = |btf: &Btf| match ext.kind {
+        ExternKind::Kfunc { proto: Some(proto) } => {
+            btf.find_all(name).any(|id| match (btf.get(id), local) {
+                // Flavours of one function differ by their prototypes.
+                (Ok(Type::Func { proto: target, .. }), Some(local)) => {
+                    types_compat(local, proto, btf, target).unwrap_or(false)
+                }
+                _ => false,
+            })
+        }
+        ExternKind::Ksym { type_id: Some(_) } => btf.find(Kind::Var, name).is_some(),
         // Looked up in kallsyms, which BTF covers for functions only.
-        _ => (Kind::Func, false),
+        _ => btf.find(Kind::Func, name).is_some(),
     };
-    let has = |btf: &Btf| btf.find(kind, name).is_some();
-    has(btf) || kernel.module_btfs.values().any(has) || (!known_to_btf && !ext.weak)
+    let untyped = matches!(ext.kind, ExternKind::Kfunc { proto: None } | ExternKind::Ksym { type_id: None });
+    has(btf) || kernel.module_btfs.values().any(has) || (untyped && !ext.weak)
 }

@@ -127,7 +127,8 @@ mod tests {
 
     #[test]
     fn values_are_typed_as_libbpf_types_them() {
-        let table: &[(&str, K, u32, Result<&[u8], ()>)] = &[
+        type Row = (&'static str, K, u32, Result<&'static [u8], ()>);
+        let table: &[Row] = &[
             ("y", K::Bool, 1, Ok(&[1])),
             ("n", K::Bool, 1, Ok(&[0])),
             ("m", K::Bool, 1, Err(())),

@@ -221,15 +221,18 @@ impl Object {
         let externs = externs::resolve(self, kernel, &missing);
         refs::apply(self, &externs, &missing, &maps, &mut work);
 
+        let struct_ops = self.struct_ops_autoload();
+        let mut jump_table_bytes = 0u64;
         let mut total = 0u64;
         let mut programs = Vec::new();
         for (index, def) in self.programs.iter().enumerate() {
             let wanted = options.programs.is_empty() || options.programs.contains(&def.name);
+            let autoload = struct_ops.get(&index).copied().unwrap_or(def.autoload);
             let named = options.programs.contains(&def.name);
-            if !wanted || !(def.autoload || options.all || named) {
+            if !wanted || !(autoload || options.all || named) {
                 continue;
             }
-            let program = append::link(self, &work, &mut maps, index, def)?;
+            let program = append::link(self, &work, &mut maps, &mut jump_table_bytes, index, def)?;
             total = total.saturating_add(program.insns.len() as u64);
             if total > limit::LINKED_INSNS {
                 let (what, limit) = ("instructions of all programs".to_owned(), limit::LINKED_INSNS);
@@ -238,5 +241,16 @@ impl Object {
             programs.push(program);
         }
         Ok(Linked { programs, maps, kfuncs: externs.kfuncs, ksyms: externs.ksyms, notes })
+    }
+    /// Programs of `struct_ops` structures are loaded if one of the structures is created, whatever their
+    /// section says (libbpf's `bpf_object_adjust_struct_ops_autoload`).
+    fn struct_ops_autoload(&self) -> BTreeMap<usize, bool> {
+        let mut out = BTreeMap::new();
+        for map in &self.maps {
+            for member in map.struct_ops.iter().flat_map(|ops| &ops.members) {
+                *out.entry(member.program).or_insert(false) |= map.autocreate;
+            }
+        }
+        out
     }
 }
