@@ -1,6 +1,8 @@
 //! What is known about a helper, as data.
 
 use bpf_vm_shim::env::{CallResult, Cx, Resume};
+use bpf_vm_shim::fault::Trap;
+use bpf_vm_shim::mem::AccessKind;
 
 use crate::kernel::Kernel;
 
@@ -89,6 +91,59 @@ pub struct HelperDesc {
     pub func: HelperFn,
     /// What goes on after a callback, for helpers that have one.
     pub resume: Option<ResumeFn>,
+}
+
+impl HelperDesc {
+    /// A row without a licence condition and without callbacks.
+    #[must_use]
+    pub const fn plain(
+        id: HelperId,
+        name: &'static str,
+        args: &'static [Arg],
+        since: (u8, u8),
+        func: HelperFn,
+    ) -> Self {
+        Self { id, name, args, since, gpl_only: false, func, resume: None }
+    }
+
+    /// A row for programs under a GPL-compatible licence, without callbacks.
+    #[must_use]
+    pub const fn gpl(
+        id: HelperId,
+        name: &'static str,
+        args: &'static [Arg],
+        since: (u8, u8),
+        func: HelperFn,
+    ) -> Self {
+        Self { id, name, args, since, gpl_only: true, func, resume: None }
+    }
+}
+
+impl Call<'_, '_> {
+    /// Writes as the program to memory that argument `arg` (from 0) points to.
+    ///
+    /// # Errors
+    /// The argument's fault, if the program may not write there.
+    pub fn put(&mut self, arg: usize, addr: u64, data: &[u8]) -> Result<(), Trap> {
+        let len = data.len() as u64;
+        let why = format!("is not writable memory of {len} bytes");
+        super::require(self.cx, self.name, arg, AccessKind::Write, addr, len, &why)?;
+        // `require` has looked at every byte.
+        let _ = self.cx.mem.write(addr, data);
+        Ok(())
+    }
+
+    /// Reads as the program from memory that argument `arg` (from 0) points to.
+    ///
+    /// # Errors
+    /// The argument's fault, if the program may not read there.
+    pub fn get(&mut self, arg: usize, addr: u64, out: &mut [u8]) -> Result<(), Trap> {
+        let len = out.len() as u64;
+        let why = format!("is not readable memory of {len} bytes");
+        super::require(self.cx, self.name, arg, AccessKind::Read, addr, len, &why)?;
+        let _ = self.cx.mem.read(addr, out);
+        Ok(())
+    }
 }
 
 /// The names of all helpers by number (`___BPF_FUNC_MAPPER` in `include/uapi/linux/bpf.h`), without `bpf_`.

@@ -35,7 +35,7 @@ fn xchg(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     }
     let _ = call.cx.mem.poke(field, &new.to_le_bytes());
     if old != 0 {
-        let object = kernel.state.objects.contains(old_base);
+        let object = kernel.state.allocated.contains(old_base);
         if let Some(run) = kernel.run_mut() {
             let (kind, key) = if object { (HeldKind::Object, old_base) } else { (HeldKind::Reference, old) };
             run.hold(call.cx, kind, key, "pointer from a map value", call.name);

@@ -7,15 +7,19 @@ mod args;
 mod desc;
 mod overrides;
 
+mod identity;
 mod kptr;
 mod lock;
 mod loops;
 mod maps;
 mod perf;
+mod probe;
 mod ringbuf;
 mod seams;
 mod stack;
 mod time;
+pub(crate) mod timer;
+mod tracing;
 
 use std::sync::LazyLock;
 
@@ -31,18 +35,23 @@ pub(crate) use lock::{fault as lock_fault, require_lock};
 pub(crate) use loops::MAX_LOOPS;
 pub(crate) use overrides::call as overridden;
 pub use overrides::{CallRecord, Override, OverrideFn, Overrides};
-pub(crate) use seams::{current_tid, packet_bytes, tid_of};
+pub(crate) use seams::packet_bytes;
 
 /// The tables of all families.
+#[rustfmt::skip] // One line each, so that additions do not collide.
 static FAMILIES: &[&[HelperDesc]] = &[
     time::TABLE,
     maps::TABLE,
+    identity::TABLE,
+    probe::TABLE,
+    tracing::TABLE,
     kptr::TABLE,
     lock::TABLE,
     loops::TABLE,
     perf::TABLE,
     ringbuf::TABLE,
     stack::TABLE,
+    timer::TABLE,
 ];
 
 /// Rows by helper number.

@@ -52,8 +52,8 @@ pub(super) static TABLE: &[HelperDesc] = &[
 
 /// The current task's frames, at most `max`; `None` if they cannot be had.
 fn frames(kernel: &Kernel, tid: u32, user: bool, max: usize) -> Option<Vec<u64>> {
-    let stacks = kernel.state.stacks.of(tid);
-    let all = if user { &stacks.user } else { &stacks.kernel };
+    let task = kernel.state.tasks.get(tid)?;
+    let all = if user { &task.user_stack } else { &task.kernel_stack };
     if all.is_empty() {
         return None;
     }
@@ -64,7 +64,7 @@ fn frames(kernel: &Kernel, tid: u32, user: bool, max: usize) -> Option<Vec<u64>>
 /// `-EEXIST` (another stack has the id), `-ENOMEM`.
 fn get_stackid(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     let [_, map, flags, ..] = call.args;
-    let tid = super::current_tid(kernel);
+    let tid = kernel.state.current().pid;
     let depth = {
         let (_, stacks) = map_as::<StackTraces>(kernel, map, call.name)?;
         stacks.depth()
@@ -89,7 +89,7 @@ fn get_stackid(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
 /// The frames as addresses, or each as `struct bpf_stack_build_id`.
 fn encode(kernel: &Kernel, ips: &[u64], build_id: bool) -> Vec<u8> {
     if build_id {
-        return ips.iter().flat_map(|ip| kernel.state.stacks.build_id(*ip)).collect();
+        return ips.iter().flat_map(|ip| kernel.state.build_ids.encode(*ip)).collect();
     }
     ips.iter().flat_map(|ip| ip.to_le_bytes()).collect()
 }
@@ -97,15 +97,15 @@ fn encode(kernel: &Kernel, ips: &[u64], build_id: bool) -> Vec<u8> {
 /// `bpf_get_stack`: writes the current stack and gives its length in bytes.
 fn get_stack(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     let [_, buf, size, flags, _] = call.args;
-    let tid = super::current_tid(kernel);
+    let tid = kernel.state.current().pid;
     fill(kernel, call, tid, false, [buf, size, flags])
 }
 
 /// `bpf_get_task_stack`: as `bpf_get_stack`, of a task; user stacks only of the current one (`-EOPNOTSUPP`).
 fn get_task_stack(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     let [task, buf, size, flags, _] = call.args;
-    let current = super::current_tid(kernel);
-    let tid = super::tid_of(kernel, task).unwrap_or(current);
+    let current = kernel.state.current().pid;
+    let tid = kernel.state.tasks.by_object(task).map_or(current, |t| t.pid);
     fill(kernel, call, tid, tid != current, [buf, size, flags])
 }
 

@@ -73,7 +73,7 @@ fn insert(kernel: &mut Kernel, call: &mut Call<'_, '_>, head: u64, prev: u64) ->
     let mem = &mut *call.cx.mem;
     let foreign = prev != head && word(mem, prev + OWNER) != head;
     if foreign || word(mem, node + OWNER) != 0 {
-        kernel.state.objects.drop_ref(mem, base);
+        kernel.state.allocated.drop_ref(mem, base);
         return Ok(Flow::Return(Errno::EINVAL.ret()));
     }
     let next = word(mem, prev + NEXT);

@@ -6,6 +6,7 @@ mod list;
 mod object;
 mod rbtree;
 mod res_lock;
+mod wq;
 
 use bpf_vm_shim::env::{CallResult, Cx, Flow, Resume};
 use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
@@ -42,7 +43,7 @@ pub(crate) fn resume(kernel: &mut Kernel, cx: &mut Cx<'_>, resume: Resume, ret: 
 
 /// The tables of all families.
 static FAMILIES: &[&[KfuncDesc]] =
-    &[exception::TABLE, iter::TABLE, list::TABLE, object::TABLE, rbtree::TABLE, res_lock::TABLE];
+    &[exception::TABLE, iter::TABLE, list::TABLE, object::TABLE, rbtree::TABLE, res_lock::TABLE, wq::TABLE];
 
 /// Every simulated kernel function.
 pub fn all() -> impl Iterator<Item = &'static KfuncDesc> {

@@ -82,7 +82,7 @@ fn allocate(kernel: &mut Kernel, call: &mut Call<'_, '_>, percpu: bool) -> CallR
     let alloc = Alloc::new(Area::Heap, RegionKind::Object, size, name.clone()).count(count);
     // No memory is what the kernel, too, answers with null.
     let Ok(addr) = call.cx.mem.alloc(alloc) else { return Ok(Flow::Return(0)) };
-    kernel.state.objects.add(addr, percpu);
+    kernel.state.allocated.add(addr, percpu);
     if let Some(run) = kernel.run_mut() {
         run.hold(call.cx, HeldKind::Object, addr, name, call.name);
     }
@@ -102,7 +102,7 @@ fn new_percpu(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
 /// `bpf_obj_drop`, `bpf_percpu_obj_drop`: gives an owned reference back; the last one frees the object.
 fn drop_object(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     let base = give_up(kernel, call, 1, call.args[0])?;
-    kernel.state.objects.drop_ref(call.cx.mem, base);
+    kernel.state.allocated.drop_ref(call.cx.mem, base);
     Ok(Flow::Return(0))
 }
 
@@ -110,7 +110,7 @@ fn drop_object(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
 fn refcount_acquire(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     let addr = require_live(call, 1, 1, "is not a refcounted object")?;
     let base = base_of(call, addr);
-    if !kernel.state.objects.acquire(base) {
+    if !kernel.state.allocated.acquire(base) {
         return Err(argument(call.name, 1, "is not a refcounted object", None));
     }
     own(kernel, call, base);

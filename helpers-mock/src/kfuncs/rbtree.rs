@@ -60,7 +60,7 @@ fn add(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     }
     let base = object::give_up(kernel, call, 2, node)?;
     if word(call.cx.mem, node + OWNER) != 0 {
-        kernel.state.objects.drop_ref(call.cx.mem, base);
+        kernel.state.allocated.drop_ref(call.cx.mem, base);
         return Ok(Flow::Return(Errno::EINVAL.ret()));
     }
     let top = word(call.cx.mem, root + TOP);

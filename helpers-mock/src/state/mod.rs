@@ -1,20 +1,36 @@
 //! Everything a kernel has besides maps and programs: one file per subsystem.
 
+mod allocated;
+mod build_ids;
+mod cgroups;
 mod clock;
 mod cpus;
-mod objects;
+mod effects;
 mod perf;
-mod stacks;
+mod rng;
 mod symbols;
+mod tasks;
+mod timers;
+mod user_memory;
+
+use std::sync::Arc;
 
 use bpf_vm_shim::object::KernelProfile;
 
+use crate::objects::Objects;
+
+pub use allocated::Allocated;
+pub use build_ids::{BuildIdMapping, BuildIds, PERF_MAX_STACK_DEPTH};
+pub use cgroups::{Cgroup, Cgroups, ROOT_CGROUP};
 pub use clock::Clock;
 pub use cpus::Cpus;
-pub use objects::Objects;
+pub use effects::{Effects, Override, Signal};
 pub use perf::{Counter, PerfEvent, PerfEvents, PerfRecord, PerfRecordKind, PerfRing};
-pub use stacks::{BuildIdMapping, PERF_MAX_STACK_DEPTH, Stacks, TaskStacks};
-pub use symbols::Symbols;
+pub use rng::Rng;
+pub use symbols::{Symbol, Symbols};
+pub use tasks::{DEFAULT_PID, Namespaces, Task, Tasks};
+pub use timers::{Deferred, DeferredKind, Timers};
+pub use user_memory::{TASK_SIZE, UserFault, UserMemory};
 
 /// The state of the simulated kernel's subsystems.
 #[derive(Clone, Debug)]
@@ -25,12 +41,24 @@ pub struct State {
     pub cpus: Cpus,
     /// Kernel symbols.
     pub symbols: Symbols,
+    /// The tasks.
+    pub tasks: Tasks,
+    /// The control groups.
+    pub cgroups: Cgroups,
+    /// Random numbers.
+    pub rng: Rng,
+    /// What programs have done to the rest of the system.
+    pub effects: Effects,
+    /// Kernel objects that stand for tasks and control groups.
+    pub objects: Objects,
+    /// Objects that programs have allocated.
+    pub allocated: Allocated,
     /// Perf events: output rings and counters.
     pub perf: PerfEvents,
-    /// Objects that programs have allocated.
-    pub objects: Objects,
-    /// Call stacks of tasks.
-    pub stacks: Stacks,
+    /// The files that user addresses belong to.
+    pub build_ids: BuildIds,
+    /// Timers and work items that programs have set up.
+    pub timers: Timers,
 }
 
 impl State {
@@ -41,9 +69,33 @@ impl State {
             clock: Clock::default(),
             cpus: Cpus::new(profile.cpus),
             symbols: Symbols::default(),
-            perf: PerfEvents::default(),
+            tasks: Tasks::default(),
+            cgroups: Cgroups::default(),
+            rng: Rng::default(),
+            effects: Effects::default(),
             objects: Objects::default(),
-            stacks: Stacks::default(),
+            allocated: Allocated::default(),
+            perf: PerfEvents::default(),
+            build_ids: BuildIds::default(),
+            timers: Timers::default(),
         }
+    }
+
+    /// The task that runs on the current CPU.
+    #[must_use]
+    pub fn current(&self) -> &Arc<Task> {
+        self.tasks.running(self.cpus.current)
+    }
+
+    /// The user memory that the current task sees.
+    #[must_use]
+    pub fn current_user(&self) -> Option<&UserMemory> {
+        self.tasks.user(self.current().pid)
+    }
+
+    /// The user memory that the current task sees, to be changed.
+    pub fn current_user_mut(&mut self) -> Option<&mut UserMemory> {
+        let pid = self.current().pid;
+        self.tasks.user_mut(pid)
     }
 }

@@ -13,11 +13,11 @@ struct Object {
 
 /// All objects that programs have allocated, by address.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Objects {
+pub struct Allocated {
     live: BTreeMap<u64, Object>,
 }
 
-impl Objects {
+impl Allocated {
     /// Adds an object with one reference.
     pub(crate) fn add(&mut self, addr: u64, percpu: bool) {
         self.live.insert(addr, Object { refs: 1, percpu });
