@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use bpf_vm_shim::env::Cx;
 use bpf_vm_shim::fault::{FaultKind, Trap};
-use bpf_vm_shim::mem::{Memory, Perm};
+use bpf_vm_shim::mem::{BadAccess, Memory, Perm};
 
 use crate::errno::Errno;
 use crate::kernel::Kernel;
@@ -56,7 +56,7 @@ impl Dynptr {
     /// Whether it stands for nothing.
     #[must_use]
     pub fn is_null(&self) -> bool {
-        self.kind == DynptrKind::Null
+        self.data == 0
     }
 
     /// The address of `len` bytes at an offset.
@@ -148,4 +148,24 @@ pub(crate) fn remove(kernel: &mut Kernel, mem: &mut Memory, at: u64) {
 fn not_one(callee: &str, arg: u8) -> Trap {
     let why = "is not an initialised dynptr (or one that was released or overwritten)".to_owned();
     FaultKind::Argument { callee: callee.to_owned(), arg, why, problem: None }.into()
+}
+
+/// Reads memory behind a dynptr: what was freed or deleted in the meantime is a fault.
+pub(crate) fn load(cx: &mut Cx<'_>, callee: &str, arg: u8, addr: u64, len: u64) -> Result<Vec<u8>, Trap> {
+    let mut bytes = vec![0; len as usize];
+    match cx.mem.read(addr, &mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(bad) => Err(stale(cx, callee, arg, bad)),
+    }
+}
+
+/// Writes memory behind a dynptr.
+pub(crate) fn store(cx: &mut Cx<'_>, callee: &str, arg: u8, addr: u64, bytes: &[u8]) -> Result<(), Trap> {
+    cx.mem.write(addr, bytes).map_err(|bad| stale(cx, callee, arg, bad))
+}
+
+fn stale(cx: &mut Cx<'_>, callee: &str, arg: u8, bad: BadAccess) -> Trap {
+    let problem = Some(cx.mem.explain(bad));
+    let why = "is a dynptr on memory that cannot be accessed any more".to_owned();
+    FaultKind::Argument { callee: callee.to_owned(), arg, why, problem }.into()
 }

@@ -7,6 +7,7 @@ mod args;
 mod desc;
 mod overrides;
 
+mod dynptr;
 mod identity;
 mod kptr;
 mod lock;
@@ -35,7 +36,7 @@ pub(crate) use lock::{fault as lock_fault, require_lock};
 pub(crate) use loops::MAX_LOOPS;
 pub(crate) use overrides::call as overridden;
 pub use overrides::{CallRecord, Override, OverrideFn, Overrides};
-pub(crate) use seams::packet_bytes;
+pub(crate) use seams::{may_write_packet, packet, packet_bytes};
 
 /// The tables of all families.
 #[rustfmt::skip] // One line each, so that additions do not collide.
@@ -45,6 +46,7 @@ static FAMILIES: &[&[HelperDesc]] = &[
     identity::TABLE,
     probe::TABLE,
     tracing::TABLE,
+    dynptr::TABLE,
     kptr::TABLE,
     lock::TABLE,
     loops::TABLE,

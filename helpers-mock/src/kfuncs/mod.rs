@@ -1,5 +1,6 @@
 //! Kernel functions: one table by name, one file per family, as for helpers.
 
+mod dynptr;
 mod exception;
 mod iter;
 mod list;
@@ -42,8 +43,17 @@ pub(crate) fn resume(kernel: &mut Kernel, cx: &mut Cx<'_>, resume: Resume, ret: 
 }
 
 /// The tables of all families.
-static FAMILIES: &[&[KfuncDesc]] =
-    &[exception::TABLE, iter::TABLE, list::TABLE, object::TABLE, rbtree::TABLE, res_lock::TABLE, wq::TABLE];
+#[rustfmt::skip] // One line each, so that additions do not collide.
+static FAMILIES: &[&[KfuncDesc]] = &[
+    dynptr::TABLE,
+    exception::TABLE,
+    iter::TABLE,
+    list::TABLE,
+    object::TABLE,
+    rbtree::TABLE,
+    res_lock::TABLE,
+    wq::TABLE,
+];
 
 /// Every simulated kernel function.
 pub fn all() -> impl Iterator<Item = &'static KfuncDesc> {
