@@ -39,10 +39,11 @@ mod xdp;
 use std::sync::LazyLock;
 
 use bpf_vm_shim::env::{CallResult, Cx, Flow, Resume};
-use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
+use bpf_vm_shim::fault::{Trap, Unsupported, UnsupportedKind};
 
 use crate::kernel::Kernel;
 use crate::kfuncs;
+use crate::maps::MapId;
 
 pub(crate) use args::{map_arg, require};
 pub use desc::{Arg, Call, HelperDesc, HelperFn, HelperId, ResumeFn, known, name_of};
@@ -154,6 +155,16 @@ pub(crate) fn resume(kernel: &mut Kernel, cx: &mut Cx<'_>, resume: Resume, ret: 
 }
 
 /// A load through a typed kernel pointer: reads 0 where nothing is mapped. `None`: this program has no such pointers.
-pub(crate) fn load_typed(kernel: &mut Kernel, cx: &mut Cx<'_>, addr: u64, size: u8) -> Option<u64> {
-    typed::load(kernel, cx, addr, size)
+pub(crate) fn load_typed(
+    kernel: &mut Kernel,
+    cx: &mut Cx<'_>,
+    addr: u64,
+    size: u8,
+) -> Result<Option<u64>, Trap> {
+    if let Some(id) = MapId::from_addr(addr & !0x3ff).filter(|id| kernel.maps.get(*id).is_some()) {
+        let name = kernel.maps.get(id).map_or("", |m| m.def.name.as_str());
+        let what = format!("reading struct bpf_map of map '{name}'");
+        return Err(Unsupported::new(UnsupportedKind::Feature, what).into());
+    }
+    Ok(typed::load(kernel, cx, addr, size))
 }
