@@ -2,12 +2,15 @@
 //!
 //! [`Machine`] is the whole state; [`Kernel`] is all of it but the guest's memory, and answers what programs call.
 
+pub mod contexts;
 mod errno;
+mod format;
 pub mod helpers;
 mod kernel;
 pub mod kfuncs;
 mod machine;
 pub mod maps;
+pub mod objects;
 mod progs;
 mod run;
 pub mod state;

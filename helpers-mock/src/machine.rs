@@ -10,6 +10,7 @@ use bpf_vm_shim::object::{
     KernelProfile, LinkError, LinkOptions, Linked, LinkedProgram, MapDef, Object, ProgType, SlotTarget,
 };
 
+use crate::contexts::{self, PacketOutput};
 use crate::kernel::Kernel;
 use crate::maps::{self, MapCx, MapError, MapId, MapOpError};
 use crate::progs::{LoadedObject, LoadedProg, ProgId};
@@ -43,6 +44,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// Instructions executed.
     pub insns: u64,
+    /// What became of the packet, for contexts that carry one.
+    pub packet: Option<PacketOutput>,
 }
 
 /// What loading an object gave.
@@ -246,10 +249,17 @@ impl Machine {
         }
         let code = Arc::clone(&loaded.code);
         let mut execution = Execution::new(code, input.args, self.stacks[depth], self.limits, &mut self.mem);
+        let scratch = input.scratch.clone();
+        let (prog_type, packet) = (loaded.prog_type, input.packet);
         self.kernel.runs.push(Run::new(loaded, input));
         let outcome = execution.run(&mut self.mem, &mut self.kernel);
         self.kernel.runs.truncate(depth);
-        Ok(Report { outcome, insns: execution.executed() })
+        for addr in scratch {
+            // Freed already if the input is used again.
+            let _ = self.mem.free(addr);
+        }
+        let packet = packet.and_then(|id| contexts::finish(self, prog_type, id));
+        Ok(Report { outcome, insns: execution.executed(), packet })
     }
 }
 

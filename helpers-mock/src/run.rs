@@ -22,6 +22,8 @@ pub struct RunInput {
     pub func_ret: Option<u64>,
     /// The packet's number in the machine's packets, for contexts that carry one.
     pub packet: Option<u32>,
+    /// Guest memory that is the run's own (its context and what belongs to it) and is freed when it ends.
+    pub scratch: Vec<u64>,
 }
 
 /// What a program can hold, to be given back before it ends.

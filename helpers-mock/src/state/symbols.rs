@@ -1,17 +1,33 @@
-//! Kernel symbols: names and addresses.
+//! Kernel symbols: names and addresses (`kernel/kallsyms.c`).
 
 use std::collections::BTreeMap;
+
+/// A symbol's place.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Symbol {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub addr: u64,
+    /// The module that has it, if it is not the kernel proper.
+    pub module: Option<String>,
+}
 
 /// Kernel text and data symbols.
 #[derive(Clone, Default, Debug)]
 pub struct Symbols {
     by_name: BTreeMap<String, u64>,
+    by_addr: BTreeMap<u64, Symbol>,
+    /// Data symbols that have a copy per CPU: the copies' addresses by the symbol's.
+    percpu: BTreeMap<u64, Vec<u64>>,
     next: u64,
 }
 
 /// Where symbols without a given address are put.
 const BASE: u64 = 0xffff_ffff_8100_0000;
 const PITCH: u64 = 0x1000;
+/// The longest function: an address further behind a symbol belongs to none.
+const REACH: u64 = 0x10_0000;
 
 impl Symbols {
     /// The address of a symbol; one is made up, the same every time, if the test gave none.
@@ -19,9 +35,115 @@ impl Symbols {
         if let Some(addr) = self.by_name.get(name) {
             return *addr;
         }
-        let addr = BASE + self.next * PITCH;
+        let mut addr = BASE + self.next * PITCH;
+        while self.by_addr.range(addr..addr + PITCH).next().is_some() {
+            self.next += 1;
+            addr = BASE + self.next * PITCH;
+        }
         self.next += 1;
-        self.by_name.insert(name.to_owned(), addr);
+        self.define(name, addr);
         addr
+    }
+
+    /// Gives a symbol of the kernel proper its address.
+    pub fn define(&mut self, name: &str, addr: u64) {
+        self.insert(Symbol { name: name.to_owned(), addr, module: None });
+    }
+
+    /// Gives a symbol of a module its address.
+    pub fn define_in_module(&mut self, module: &str, name: &str, addr: u64) {
+        self.insert(Symbol { name: name.to_owned(), addr, module: Some(module.to_owned()) });
+    }
+
+    fn insert(&mut self, symbol: Symbol) {
+        if let Some(old) = self.by_name.insert(symbol.name.clone(), symbol.addr) {
+            self.by_addr.remove(&old);
+        }
+        self.by_addr.insert(symbol.addr, symbol);
+    }
+
+    /// Reads symbols in the format of `/proc/kallsyms`: address, type letter, name, and the module in brackets.
+    ///
+    /// # Errors
+    /// The first line that has another form, from 1.
+    pub fn define_kallsyms(&mut self, text: &str) -> Result<(), usize> {
+        for (i, line) in text.lines().enumerate() {
+            let mut words = line.split_whitespace();
+            let (Some(addr), Some(_), Some(name)) = (words.next(), words.next(), words.next()) else {
+                if line.trim().is_empty() {
+                    continue;
+                }
+                return Err(i + 1);
+            };
+            let addr = u64::from_str_radix(addr, 16).map_err(|_| i + 1)?;
+            let module = words.next().map(|m| m.trim_matches(['[', ']']).to_owned());
+            self.insert(Symbol { name: name.to_owned(), addr, module });
+        }
+        Ok(())
+    }
+
+    /// The address of a known symbol (`kallsyms_lookup_name`).
+    #[must_use]
+    pub fn addr(&self, name: &str) -> Option<u64> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The symbol that an address belongs to, and how far behind its start it is (`kallsyms_lookup`).
+    #[must_use]
+    pub fn lookup(&self, addr: u64) -> Option<(&Symbol, u64)> {
+        let (at, symbol) = self.by_addr.range(..=addr).next_back()?;
+        let offset = addr - at;
+        (offset < REACH).then_some((symbol, offset))
+    }
+
+    /// An address as the kernel prints it: `name+0x10` or `name+0x10 [module]` for `%pS`; hexadecimal if unknown.
+    #[must_use]
+    pub fn describe(&self, addr: u64) -> String {
+        match self.lookup(addr) {
+            None => format!("{addr:#x}"),
+            Some((s, offset)) => {
+                let module = s.module.as_ref().map_or_else(String::new, |m| format!(" [{m}]"));
+                format!("{}+{offset:#x}{module}", s.name)
+            }
+        }
+    }
+
+    /// All symbols by address.
+    pub fn iter(&self) -> impl Iterator<Item = &Symbol> {
+        self.by_addr.values()
+    }
+
+    /// Notes that a data symbol has a copy for each CPU.
+    pub fn set_percpu(&mut self, addr: u64, copies: Vec<u64>) {
+        self.percpu.insert(addr, copies);
+    }
+
+    /// The address of a CPU's copy of what is at `addr`, which may lie inside the symbol (`per_cpu_ptr`).
+    #[must_use]
+    pub fn percpu(&self, addr: u64, cpu: u32) -> Option<u64> {
+        let (base, copies) = self.percpu.range(..=addr).next_back()?;
+        Some(copies.get(cpu as usize)?.wrapping_add(addr - base))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Symbols;
+
+    #[test]
+    fn names_and_addresses_find_each_other() {
+        let mut s = Symbols::default();
+        s.define_kallsyms(
+            "ffffffff81000000 T _stext\nffffffffc0001000 t nf_hook [nf_tables]\n\nffffffff81001000 T do_exit",
+        )
+        .unwrap();
+        assert_eq!(s.addr("do_exit"), Some(0xffff_ffff_8100_1000));
+        assert_eq!(s.describe(0xffff_ffff_8100_1004), "do_exit+0x4");
+        assert_eq!(s.describe(0xffff_ffff_c000_1010), "nf_hook+0x10 [nf_tables]");
+        assert_eq!(s.describe(0x10), "0x10");
+        let made_up = s.intern("vfs_read");
+        assert_eq!(made_up, 0xffff_ffff_8100_2000, "given addresses are not used again");
+        assert_eq!(s.intern("vfs_read"), made_up);
+        assert_eq!(s.define_kallsyms("nonsense"), Err(1));
     }
 }
