@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bpf_vm_shim::btf::Btf;
 use bpf_vm_shim::exec::{Code, CodeSpec, Execution, Function, InvalidCode, Limits, Outcome};
 use bpf_vm_shim::isa::{Insn, pseudo};
 use bpf_vm_shim::mem::{MemError, Memory};
@@ -169,8 +170,16 @@ impl Machine {
     /// # Errors
     /// If the kernel would refuse it or there is no memory.
     pub fn create_map(&mut self, def: MapDef) -> Result<MapId, MapError> {
+        self.create_map_typed(def, None)
+    }
+
+    /// As [`Machine::create_map`], with the types that the definition's `key_type` and `value_type` are from.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn create_map_typed(&mut self, def: MapDef, btf: Option<Btf>) -> Result<MapId, MapError> {
         let mut cx = MapCx::host(&mut self.mem, self.kernel.state.cpus.count);
-        let map = maps::create(Arc::new(def), None, &mut cx)?;
+        let map = maps::create(Arc::new(def), btf, &mut cx)?;
         Ok(self.kernel.maps.push(map))
     }
 
