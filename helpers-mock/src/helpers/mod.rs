@@ -10,6 +10,7 @@ mod overrides;
 mod identity;
 #[cfg(test)]
 mod identity_tests;
+mod map_struct;
 mod maps;
 mod probe;
 #[cfg(test)]
