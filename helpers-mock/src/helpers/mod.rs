@@ -7,22 +7,31 @@ mod args;
 mod desc;
 mod overrides;
 
+mod checksum;
 mod identity;
 #[cfg(test)]
 mod identity_tests;
 mod map_struct;
 mod maps;
+mod packet;
+mod print;
 mod probe;
 #[cfg(test)]
 mod probe_tests;
+mod redirect;
+mod skb_bytes;
+mod skb_change;
+mod skb_meta;
+mod strings;
 mod time;
 mod tracing;
 mod typed;
+mod xdp;
 
 use std::sync::LazyLock;
 
 use bpf_vm_shim::env::{CallResult, Cx, Flow, Resume};
-use bpf_vm_shim::fault::{Trap, Unsupported, UnsupportedKind};
+use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
 
 use crate::kernel::Kernel;
 
@@ -30,6 +39,7 @@ pub(crate) use args::{map_arg, require};
 pub use desc::{Arg, Call, HelperDesc, HelperFn, HelperId, ResumeFn, known, name_of};
 pub(crate) use overrides::call as overridden;
 pub use overrides::{CallRecord, Override, OverrideFn, Overrides};
+pub(crate) use skb_bytes::legacy_packet_load;
 pub(crate) use typed::has_typed_pointers;
 
 /// The tables of all families.
@@ -41,6 +51,14 @@ static FAMILIES: &[&[HelperDesc]] = &[
     probe::TABLE,
     tracing::TABLE,
     typed::TABLE,
+    print::TABLE,
+    xdp::TABLE,
+    skb_bytes::TABLE,
+    skb_change::TABLE,
+    skb_meta::TABLE,
+    checksum::TABLE,
+    redirect::TABLE,
+    strings::TABLE,
 ];
 
 /// Rows by helper number.
@@ -109,11 +127,6 @@ pub(crate) fn resume(kernel: &mut Kernel, cx: &mut Cx<'_>, resume: Resume, ret: 
         Some(f) => f(kernel, cx, resume, ret),
         None => Ok(Flow::Return(ret)),
     }
-}
-
-/// Legacy packet access: `size` bytes at `offset` of the packet, from network order.
-pub(crate) fn legacy_packet_load(_: &mut Kernel, _: &mut Cx<'_>, _: i32, _: u8) -> Result<Option<u64>, Trap> {
-    Ok(None)
 }
 
 /// A load through a typed kernel pointer: reads 0 where nothing is mapped. `None`: this program has no such pointers.

@@ -1,6 +1,7 @@
 //! Kernel functions: one table by name, one file per family, as for helpers.
 
 mod cast;
+mod maps;
 mod section;
 mod task;
 
@@ -29,6 +30,7 @@ static FAMILIES: &[&[KfuncDesc]] = &[
     task::TABLE,
     section::TABLE,
     cast::TABLE,
+    maps::TABLE,
 ];
 
 /// Every simulated kernel function.
