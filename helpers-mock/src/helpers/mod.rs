@@ -15,6 +15,7 @@ mod identity_tests;
 mod kptr;
 mod lock;
 mod loops;
+mod map_struct;
 mod maps;
 mod packet;
 mod perf;
@@ -63,6 +64,7 @@ static FAMILIES: &[&[HelperDesc]] = &[
     identity::TABLE,
     probe::TABLE,
     tracing::TABLE,
+    typed::TABLE,
     print::TABLE,
     xdp::TABLE,
     skb_bytes::TABLE,
@@ -71,7 +73,6 @@ static FAMILIES: &[&[HelperDesc]] = &[
     checksum::TABLE,
     redirect::TABLE,
     strings::TABLE,
-    typed::TABLE,
     dynptr::TABLE,
     kptr::TABLE,
     lock::TABLE,

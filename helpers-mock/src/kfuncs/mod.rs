@@ -1,18 +1,18 @@
 //! Kernel functions: one table by name, one file per family, as for helpers.
 
 mod cast;
-mod maps;
-mod section;
-mod task;
-
 mod dynptr;
 mod exception;
 mod iter;
 mod list;
+mod maps;
 mod object;
 mod rbtree;
 mod res_lock;
+mod section;
+mod task;
 mod wq;
+
 use bpf_vm_shim::env::{CallResult, Cx, Flow, Resume};
 use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
 
