@@ -6,11 +6,14 @@ use std::sync::Arc;
 use bpf_vm_shim::exec::{Code, CodeSpec, Execution, Function, InvalidCode, Limits, Outcome};
 use bpf_vm_shim::isa::{Insn, pseudo};
 use bpf_vm_shim::mem::{MemError, Memory};
-use bpf_vm_shim::object::{KernelProfile, LinkError, LinkOptions, Linked, LinkedProgram, Object, ProgType};
+use bpf_vm_shim::object::{
+    KernelProfile, LinkError, LinkOptions, Linked, LinkedProgram, Object, ProgType, SlotTarget,
+};
 
 use crate::contexts::{self, PacketOutput};
+use crate::helpers;
 use crate::kernel::Kernel;
-use crate::maps::{self, MapCx, MapError, MapId};
+use crate::maps::{self, MapCx, MapError, MapId, MapOpError};
 use crate::progs::{LoadedObject, LoadedProg, ProgId};
 use crate::run::{Run, RunInput};
 
@@ -24,6 +27,9 @@ pub enum MachineError {
     /// A map cannot be created.
     #[error(transparent)]
     Map(#[from] MapError),
+    /// An initial value cannot be put into its map.
+    #[error(transparent)]
+    Value(#[from] MapOpError),
     /// No memory.
     #[error(transparent)]
     Memory(#[from] MemError),
@@ -113,7 +119,11 @@ impl Machine {
             let map = maps::create(Arc::new(def), object.btf.clone(), &mut cx)?;
             maps.push(self.kernel.maps.push(map));
         }
-        let ksyms: Vec<u64> = ksyms.iter().map(|k| self.kernel.state.symbols.intern(&k.name)).collect();
+        let decls = ksyms;
+        let mut ksyms = Vec::new();
+        for decl in &decls {
+            ksyms.push(self.ksym(decl, object.btf.as_ref())?);
+        }
         let shared = Arc::new(LoadedObject {
             name: object.name.clone(),
             license: object.license.clone(),
@@ -140,7 +150,10 @@ impl Machine {
                     let prog_type = options.prog_types.get(&linked.name).copied().unwrap_or(linked.prog_type);
                     let code = Arc::new(code);
                     let object = Arc::clone(&shared);
-                    self.kernel.progs.push(LoadedProg { id, object, linked, prog_type, code });
+                    let typed_pointers =
+                        helpers::has_typed_pointers(prog_type, &linked.insns, &object, &decls);
+                    let prog = LoadedProg { id, object, linked, prog_type, code, typed_pointers };
+                    self.kernel.progs.push(prog);
                     loaded.progs.push(id);
                 }
                 Err(invalid) => {
@@ -148,7 +161,38 @@ impl Machine {
                 }
             }
         }
+        self.fill_slots(object, &mut loaded)?;
         Ok(loaded)
+    }
+
+    /// Puts the object's initial `values` into its arrays of programs and maps of maps, as libbpf's
+    /// `init_map_in_map_slots` and `init_prog_array_slots` do.
+    fn fill_slots(&mut self, object: &Object, loaded: &mut Loaded) -> Result<(), MachineError> {
+        for (def, id) in object.maps.iter().zip(loaded.maps.clone()) {
+            for value in &def.values {
+                let number = match value.target {
+                    SlotTarget::Map(index) => loaded.maps.get(index).map(|m| m.0),
+                    SlotTarget::Program(index) => {
+                        let named =
+                            |p: &&ProgId| self.kernel.progs.get(**p).is_some_and(|p| p.linked.index == index);
+                        loaded.progs.iter().find(named).map(|p| p.0)
+                    }
+                    _ => None,
+                };
+                let Some(number) = number else {
+                    let what = format!(
+                        "map '{}': value {} is not loaded, the slot stays empty",
+                        def.name, value.slot
+                    );
+                    loaded.notes.push(what);
+                    continue;
+                };
+                let mut key = value.slot.to_le_bytes().to_vec();
+                key.resize(def.key_size as usize, 0);
+                self.map_update(id, &key, &number.to_le_bytes(), 0)?;
+            }
+        }
+        Ok(())
     }
 
     /// Replaces symbolic references by guest addresses, as the kernel's `resolve_pseudo_ldimm64` does.
