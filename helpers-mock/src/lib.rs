@@ -5,6 +5,7 @@
 pub mod contexts;
 mod dynptr;
 mod errno;
+mod format;
 pub mod helpers;
 mod kernel;
 pub mod kfuncs;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::exec::{Code, Execution};
-use crate::fault::Trap;
+use crate::fault::{FaultKind, Trap};
 use crate::mem::Memory;
 
 /// What the virtual machine gives to whoever answers a call.
@@ -100,6 +100,14 @@ pub trait Env {
     /// # Errors
     /// As for [`Env::helper`].
     fn kfunc(&mut self, cx: &mut Cx<'_>, index: u32, args: &[u64; 5]) -> CallResult;
+
+    /// A call through a register (`callx`) whose value is no function of the program. No kernel accepts one.
+    ///
+    /// # Errors
+    /// A bad call target, unless the implementation knows better.
+    fn call_register(&mut self, _: &mut Cx<'_>, value: u64, _: &[u64; 5]) -> CallResult {
+        Err(FaultKind::BadCallTarget { addr: value }.into())
+    }
 
     /// A callback that [`Flow::Callback`] asked for has returned `ret`.
     ///

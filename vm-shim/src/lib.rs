@@ -4,6 +4,7 @@
 //! calls is answered by an implementation of [`env::Env`].
 
 pub mod btf;
+pub mod engine;
 pub mod env;
 pub mod exec;
 pub mod fault;

@@ -7,25 +7,34 @@ mod args;
 mod desc;
 mod overrides;
 
+mod checksum;
 mod dynptr;
 mod identity;
 mod kptr;
 mod lock;
 mod loops;
 mod maps;
+mod packet;
 mod perf;
+mod print;
 mod probe;
+mod redirect;
 mod ringbuf;
 mod seams;
+mod skb_bytes;
+mod skb_change;
+mod skb_meta;
 mod stack;
+mod strings;
 mod time;
 pub(crate) mod timer;
 mod tracing;
+mod xdp;
 
 use std::sync::LazyLock;
 
 use bpf_vm_shim::env::{CallResult, Cx, Flow, Resume};
-use bpf_vm_shim::fault::{Trap, Unsupported, UnsupportedKind};
+use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
 
 use crate::kernel::Kernel;
 use crate::kfuncs;
@@ -37,6 +46,7 @@ pub(crate) use loops::MAX_LOOPS;
 pub(crate) use overrides::call as overridden;
 pub use overrides::{CallRecord, Override, OverrideFn, Overrides};
 pub(crate) use seams::{may_write_packet, packet, packet_bytes};
+pub(crate) use skb_bytes::legacy_packet_load;
 
 /// The tables of all families.
 #[rustfmt::skip] // One line each, so that additions do not collide.
@@ -54,6 +64,14 @@ static FAMILIES: &[&[HelperDesc]] = &[
     ringbuf::TABLE,
     stack::TABLE,
     timer::TABLE,
+    print::TABLE,
+    xdp::TABLE,
+    skb_bytes::TABLE,
+    skb_change::TABLE,
+    skb_meta::TABLE,
+    checksum::TABLE,
+    redirect::TABLE,
+    strings::TABLE,
 ];
 
 /// Rows by helper number.
@@ -126,11 +144,6 @@ pub(crate) fn resume(kernel: &mut Kernel, cx: &mut Cx<'_>, resume: Resume, ret: 
         Some(f) => f(kernel, cx, resume, ret),
         None => Ok(Flow::Return(ret)),
     }
-}
-
-/// Legacy packet access: `size` bytes at `offset` of the packet, from network order.
-pub(crate) fn legacy_packet_load(_: &mut Kernel, _: &mut Cx<'_>, _: i32, _: u8) -> Result<Option<u64>, Trap> {
-    Ok(None)
 }
 
 /// A load through a typed kernel pointer: reads 0 where nothing is mapped. `None`: this program has no such pointers.

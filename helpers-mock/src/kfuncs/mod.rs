@@ -9,6 +9,7 @@ mod rbtree;
 mod res_lock;
 mod wq;
 
+mod maps;
 use bpf_vm_shim::env::{CallResult, Cx, Flow, Resume};
 use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
 
@@ -53,6 +54,7 @@ static FAMILIES: &[&[KfuncDesc]] = &[
     rbtree::TABLE,
     res_lock::TABLE,
     wq::TABLE,
+    maps::TABLE,
 ];
 
 /// Every simulated kernel function.

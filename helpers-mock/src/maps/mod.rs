@@ -4,14 +4,22 @@
 
 mod array;
 mod attr;
+mod bloom;
 mod compat;
 mod create;
+mod entries;
+mod fd_array;
 mod fields;
 mod hash;
+mod host;
 mod index;
 mod jhash;
+mod lpm_trie;
+mod lru;
+mod map_in_map;
 mod percpu_array;
 mod percpu_hash;
+mod queue_stack;
 mod ring;
 mod ringbuf;
 mod stack_trace;
@@ -32,10 +40,12 @@ use crate::errno::Errno;
 pub use attr::flag;
 pub use compat::Uses;
 pub use create::create;
+pub use fd_array::FdArray;
 pub use fields::{Field, FieldKind, Fields};
+pub use host::{Entry, MapOpError};
 pub use ring::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, Ring};
 pub use ringbuf::RingBuf;
-pub(crate) use stack_trace::StackTraces;
+pub use stack_trace::StackTraces;
 pub use user_ringbuf::UserRingBuf;
 
 /// What a map operation works with.

@@ -24,7 +24,7 @@ struct Bucket {
 
 /// Stored stacks.
 #[derive(Clone, Debug)]
-pub(crate) struct StackTraces {
+pub struct StackTraces {
     buckets: BTreeMap<u32, Bucket>,
     bucket_count: u32,
     max_entries: u32,
@@ -48,7 +48,8 @@ impl StackTraces {
     }
 
     /// The most frames that a value holds.
-    pub(crate) fn depth(&self) -> usize {
+    #[must_use]
+    pub fn depth(&self) -> usize {
         self.value_size / self.entry_size()
     }
 
@@ -57,7 +58,7 @@ impl StackTraces {
     ///
     /// # Errors
     /// `-EEXIST` if another stack has the same id, `-ENOMEM` if the map is full.
-    pub(crate) fn insert(&mut self, frames: &[u64], flags: u64) -> Result<u32, Errno> {
+    pub fn insert(&mut self, frames: &[u64], flags: u64) -> Result<u32, Errno> {
         let frames = frames.get(..self.depth()).unwrap_or(frames);
         let bytes: Vec<u8> = frames.iter().flat_map(|f| f.to_le_bytes()).collect();
         let hash = jhash(&bytes, 0);
@@ -80,7 +81,8 @@ impl StackTraces {
     }
 
     /// The addresses of a stored stack.
-    pub(crate) fn frames(&self, id: u32) -> Option<&[u64]> {
+    #[must_use]
+    pub fn frames(&self, id: u32) -> Option<&[u64]> {
         self.buckets.get(&id).map(|b| &*b.frames)
     }
 }

@@ -520,12 +520,15 @@ pub(super) fn run<const OBSERVED: bool>(
         }};
         (Callx, $op:ident) => {{
             let addr = dst!($op);
-            let Some(target) = code.func_at(addr) else { trap!(FaultKind::BadCallTarget { addr }) };
-            sync!(pc - 1);
-            run.push(mem, FrameKind::Call, target)?;
-            resume_at!(run.pc);
-            if run.executed >= stop_at {
-                return stopped(run, pc, run.executed);
+            if let Some(target) = code.func_at(addr) {
+                sync!(pc - 1);
+                run.push(mem, FrameKind::Call, target)?;
+                resume_at!(run.pc);
+                if run.executed >= stop_at {
+                    return stopped(run, pc, run.executed);
+                }
+            } else {
+                call!(env.call_register(&mut Cx::new(mem, run), addr, run.args()));
             }
         }};
         (Exit, $op:ident) => {{

@@ -1,0 +1,41 @@
+//! Global variables by name, before and after loading.
+
+use bpf_vm_shim::object::{GlobalVar, Object};
+
+use crate::error::Error;
+use crate::value::{Value, encode_into};
+
+/// Finds a global variable.
+pub(super) fn find<'a>(object: &'a Object, name: &str) -> Result<&'a GlobalVar, Error> {
+    let names = || object.globals.iter().map(|g| g.name.as_str());
+    object.global(name).ok_or_else(|| Error::not_found("global variable", name, names()))
+}
+
+/// Writes a value over a variable's bytes.
+pub(super) fn encode(object: &Object, var: &GlobalVar, value: &Value, bytes: &mut [u8]) -> Result<(), Error> {
+    let what = || format!("global variable '{}'", var.name);
+    match (&object.btf, var.type_id) {
+        (Some(btf), Some(ty)) => {
+            encode_into(btf, ty, value, bytes).map_err(|source| Error::Value { what: what(), source })
+        }
+        _ => {
+            let raw = value.as_bytes().or_else(|| value.as_u64().map(|v| v.to_le_bytes().to_vec()));
+            let wrong = || Error::Invalid(format!("{} has no type: give its {} bytes", what(), bytes.len()));
+            let raw = raw.ok_or_else(wrong)?;
+            bytes.fill(0);
+            bytes.iter_mut().zip(raw).for_each(|(dst, src)| *dst = src);
+            Ok(())
+        }
+    }
+}
+
+/// Sets a variable's initial value in an object that is not loaded yet.
+pub(super) fn set_initial(object: &mut Object, name: &str, value: &Value) -> Result<(), Error> {
+    let var = find(object, name)?.clone();
+    let missing = || Error::Invalid(format!("global variable '{name}' is in no map"));
+    let data = object.maps.get(var.map).and_then(|m| m.data.as_ref()).ok_or_else(missing)?;
+    let mut bytes = data.read(var.offset, var.size).ok_or_else(missing)?;
+    encode(object, &var, value, &mut bytes)?;
+    let data = object.maps.get_mut(var.map).and_then(|m| m.data.as_mut()).ok_or_else(missing)?;
+    data.write(var.offset, &bytes).ok_or_else(missing)
+}

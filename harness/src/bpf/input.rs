@@ -1,0 +1,66 @@
+//! What a program is given: its context and its registers.
+
+use bpf_helpers_mock::contexts::{self, ContextError};
+use bpf_helpers_mock::{Machine, ProgId, RunInput};
+use bpf_vm_shim::object::ProgType;
+
+use crate::error::Error;
+
+/// The input of one run, by hand.
+#[derive(Clone, Default, Debug)]
+pub struct Input {
+    ctx: Option<Vec<u8>>,
+    packet: Option<Vec<u8>>,
+    test_run: bool,
+}
+
+impl Input {
+    /// A zeroed context of the program type's size, and 64 zero bytes of packet where there is one.
+    #[must_use]
+    pub fn default_for_type() -> Self {
+        Self::default()
+    }
+
+    /// A context of these bytes.
+    #[must_use]
+    pub fn ctx(bytes: impl Into<Vec<u8>>) -> Self {
+        Self { ctx: Some(bytes.into()), ..Self::default() }
+    }
+
+    /// A packet of these bytes, beginning with its Ethernet header.
+    #[must_use]
+    pub fn packet(bytes: impl Into<Vec<u8>>) -> Self {
+        Self { packet: Some(bytes.into()), ..Self::default() }
+    }
+
+    /// The same input with another packet.
+    #[must_use]
+    pub fn with_packet(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.packet = Some(bytes.into());
+        self
+    }
+
+    /// What the kernel's selftests give to `BPF_PROG_TEST_RUN`: as the default, but no context for programs that the
+    /// `bpf` system call runs.
+    #[must_use]
+    pub fn as_test_run(mut self) -> Self {
+        self.test_run = true;
+        self
+    }
+
+    pub(super) fn prepare(
+        &self,
+        machine: &mut Machine,
+        prog: ProgId,
+        prog_type: ProgType,
+    ) -> Result<RunInput, ContextError> {
+        match (&self.packet, &self.ctx) {
+            (_, Some(ctx)) if prog_type == ProgType::Syscall => contexts::syscall_input(machine, ctx),
+            (_, Some(ctx)) => contexts::raw_input(machine, ctx),
+            (None, None) if self.test_run && prog_type == ProgType::Syscall => {
+                contexts::syscall_input(machine, &[])
+            }
+            _ => contexts::default_input(machine, prog),
+        }
+    }
+}

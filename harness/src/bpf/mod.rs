@@ -1,0 +1,121 @@
+//! The facade: load an object, attach its programs, fire events, read its maps.
+
+mod attach;
+mod builder;
+mod event;
+mod globals;
+mod input;
+mod point;
+mod report;
+
+pub use builder::BpfBuilder;
+pub use event::{Event, Fired};
+pub use input::Input;
+pub use point::Point;
+pub use report::RunReport;
+
+use bpf_helpers_mock::maps::MapId;
+use bpf_helpers_mock::{Machine, ProgId};
+use bpf_vm_shim::exec::{InvalidCode, Outcome};
+use bpf_vm_shim::object::{LinkedProgram, Object};
+
+use crate::error::Error;
+use crate::report::Diagnostic;
+
+/// An object loaded into a simulated machine.
+#[derive(Debug)]
+pub struct Bpf {
+    machine: Machine,
+    objects: Vec<Loaded>,
+    attached: Vec<attach::Attachment>,
+}
+
+/// What loading one object gave.
+#[derive(Clone, Debug)]
+struct Loaded {
+    object: Object,
+    progs: Vec<ProgId>,
+    rejected: Vec<(String, InvalidCode)>,
+    maps: Vec<MapId>,
+    notes: Vec<String>,
+}
+
+impl Bpf {
+    /// Starts building.
+    #[must_use]
+    pub fn builder() -> BpfBuilder {
+        BpfBuilder::default()
+    }
+
+    /// Loads a compiled object with all defaults.
+    ///
+    /// # Errors
+    /// If it is no valid object, or the machine refuses it.
+    pub fn load(object: impl Into<Vec<u8>>) -> Result<Self, Error> {
+        Self::builder().object(object).load()
+    }
+
+    /// The machine below, with everything that this facade does not show.
+    pub fn machine(&mut self) -> &mut Machine {
+        &mut self.machine
+    }
+
+    /// A copy of everything; its cost follows what is changed afterwards, on either side.
+    #[must_use]
+    pub fn fork(&mut self) -> Self {
+        Self { machine: self.machine.fork(), objects: self.objects.clone(), attached: self.attached.clone() }
+    }
+
+    /// Remarks of the loader about what was decided for the author.
+    pub fn notes(&self) -> impl Iterator<Item = &str> {
+        self.objects.iter().flat_map(|o| o.notes.iter().map(String::as_str))
+    }
+
+    /// The names of the programs that can run, in the object's order.
+    pub fn program_names(&self) -> impl Iterator<Item = &str> {
+        self.machine.kernel.progs.iter().map(|p| p.linked.name.as_str())
+    }
+
+    /// The linked form of a program.
+    ///
+    /// # Errors
+    /// If there is none of this name, or it is not valid.
+    pub fn program(&self, name: &str) -> Result<&LinkedProgram, Error> {
+        Ok(&self.loaded_program(name)?.linked)
+    }
+
+    fn loaded_program(&self, name: &str) -> Result<&bpf_helpers_mock::LoadedProg, Error> {
+        if let Some(p) = self.machine.kernel.progs.by_name(name) {
+            return Ok(p);
+        }
+        for o in &self.objects {
+            if let Some((program, source)) = o.rejected.iter().find(|(n, _)| n == name) {
+                return Err(Error::Rejected { program: program.clone(), source: source.clone() });
+            }
+        }
+        Err(Error::not_found("program", name, self.program_names()))
+    }
+
+    /// Runs one program by name, whatever it is attached to, and reports how it ended.
+    ///
+    /// # Errors
+    /// If there is no such program or the machine has no memory for it. A fault is in the report.
+    pub fn run(&mut self, program: &str, input: Input) -> Result<RunReport, Error> {
+        let prog = self.loaded_program(program)?;
+        let (id, prog_type) = (prog.id, prog.prog_type);
+        let run_input = input.prepare(&mut self.machine, id, prog_type)?;
+        let report = self.machine.run(id, run_input)?;
+        Ok(self.report(program, report))
+    }
+
+    fn report(&self, program: &str, report: bpf_helpers_mock::Report) -> RunReport {
+        let diagnostic = match &report.outcome {
+            Outcome::Fault(fault) => {
+                let find = |name: &str| self.machine.kernel.progs.by_name(name).map(|p| &p.linked);
+                Some(Box::new(Diagnostic::new(fault, find)))
+            }
+            _ => None,
+        };
+        RunReport { program: program.to_owned(), outcome: report.outcome, insns: report.insns, diagnostic }
+    }
+}

@@ -1,0 +1,318 @@
+//! `bpf-harness run`: programs of an object, each on a fresh machine.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use bpf_vm_shim::btf::Btf;
+use bpf_vm_shim::exec::Outcome;
+use bpf_vm_shim::object::{Object, ProgType};
+use serde::Serialize;
+
+use super::{Format, Status, input, json_line};
+use crate::annotations::{Annotations, Expected};
+use crate::bpf::{Bpf, BpfBuilder, Input, RunReport};
+use crate::error::Error;
+use crate::value::hex_to_bytes;
+
+/// Arguments of `run`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The compiled object
+    file: PathBuf,
+    /// Run only this program; may be given more than once
+    #[arg(long, value_name = "NAME")]
+    program: Vec<String>,
+    /// The context as hexadecimal bytes
+    #[arg(long, value_name = "HEX")]
+    ctx_hex: Option<String>,
+    /// The packet as hexadecimal bytes
+    #[arg(long, value_name = "HEX", conflicts_with = "packet")]
+    data_in: Option<String>,
+    /// The packet as a file of its bytes
+    #[arg(long, value_name = "FILE")]
+    packet: Option<PathBuf>,
+    /// How many CPUs there are
+    #[arg(long, value_name = "N")]
+    cpus: Option<u32>,
+    /// The seed of everything random
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// What runs the instructions
+    #[arg(long, value_name = "E", default_value = "interp")]
+    engine: String,
+    /// Types of the kernel to relocate against: raw BTF, or an ELF file with a .BTF section
+    #[arg(long, value_name = "FILE")]
+    btf: Option<PathBuf>,
+    /// Run the programs that carry the kernel selftests' annotations, and compare
+    #[arg(long)]
+    annotations: bool,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// One line of output.
+#[derive(Serialize)]
+struct Line {
+    object: String,
+    program: Option<String>,
+    #[serde(rename = "type")]
+    prog_type: Option<String>,
+    outcome: &'static str,
+    retval: Option<u64>,
+    insns_executed: u64,
+    fault: Option<Fault>,
+    unsupported: Option<Gap>,
+    expected: Option<serde_json::Value>,
+    matches: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip)]
+    rendered: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Fault {
+    id: String,
+    message: String,
+    source: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Gap {
+    kind: &'static str,
+    name: String,
+}
+
+impl Line {
+    fn new(object: &str, program: Option<(&str, ProgType)>, outcome: &'static str) -> Self {
+        Self {
+            object: object.to_owned(),
+            program: program.map(|(name, _)| name.to_owned()),
+            prog_type: program.map(|(_, t)| t.name().to_owned()),
+            outcome,
+            retval: None,
+            insns_executed: 0,
+            fault: None,
+            unsupported: None,
+            expected: None,
+            matches: None,
+            error: None,
+            rendered: None,
+        }
+    }
+
+    fn error(object: &str, program: Option<(&str, ProgType)>, message: String) -> Self {
+        Self { error: Some(message), ..Self::new(object, program, "error") }
+    }
+
+    fn status(&self) -> Status {
+        match (self.matches, self.outcome) {
+            (Some(true), _) | (None, "returned") => Status::Ok,
+            (_, "unsupported") => Status::Unsupported,
+            (_, "error") => Status::Usage,
+            _ => Status::Failed,
+        }
+    }
+}
+
+pub(super) fn main(args: &Args, out: &mut dyn Write) -> io::Result<Status> {
+    let name = args.file.display().to_string();
+    let mut status = Status::Ok;
+    let mut emit = |line: Line| {
+        status = status.and(line.status());
+        match args.format {
+            Format::Json => json_line(out, &line),
+            Format::Text => text(&line, out),
+        }
+    };
+    match Session::open(args, name.clone()) {
+        Err(e) => emit(Line::error(&name, None, e))?,
+        Ok(mut session) => {
+            for line in session.programs() {
+                let line = session.run(&line);
+                emit(line)?;
+            }
+        }
+    }
+    Ok(status)
+}
+
+struct Session<'a> {
+    args: &'a Args,
+    name: String,
+    object: Object,
+    bpf: Bpf,
+    input: Input,
+}
+
+impl<'a> Session<'a> {
+    fn open(args: &'a Args, name: String) -> Result<Self, String> {
+        if args.engine != "interp" {
+            return Err(format!("there is no engine '{}' in this build; there is: interp", args.engine));
+        }
+        let object = input::object(&args.file)?;
+        let hex = |what: &str, text: &str| {
+            hex_to_bytes(text).ok_or_else(|| format!("{what} is not a sequence of hexadecimal bytes"))
+        };
+        let mut given = Input::default_for_type();
+        if let Some(text) = &args.ctx_hex {
+            given = Input::ctx(hex("--ctx-hex", text)?);
+        }
+        if let Some(text) = &args.data_in {
+            given = given.with_packet(hex("--data-in", text)?);
+        }
+        if let Some(path) = &args.packet {
+            let bytes = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
+            given = given.with_packet(bytes);
+        }
+        if args.annotations {
+            given = given.as_test_run();
+        }
+        let mut builder = Bpf::builder().parsed(object.clone()).load_all(true);
+        builder = configure(args, builder)?;
+        let bpf = builder.load().map_err(|e| e.to_string())?;
+        Ok(Self { args, name, object, bpf, input: given })
+    }
+
+    /// The programs to run, in the object's order; unknown names last.
+    fn programs(&self) -> Vec<String> {
+        let wanted = &self.args.program;
+        let mut out: Vec<String> = Vec::new();
+        for def in &self.object.programs {
+            let chosen =
+                if wanted.is_empty() { self.is_chosen(&def.name) } else { wanted.contains(&def.name) };
+            if chosen {
+                out.push(def.name.clone());
+            }
+        }
+        out.extend(wanted.iter().filter(|w| self.object.program(w).is_none()).cloned());
+        out
+    }
+
+    /// Whether a program is run when none is named.
+    fn is_chosen(&self, name: &str) -> bool {
+        if !self.args.annotations {
+            return true;
+        }
+        let notes = self.annotations(name);
+        let here = notes.archs.is_empty() || notes.archs.iter().any(|a| a.eq_ignore_ascii_case("x86_64"));
+        notes.any && !notes.auxiliary && here && !notes.no_jit_only && notes.expected().is_some()
+    }
+
+    fn annotations(&self, name: &str) -> Annotations {
+        self.object.btf.as_ref().map(|btf| Annotations::of(btf, name)).unwrap_or_default()
+    }
+
+    fn run(&mut self, program: &str) -> Line {
+        let def = self.object.program(program);
+        let id = def.map(|d| (d.name.as_str(), d.prog_type));
+        let result = self.bpf.fork().run(program, self.input.clone());
+        let mut line = match result {
+            Ok(report) => line_of(&self.name, id, &report),
+            Err(Error::Rejected { source, .. }) => {
+                let fault = Fault { id: "rejected".into(), message: source.to_string(), source: None };
+                Line { fault: Some(fault), ..Line::new(&self.name, id, "fault") }
+            }
+            Err(e) => Line::error(&self.name, id.or(Some((program, ProgType::Unspec))), e.to_string()),
+        };
+        if self.args.annotations {
+            judge(&mut line, &self.annotations(program));
+        }
+        line
+    }
+}
+
+fn configure(args: &Args, mut builder: BpfBuilder) -> Result<BpfBuilder, String> {
+    if let Some(cpus) = args.cpus {
+        builder = builder.cpus(cpus);
+    }
+    if let Some(seed) = args.seed {
+        builder = builder.seed(seed);
+    }
+    if let Some(path) = &args.btf {
+        let bytes = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let btf = Btf::parse(bytes).map_err(|e| format!("{}: {e}", path.display()))?;
+        builder = builder.kernel_btf(btf);
+    }
+    Ok(builder.allow_uninit_stack(args.annotations))
+}
+
+fn line_of(object: &str, id: Option<(&str, ProgType)>, report: &RunReport) -> Line {
+    let mut line = Line::new(object, id, "returned");
+    line.insns_executed = report.insns;
+    match &report.outcome {
+        Outcome::Returned(v) => line.retval = Some(*v),
+        Outcome::Unsupported(gap) => {
+            line.outcome = "unsupported";
+            line.unsupported = Some(Gap { kind: gap.kind.as_str(), name: gap.name.clone() });
+        }
+        Outcome::Fault(fault) => {
+            line.outcome = "fault";
+            let source = report.diagnostic.as_ref().and_then(|d| d.source.as_ref());
+            line.fault = Some(Fault {
+                id: fault.kind.id().to_owned(),
+                message: fault.kind.to_string(),
+                source: source.map(|s| format!("{s}: {}", s.text.trim())),
+            });
+            line.rendered = report.diagnostic.as_ref().map(|d| d.render(false));
+        }
+    }
+    line
+}
+
+/// Compares a run with what its annotations expect.
+fn judge(line: &mut Line, notes: &Annotations) {
+    let Some(expected) = notes.expected() else { return };
+    line.expected = Some(match expected {
+        Expected::Retval(v) => serde_json::json!({ "retval": v }),
+        Expected::Success => "success".into(),
+        Expected::Failure => "failure".into(),
+    });
+    line.matches = Some(match (expected, line.outcome) {
+        (Expected::Retval(v), "returned") => line.retval.is_some_and(|r| r as u32 as i32 == v),
+        (Expected::Success, "returned") => true,
+        (Expected::Failure, "fault") => true,
+        (Expected::Failure, "returned") => {
+            // The kernel refuses it without running it; only a static analysis could tell.
+            line.outcome = "unsupported";
+            line.unsupported = Some(Gap { kind: "verifier", name: "static rejection".to_owned() });
+            false
+        }
+        _ => false,
+    });
+}
+
+fn text(line: &Line, out: &mut dyn Write) -> io::Result<()> {
+    let program = line.program.as_deref().unwrap_or(&line.object);
+    write!(out, "{program}: ")?;
+    match line.outcome {
+        "returned" => {
+            let v = line.retval.unwrap_or_default();
+            write!(out, "returned {v:#x} ({})", v as u32 as i32)?;
+            write!(out, " after {} instructions", line.insns_executed)?;
+        }
+        "fault" => {
+            let fault = line.fault.as_ref();
+            write!(out, "fault")?;
+            match (&line.rendered, fault) {
+                (Some(rendered), _) => write!(out, "\n{rendered}")?,
+                (None, Some(f)) => write!(out, ": {} [{}]", f.message, f.id)?,
+                _ => {}
+            }
+        }
+        "unsupported" => {
+            let gap = line.unsupported.as_ref();
+            write!(out, "unsupported")?;
+            if let Some(gap) = gap {
+                write!(out, ": {} '{}'", gap.kind, gap.name)?;
+            }
+        }
+        other => write!(out, "{other}: {}", line.error.as_deref().unwrap_or_default())?,
+    }
+    match (line.matches, &line.expected) {
+        (Some(true), _) => writeln!(out, ", as expected"),
+        (Some(false), Some(expected)) => writeln!(out, ", expected {expected}"),
+        _ => writeln!(out),
+    }
+}

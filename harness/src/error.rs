@@ -1,0 +1,131 @@
+//! What can go wrong in a test, apart from its own assertions.
+
+use std::path::PathBuf;
+
+use bpf_helpers_mock::contexts::ContextError;
+use bpf_helpers_mock::{Errno, MachineError};
+use bpf_vm_shim::exec::InvalidCode;
+use bpf_vm_shim::fault::Unsupported;
+use bpf_vm_shim::object::LoadError;
+
+use crate::report::Diagnostic;
+use crate::value::ValueError;
+
+/// An error of the harness. `Debug`, which `unwrap` prints, shows faults with their source lines.
+#[derive(Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file cannot be read.
+    #[error("{}: {why}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The builder was given no object.
+    #[error("no object: give one with `object()` or `object_file()`")]
+    NoObject,
+    /// The bytes are no BPF object, or a broken one.
+    #[error("object '{object}': {source}")]
+    Load {
+        /// The object's name.
+        object: String,
+        /// What is wrong.
+        source: LoadError,
+    },
+    /// The machine refused the object or the run.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    /// There is no such program, map, variable or type.
+    #[error("there is no {what} '{name}'{known}")]
+    NotFound {
+        /// What kind of thing.
+        what: &'static str,
+        /// The name that was asked for.
+        name: String,
+        /// The names there are, as the end of the sentence.
+        known: String,
+    },
+    /// The input of a run cannot be made.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// The program is not valid.
+    #[error("program '{program}' is not valid: {source}")]
+    Rejected {
+        /// The program.
+        program: String,
+        /// Why.
+        source: InvalidCode,
+    },
+    /// Nothing is attached to what was fired.
+    #[error("nothing is attached to {point}{attached}")]
+    NothingAttached {
+        /// The probe point.
+        point: String,
+        /// What is attached where, as the end of the sentence.
+        attached: String,
+    },
+    /// The program cannot be attached by its section name.
+    #[error("program '{program}' (section '{section}') names no probe point: attach it with `attach_to()`")]
+    NoTarget {
+        /// The program.
+        program: String,
+        /// Its section.
+        section: String,
+    },
+    /// The program did something wrong.
+    #[error("{0}")]
+    Fault(Box<Diagnostic>),
+    /// The program needed what the simulator does not do.
+    #[error("program '{program}': {source}")]
+    Unsupported {
+        /// The program.
+        program: String,
+        /// What.
+        source: Unsupported,
+    },
+    /// A value does not fit its type.
+    #[error("{what}: {source}")]
+    Value {
+        /// Whose value.
+        what: String,
+        /// What is wrong.
+        source: ValueError,
+    },
+    /// A map operation failed.
+    #[error("map '{map}': {operation}: {errno}")]
+    Map {
+        /// The map.
+        map: String,
+        /// What was tried.
+        operation: &'static str,
+        /// The kernel's error.
+        errno: Errno,
+    },
+    /// Something in the input makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Fault(d) => write!(f, "\n{}", d.render(false)),
+            other => write!(f, "{other}"),
+        }
+    }
+}
+
+impl Error {
+    pub(crate) fn not_found<'a>(
+        what: &'static str,
+        name: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let names: Vec<_> = known.into_iter().take(20).collect();
+        let known =
+            if names.is_empty() { String::new() } else { format!("; there are: {}", names.join(", ")) };
+        Self::NotFound { what, name: name.to_owned(), known }
+    }
+}

@@ -1,0 +1,91 @@
+//! A diagnostic in the style of compilers.
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+use super::{Diagnostic, SourceLine};
+
+impl Diagnostic {
+    /// The whole story: title, C line, callers, notes, disassembly, registers, help. Many lines, ending without a
+    /// newline.
+    #[must_use]
+    pub fn render(&self, color: bool) -> String {
+        let title = Level::ERROR.primary_title(self.message.as_str()).id(self.id);
+        let listing = self.listing();
+        let mut group = Group::with_title(title);
+        let mut lines = Vec::new();
+        if let Some(source) = &self.source {
+            lines.push((source, AnnotationKind::Primary, "here".to_owned()));
+        }
+        for caller in &self.callers {
+            if let Some(source) = &caller.source {
+                lines.push((source, AnnotationKind::Context, format!("called from '{}'", caller.function)));
+            }
+        }
+        for (source, kind, label) in &lines {
+            group = group.element(snippet(source, *kind, label));
+        }
+        if self.source.is_none() {
+            group = group.element(
+                Level::NOTE.message("the object has no line information here; instructions instead"),
+            );
+        }
+        group = group.element(Level::NOTE.message(self.place()));
+        for note in &self.notes {
+            group = group.element(Level::NOTE.message(note.as_str()));
+        }
+        group = group.element(Level::NOTE.message(listing.as_str()));
+        group = group.element(Level::NOTE.message(self.registers()));
+        if let Some(help) = self.help {
+            group = group.element(Level::HELP.message(help));
+        }
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        renderer.render(&[group])
+    }
+
+    fn place(&self) -> String {
+        let mut out = format!("in program '{}', instruction {}", self.program, self.insn);
+        if !self.function.is_empty() && self.function != self.program {
+            out.push_str(&format!(", function '{}'", self.function));
+        }
+        for caller in &self.callers {
+            out.push_str(&format!(", called from '{}' at {}", caller.function, caller.insn));
+        }
+        out
+    }
+
+    fn listing(&self) -> String {
+        let mut out = "instructions:".to_owned();
+        for (slot, text) in &self.disassembly {
+            let mark = if *slot == self.insn { '>' } else { ' ' };
+            out.push_str(&format!("\n{mark}{slot:4}: {text}"));
+        }
+        out
+    }
+
+    fn registers(&self) -> String {
+        let mut out = "registers:".to_owned();
+        for (i, r) in self.regs.iter().enumerate() {
+            out.push_str(if i % 4 == 0 { "\n " } else { "  " });
+            out.push_str(&format!("r{i}={r:#x}"));
+        }
+        out
+    }
+}
+
+fn snippet<'a>(
+    source: &'a SourceLine,
+    kind: AnnotationKind,
+    label: &'a str,
+) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+    let len = source.text.len();
+    let from = (source.col.saturating_sub(1) as usize).min(len);
+    let from = (0..=from).rev().find(|i| source.text.is_char_boundary(*i)).unwrap_or(0);
+    // Without a column, or with one in the margin, the whole text of the line is meant.
+    let from = from.max(source.text.len() - source.text.trim_start().len()).min(len);
+    let to = source.text.trim_end().len().max(from);
+    let annotation = kind.span(from..to).label(label);
+    Snippet::source(source.text.as_str())
+        .line_start(source.line as usize)
+        .path(source.file.as_str())
+        .annotation(annotation)
+}

@@ -1,0 +1,41 @@
+//! C lines of instructions.
+
+use std::fmt;
+
+use bpf_vm_shim::object::LinkedProgram;
+
+/// A place in a C (or Rust) source, as the compiler noted it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct SourceLine {
+    /// The file as the compiler saw it.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column, from 1; 0 if unknown.
+    pub col: u32,
+    /// The line's text, may be empty.
+    pub text: String,
+}
+
+impl SourceLine {
+    pub(super) fn of(program: &LinkedProgram, insn: u32) -> Option<Self> {
+        let line = program.line(insn as usize)?;
+        Some(Self {
+            file: line.file.to_string(),
+            line: line.line,
+            col: line.col,
+            text: line.text.to_string(),
+        })
+    }
+}
+
+impl fmt::Display for SourceLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)?;
+        if self.col > 0 {
+            write!(f, ":{}", self.col)?;
+        }
+        Ok(())
+    }
+}
