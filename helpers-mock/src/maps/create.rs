@@ -18,8 +18,10 @@ use super::map_in_map::{HashOfMaps, may_be_inside};
 use super::percpu_array::PercpuArray;
 use super::percpu_hash::PercpuHash;
 use super::queue_stack::QueueStack;
+use super::ringbuf::RingBuf;
 use super::stack_trace::StackTraces;
 use super::unsimulated::Unsimulated;
+use super::user_ringbuf::UserRingBuf;
 use super::values::Values;
 use super::{Map, MapCx, MapError, MapOps, attr};
 use crate::errno::Errno;
@@ -79,6 +81,8 @@ fn construct(
     Ok(Some(match def.map_type {
         T::Array => Box::new(Array::new(values, def.max_entries, cx)?),
         T::PercpuArray => Box::new(PercpuArray::new(values, def.max_entries, cx)?),
+        T::Ringbuf => Box::new(RingBuf::new(def)),
+        T::UserRingbuf => Box::new(UserRingBuf::new(def)),
         T::Hash | T::LruHash => Box::new(Hash::new(values, def, cx.cpus)),
         T::PercpuHash | T::LruPercpuHash => Box::new(PercpuHash::new(values, def, cx.cpus)),
         T::LpmTrie => Box::new(LpmTrie::new(values, def.key_size, def.max_entries)),
