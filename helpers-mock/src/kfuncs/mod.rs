@@ -1,17 +1,22 @@
 //! Kernel functions: one table by name, one file per family, as for helpers.
 
+mod bits;
 mod cast;
+mod cpumask;
 mod dynptr;
 mod exception;
 mod iter;
+mod libc;
 mod list;
 mod maps;
 mod object;
 mod rbtree;
 mod res_lock;
 mod section;
+mod strings;
 mod task;
 mod wq;
+mod xdp;
 
 use bpf_vm_shim::env::{CallResult, Cx, Flow, Resume};
 use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
@@ -61,6 +66,11 @@ static FAMILIES: &[&[KfuncDesc]] = &[
     res_lock::TABLE,
     wq::TABLE,
     maps::TABLE,
+    libc::TABLE,
+    strings::TABLE,
+    cpumask::TABLE,
+    bits::TABLE,
+    xdp::TABLE,
 ];
 
 /// Every simulated kernel function.
