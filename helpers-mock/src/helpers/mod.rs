@@ -62,6 +62,7 @@ static FAMILIES: &[&[HelperDesc]] = &[
     identity::TABLE,
     probe::TABLE,
     tracing::TABLE,
+<<<<<<< HEAD
     dynptr::TABLE,
     kptr::TABLE,
     lock::TABLE,
@@ -70,6 +71,8 @@ static FAMILIES: &[&[HelperDesc]] = &[
     ringbuf::TABLE,
     stack::TABLE,
     timer::TABLE,
+=======
+>>>>>>> main
     print::TABLE,
     xdp::TABLE,
     skb_bytes::TABLE,
@@ -79,6 +82,17 @@ static FAMILIES: &[&[HelperDesc]] = &[
     redirect::TABLE,
     strings::TABLE,
     typed::TABLE,
+<<<<<<< HEAD
+=======
+    dynptr::TABLE,
+    kptr::TABLE,
+    lock::TABLE,
+    loops::TABLE,
+    perf::TABLE,
+    ringbuf::TABLE,
+    stack::TABLE,
+    timer::TABLE,
+>>>>>>> main
 ];
 
 /// Rows by helper number.

@@ -81,8 +81,6 @@ fn construct(
     Ok(Some(match def.map_type {
         T::Array => Box::new(Array::new(values, def.max_entries, cx)?),
         T::PercpuArray => Box::new(PercpuArray::new(values, def.max_entries, cx)?),
-        T::Ringbuf => Box::new(RingBuf::new(def)),
-        T::UserRingbuf => Box::new(UserRingBuf::new(def)),
         T::Hash | T::LruHash => Box::new(Hash::new(values, def, cx.cpus)),
         T::PercpuHash | T::LruPercpuHash => Box::new(PercpuHash::new(values, def, cx.cpus)),
         T::LpmTrie => Box::new(LpmTrie::new(values, def.key_size, def.max_entries)),
@@ -95,6 +93,8 @@ fn construct(
             Box::new(QueueStack::new(def.value_size, def.max_entries, def.map_type == T::Stack))
         }
         T::BloomFilter => Box::new(Bloom::new(def.max_entries, def.map_extra)),
+        T::Ringbuf => Box::new(RingBuf::new(def)),
+        T::UserRingbuf => Box::new(UserRingBuf::new(def)),
         T::StackTrace => Box::new(StackTraces::new(def.value_size, def.max_entries, def.map_flags)),
         _ => return Ok(None),
     }))
