@@ -4,10 +4,8 @@
 //! the command line's support lists, the documentation) is derived from the rows. To add a helper, add a row.
 
 mod args;
-mod desc;
-mod overrides;
-
 mod checksum;
+mod desc;
 mod dynptr;
 mod identity;
 #[cfg(test)]
@@ -17,6 +15,7 @@ mod lock;
 mod loops;
 mod map_struct;
 mod maps;
+mod overrides;
 mod packet;
 mod perf;
 mod print;
@@ -59,28 +58,28 @@ pub(crate) use typed::has_typed_pointers;
 /// The tables of all families.
 #[rustfmt::skip] // One line each, so that additions do not collide.
 static FAMILIES: &[&[HelperDesc]] = &[
-    time::TABLE,
-    maps::TABLE,
-    identity::TABLE,
-    probe::TABLE,
-    tracing::TABLE,
-    typed::TABLE,
-    print::TABLE,
-    xdp::TABLE,
-    skb_bytes::TABLE,
-    skb_change::TABLE,
-    skb_meta::TABLE,
     checksum::TABLE,
-    redirect::TABLE,
-    strings::TABLE,
     dynptr::TABLE,
+    identity::TABLE,
     kptr::TABLE,
     lock::TABLE,
     loops::TABLE,
+    maps::TABLE,
     perf::TABLE,
+    print::TABLE,
+    probe::TABLE,
+    redirect::TABLE,
     ringbuf::TABLE,
+    skb_bytes::TABLE,
+    skb_change::TABLE,
+    skb_meta::TABLE,
     stack::TABLE,
+    strings::TABLE,
+    time::TABLE,
     timer::TABLE,
+    tracing::TABLE,
+    typed::TABLE,
+    xdp::TABLE,
 ];
 
 /// Rows by helper number.

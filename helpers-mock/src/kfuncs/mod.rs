@@ -1,17 +1,22 @@
 //! Kernel functions: one table by name, one file per family, as for helpers.
 
+mod bits;
 mod cast;
+mod cpumask;
 mod dynptr;
 mod exception;
 mod iter;
+mod libc;
 mod list;
 mod maps;
 mod object;
 mod rbtree;
 mod res_lock;
 mod section;
+mod strings;
 mod task;
 mod wq;
+mod xdp;
 
 use bpf_vm_shim::env::{CallResult, Cx, Flow, Resume};
 use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
@@ -49,18 +54,23 @@ pub(crate) fn resume(kernel: &mut Kernel, cx: &mut Cx<'_>, resume: Resume, ret: 
 /// The tables of all families.
 #[rustfmt::skip] // One line each, so that additions do not collide.
 static FAMILIES: &[&[KfuncDesc]] = &[
-    task::TABLE,
-    section::TABLE,
+    bits::TABLE,
     cast::TABLE,
-    maps::TABLE,
+    cpumask::TABLE,
     dynptr::TABLE,
     exception::TABLE,
     iter::TABLE,
+    libc::TABLE,
     list::TABLE,
+    maps::TABLE,
     object::TABLE,
     rbtree::TABLE,
     res_lock::TABLE,
+    section::TABLE,
+    strings::TABLE,
+    task::TABLE,
     wq::TABLE,
+    xdp::TABLE,
 ];
 
 /// Every simulated kernel function.
