@@ -9,6 +9,7 @@ mod format;
 pub mod helpers;
 mod kernel;
 pub mod kfuncs;
+mod ksyms;
 mod machine;
 mod machine_output;
 mod machine_time;
@@ -17,6 +18,8 @@ pub mod objects;
 mod progs;
 mod run;
 pub mod state;
+#[cfg(test)]
+mod testing;
 
 pub use dynptr::{Dynptr, DynptrKind, Dynptrs};
 pub use errno::Errno;

@@ -10,14 +10,19 @@ mod overrides;
 mod checksum;
 mod dynptr;
 mod identity;
+#[cfg(test)]
+mod identity_tests;
 mod kptr;
 mod lock;
 mod loops;
+mod map_struct;
 mod maps;
 mod packet;
 mod perf;
 mod print;
 mod probe;
+#[cfg(test)]
+mod probe_tests;
 mod redirect;
 mod ringbuf;
 mod seams;
@@ -29,6 +34,7 @@ mod strings;
 mod time;
 pub(crate) mod timer;
 mod tracing;
+mod typed;
 mod xdp;
 
 use std::sync::LazyLock;
@@ -47,6 +53,7 @@ pub(crate) use overrides::call as overridden;
 pub use overrides::{CallRecord, Override, OverrideFn, Overrides};
 pub(crate) use seams::{may_write_packet, packet, packet_bytes};
 pub(crate) use skb_bytes::legacy_packet_load;
+pub(crate) use typed::has_typed_pointers;
 
 /// The tables of all families.
 #[rustfmt::skip] // One line each, so that additions do not collide.
@@ -72,6 +79,7 @@ static FAMILIES: &[&[HelperDesc]] = &[
     checksum::TABLE,
     redirect::TABLE,
     strings::TABLE,
+    typed::TABLE,
 ];
 
 /// Rows by helper number.
@@ -147,6 +155,6 @@ pub(crate) fn resume(kernel: &mut Kernel, cx: &mut Cx<'_>, resume: Resume, ret: 
 }
 
 /// A load through a typed kernel pointer: reads 0 where nothing is mapped. `None`: this program has no such pointers.
-pub(crate) fn load_typed(_: &mut Kernel, _: &mut Cx<'_>, _: u64, _: u8) -> Option<u64> {
-    None
+pub(crate) fn load_typed(kernel: &mut Kernel, cx: &mut Cx<'_>, addr: u64, size: u8) -> Option<u64> {
+    typed::load(kernel, cx, addr, size)
 }

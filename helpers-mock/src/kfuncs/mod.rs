@@ -11,6 +11,9 @@ mod wq;
 
 mod maps;
 use bpf_vm_shim::env::{CallResult, Cx, Flow, Resume};
+mod cast;
+mod section;
+mod task;
 use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
 
 use crate::helpers::{self, Arg, HelperFn};
@@ -55,6 +58,9 @@ static FAMILIES: &[&[KfuncDesc]] = &[
     res_lock::TABLE,
     wq::TABLE,
     maps::TABLE,
+    task::TABLE,
+    section::TABLE,
+    cast::TABLE,
 ];
 
 /// Every simulated kernel function.

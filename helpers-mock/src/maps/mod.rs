@@ -196,6 +196,15 @@ impl MapId {
         MAP_BASE + self.0 as u64 * MAP_PITCH
     }
 
+    /// The map whose `struct bpf_map` an address lies in, and how far from its start.
+    #[must_use]
+    pub const fn containing(addr: u64) -> Option<(Self, u64)> {
+        match addr.checked_sub(MAP_BASE) {
+            Some(d) if d / MAP_PITCH < 1 << 20 => Some((Self((d / MAP_PITCH) as u32), d % MAP_PITCH)),
+            _ => None,
+        }
+    }
+
     /// The map that an address stands for.
     #[must_use]
     pub const fn from_addr(addr: u64) -> Option<Self> {
