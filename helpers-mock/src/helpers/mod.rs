@@ -30,6 +30,7 @@ mod skb_bytes;
 mod skb_change;
 mod skb_meta;
 mod stack;
+mod storage;
 mod strings;
 mod time;
 pub(crate) mod timer;
@@ -70,6 +71,7 @@ static FAMILIES: &[&[HelperDesc]] = &[
     perf::TABLE,
     ringbuf::TABLE,
     stack::TABLE,
+    storage::TABLE,
     timer::TABLE,
     print::TABLE,
     xdp::TABLE,
