@@ -1,15 +1,23 @@
 //! Kernel functions: one table by name, one file per family, as for helpers.
 
+mod bits;
+mod cast;
+mod cpumask;
 mod dynptr;
 mod exception;
 mod iter;
+mod libc;
 mod list;
+mod maps;
 mod object;
 mod rbtree;
 mod res_lock;
+mod section;
+mod strings;
+mod task;
 mod wq;
+mod xdp;
 
-mod maps;
 use bpf_vm_shim::env::{CallResult, Cx, Flow, Resume};
 mod cast;
 mod section;
@@ -49,6 +57,9 @@ pub(crate) fn resume(kernel: &mut Kernel, cx: &mut Cx<'_>, resume: Resume, ret: 
 /// The tables of all families.
 #[rustfmt::skip] // One line each, so that additions do not collide.
 static FAMILIES: &[&[KfuncDesc]] = &[
+    task::TABLE,
+    section::TABLE,
+    cast::TABLE,
     dynptr::TABLE,
     exception::TABLE,
     iter::TABLE,
@@ -61,6 +72,11 @@ static FAMILIES: &[&[KfuncDesc]] = &[
     task::TABLE,
     section::TABLE,
     cast::TABLE,
+    libc::TABLE,
+    strings::TABLE,
+    cpumask::TABLE,
+    bits::TABLE,
+    xdp::TABLE,
 ];
 
 /// Every simulated kernel function.
