@@ -73,6 +73,7 @@ static FAMILIES: &[&[HelperDesc]] = &[
     stack::TABLE,
     storage::TABLE,
     timer::TABLE,
+    typed::TABLE,
     print::TABLE,
     xdp::TABLE,
     skb_bytes::TABLE,

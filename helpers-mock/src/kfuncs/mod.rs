@@ -20,8 +20,11 @@ mod xdp;
 
 use bpf_vm_shim::env::{CallResult, Cx, Flow, Resume};
 mod cast;
+mod maps;
 mod section;
 mod task;
+
+use bpf_vm_shim::env::{CallResult, Cx};
 use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
 
 use crate::helpers::{self, Arg, HelperFn};
