@@ -18,13 +18,10 @@ mod task;
 mod wq;
 mod xdp;
 
-use bpf_vm_shim::env::{CallResult, Cx, Flow, Resume};
-mod cast;
-mod maps;
-mod section;
-mod task;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
-use bpf_vm_shim::env::{CallResult, Cx};
+use bpf_vm_shim::env::{CallResult, Cx, Flow, Resume};
 use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
 
 use crate::helpers::{self, Arg, HelperFn};
@@ -72,15 +69,16 @@ static FAMILIES: &[&[KfuncDesc]] = &[
     res_lock::TABLE,
     wq::TABLE,
     maps::TABLE,
-    task::TABLE,
-    section::TABLE,
-    cast::TABLE,
     libc::TABLE,
     strings::TABLE,
     cpumask::TABLE,
     bits::TABLE,
     xdp::TABLE,
 ];
+
+/// Rows by name.
+static BY_NAME: LazyLock<BTreeMap<&'static str, &'static KfuncDesc>> =
+    LazyLock::new(|| all().map(|row| (row.name, row)).collect());
 
 /// Every simulated kernel function.
 pub fn all() -> impl Iterator<Item = &'static KfuncDesc> {
@@ -90,7 +88,7 @@ pub fn all() -> impl Iterator<Item = &'static KfuncDesc> {
 /// A simulated kernel function by its name.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static KfuncDesc> {
-    all().find(|k| k.name == name)
+    BY_NAME.get(name).copied()
 }
 
 /// Answers a call of a kernel function by its index in the object's table.
