@@ -29,6 +29,7 @@ mod skb_bytes;
 mod skb_change;
 mod skb_meta;
 mod stack;
+mod storage;
 mod strings;
 mod time;
 pub(crate) mod timer;
@@ -74,6 +75,7 @@ static FAMILIES: &[&[HelperDesc]] = &[
     skb_change::TABLE,
     skb_meta::TABLE,
     stack::TABLE,
+    storage::TABLE,
     strings::TABLE,
     time::TABLE,
     timer::TABLE,
