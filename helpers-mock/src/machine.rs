@@ -11,6 +11,7 @@ use bpf_vm_shim::object::{
 };
 
 use crate::contexts::{self, PacketOutput};
+use crate::helpers;
 use crate::kernel::Kernel;
 use crate::maps::{self, MapCx, MapError, MapId, MapOpError};
 use crate::progs::{LoadedObject, LoadedProg, ProgId};
@@ -32,6 +33,18 @@ pub enum MachineError {
     /// No memory.
     #[error(transparent)]
     Memory(#[from] MemError),
+    /// No function of the program starts there.
+    #[error("no function of the program starts at {addr:#x}")]
+    NoFunction {
+        /// The address.
+        addr: u64,
+    },
+    /// Timers start themselves again and again without time passing.
+    #[error("timers do not come to rest: {callbacks} callbacks ran in one advance of the clock")]
+    EndlessTimers {
+        /// How many ran.
+        callbacks: usize,
+    },
     /// No such program.
     #[error("there is no program number {}", .0.0)]
     NoProgram(ProgId),
@@ -118,7 +131,11 @@ impl Machine {
             let map = maps::create(Arc::new(def), object.btf.clone(), &mut cx)?;
             maps.push(self.kernel.maps.push(map));
         }
-        let ksyms: Vec<u64> = ksyms.iter().map(|k| self.kernel.state.symbols.intern(&k.name)).collect();
+        let decls = ksyms;
+        let mut ksyms = Vec::new();
+        for decl in &decls {
+            ksyms.push(self.ksym(decl, object.btf.as_ref())?);
+        }
         let shared = Arc::new(LoadedObject {
             name: object.name.clone(),
             license: object.license.clone(),
@@ -145,7 +162,10 @@ impl Machine {
                     let prog_type = options.prog_types.get(&linked.name).copied().unwrap_or(linked.prog_type);
                     let code = Arc::new(code);
                     let object = Arc::clone(&shared);
-                    self.kernel.progs.push(LoadedProg { id, object, linked, prog_type, code });
+                    let typed_pointers =
+                        helpers::has_typed_pointers(prog_type, &linked.insns, &object, &decls);
+                    let prog = LoadedProg { id, object, linked, prog_type, code, typed_pointers };
+                    self.kernel.progs.push(prog);
                     loaded.progs.push(id);
                 }
                 Err(invalid) => {
@@ -226,12 +246,26 @@ impl Machine {
     /// If there is no such program or no memory for its stack. What the program does wrong is in the report.
     pub fn run(&mut self, prog: ProgId, input: RunInput) -> Result<Report, MachineError> {
         let loaded = self.kernel.progs.get(prog).cloned().ok_or(MachineError::NoProgram(prog))?;
+        let code = Arc::clone(&loaded.code);
+        self.execute(loaded, code, None, input)
+    }
+
+    /// Runs code on behalf of a program, from its beginning or from a function (a timer's callback).
+    pub(crate) fn execute(
+        &mut self,
+        loaded: Arc<LoadedProg>,
+        code: Arc<Code>,
+        at: Option<u64>,
+        input: RunInput,
+    ) -> Result<Report, MachineError> {
         let depth = self.kernel.runs.len();
         if self.stacks.len() <= depth {
             self.stacks.push(Execution::alloc_stack(&mut self.mem)?);
         }
-        let code = Arc::clone(&loaded.code);
         let mut execution = Execution::new(code, input.args, self.stacks[depth], self.limits, &mut self.mem);
+        if let Some(addr) = at {
+            execution = execution.at_function(addr).ok_or(MachineError::NoFunction { addr })?;
+        }
         let scratch = input.scratch.clone();
         let (prog_type, packet) = (loaded.prog_type, input.packet);
         self.kernel.runs.push(Run::new(loaded, input));

@@ -7,7 +7,6 @@ use super::desc::{Arg, Call, HelperDesc};
 use super::packet::{done, fail, set_field, skb, skb_field};
 use crate::errno::Errno;
 use crate::kernel::Kernel;
-use crate::state::ETH_HLEN;
 
 const fn row(
     id: u32,
@@ -120,6 +119,3 @@ pub(crate) fn legacy_packet_load(
     let bytes = packet.read_from(cx.mem, base, offset.into(), size.into());
     Ok(bytes.map(|b| b.iter().fold(0, |v, byte| v << 8 | u64::from(*byte))))
 }
-
-/// Length of the header in front of the network layer, for helpers that change what follows it.
-pub(super) const MAC_LEN: usize = ETH_HLEN;

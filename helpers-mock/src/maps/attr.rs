@@ -39,6 +39,8 @@ pub mod flag {
     pub const PRESERVE_ELEMS: u32 = 1 << 11;
     /// `BPF_F_INNER_MAP`: an inner array may have another size than the template.
     pub const INNER_MAP: u32 = 1 << 12;
+    /// `BPF_F_RB_OVERWRITE`: a full ring buffer drops its oldest records.
+    pub const RB_OVERWRITE: u32 = 1 << 19;
 }
 
 /// A refusal: the error and its reason.
@@ -252,7 +254,8 @@ fn stack_trace(def: &MapDef) -> Result<(), Refusal> {
 
 /// `ringbuf_map_alloc`.
 fn ringbuf(def: &MapDef) -> Result<(), Refusal> {
-    flags(def, flag::NUMA_NODE)?;
+    let overwrite = if def.map_type == MapType::Ringbuf { flag::RB_OVERWRITE } else { 0 };
+    flags(def, flag::NUMA_NODE | overwrite)?;
     size("key", def.key_size, 0)?;
     size("value", def.value_size, 0)?;
     if !def.max_entries.is_power_of_two() || !def.max_entries.is_multiple_of(4096) {
