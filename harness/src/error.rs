@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bpf_helpers_mock::contexts::ContextError;
 use bpf_helpers_mock::{Errno, MachineError};
 use bpf_vm_shim::exec::InvalidCode;
 use bpf_vm_shim::fault::Unsupported;
@@ -46,6 +47,9 @@ pub enum Error {
         /// The names there are, as the end of the sentence.
         known: String,
     },
+    /// The input of a run cannot be made.
+    #[error(transparent)]
+    Context(#[from] ContextError),
     /// The program is not valid.
     #[error("program '{program}' is not valid: {source}")]
     Rejected {

@@ -9,5 +9,5 @@ pub mod report;
 mod support;
 pub mod value;
 
-pub use bpf::{Bpf, BpfBuilder, Input, RunReport, default_ctx_size};
+pub use bpf::{Bpf, BpfBuilder, Event, Fired, Input, Point, RunReport};
 pub use error::Error;

@@ -4,6 +4,7 @@
 
 pub mod contexts;
 mod errno;
+mod format;
 pub mod helpers;
 mod kernel;
 pub mod kfuncs;

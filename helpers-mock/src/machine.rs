@@ -6,10 +6,13 @@ use std::sync::Arc;
 use bpf_vm_shim::exec::{Code, CodeSpec, Execution, Function, InvalidCode, Limits, Outcome};
 use bpf_vm_shim::isa::{Insn, pseudo};
 use bpf_vm_shim::mem::{MemError, Memory};
-use bpf_vm_shim::object::{KernelProfile, LinkError, LinkOptions, Linked, LinkedProgram, Object, ProgType};
+use bpf_vm_shim::object::{
+    KernelProfile, LinkError, LinkOptions, Linked, LinkedProgram, Object, ProgType, SlotTarget,
+};
 
+use crate::contexts::{self, PacketOutput};
 use crate::kernel::Kernel;
-use crate::maps::{self, MapCx, MapError, MapId};
+use crate::maps::{self, MapCx, MapError, MapId, MapOpError};
 use crate::progs::{LoadedObject, LoadedProg, ProgId};
 use crate::run::{Run, RunInput};
 
@@ -23,6 +26,9 @@ pub enum MachineError {
     /// A map cannot be created.
     #[error(transparent)]
     Map(#[from] MapError),
+    /// An initial value cannot be put into its map.
+    #[error(transparent)]
+    Value(#[from] MapOpError),
     /// No memory.
     #[error(transparent)]
     Memory(#[from] MemError),
@@ -38,6 +44,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// Instructions executed.
     pub insns: u64,
+    /// What became of the packet, for contexts that carry one.
+    pub packet: Option<PacketOutput>,
 }
 
 /// What loading an object gave.
@@ -145,7 +153,38 @@ impl Machine {
                 }
             }
         }
+        self.fill_slots(object, &mut loaded)?;
         Ok(loaded)
+    }
+
+    /// Puts the object's initial `values` into its arrays of programs and maps of maps, as libbpf's
+    /// `init_map_in_map_slots` and `init_prog_array_slots` do.
+    fn fill_slots(&mut self, object: &Object, loaded: &mut Loaded) -> Result<(), MachineError> {
+        for (def, id) in object.maps.iter().zip(loaded.maps.clone()) {
+            for value in &def.values {
+                let number = match value.target {
+                    SlotTarget::Map(index) => loaded.maps.get(index).map(|m| m.0),
+                    SlotTarget::Program(index) => {
+                        let named =
+                            |p: &&ProgId| self.kernel.progs.get(**p).is_some_and(|p| p.linked.index == index);
+                        loaded.progs.iter().find(named).map(|p| p.0)
+                    }
+                    _ => None,
+                };
+                let Some(number) = number else {
+                    let what = format!(
+                        "map '{}': value {} is not loaded, the slot stays empty",
+                        def.name, value.slot
+                    );
+                    loaded.notes.push(what);
+                    continue;
+                };
+                let mut key = value.slot.to_le_bytes().to_vec();
+                key.resize(def.key_size as usize, 0);
+                self.map_update(id, &key, &number.to_le_bytes(), 0)?;
+            }
+        }
+        Ok(())
     }
 
     /// Replaces symbolic references by guest addresses, as the kernel's `resolve_pseudo_ldimm64` does.
@@ -194,6 +233,7 @@ impl Machine {
         let code = Arc::clone(&loaded.code);
         let mut execution = Execution::new(code, input.args, self.stacks[depth], self.limits, &mut self.mem);
         let scratch = input.scratch.clone();
+        let (prog_type, packet) = (loaded.prog_type, input.packet);
         self.kernel.runs.push(Run::new(loaded, input));
         let outcome = execution.run(&mut self.mem, &mut self.kernel);
         self.kernel.runs.truncate(depth);
@@ -201,7 +241,8 @@ impl Machine {
             // Freed already if the input is used again.
             let _ = self.mem.free(addr);
         }
-        Ok(Report { outcome, insns: execution.executed() })
+        let packet = packet.and_then(|id| contexts::finish(self, prog_type, id));
+        Ok(Report { outcome, insns: execution.executed(), packet })
     }
 }
 

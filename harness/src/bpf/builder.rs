@@ -149,7 +149,7 @@ impl BpfBuilder {
         }
         let mut machine = Machine::new(self.kernel);
         machine.limits = self.limits;
-        let mut bpf = Bpf { machine, objects: Vec::new() };
+        let mut bpf = Bpf { machine, objects: Vec::new(), attached: Vec::new() };
         let mut objects = Vec::new();
         for (name, source) in self.sources {
             objects.push(parse(&name, source)?);

@@ -1,7 +1,7 @@
 //! What a program is given: its context and its registers.
 
-use bpf_helpers_mock::{Machine, RunInput};
-use bpf_vm_shim::mem::{Alloc, Area, RegionKind};
+use bpf_helpers_mock::contexts::{self, ContextError};
+use bpf_helpers_mock::{Machine, ProgId, RunInput};
 use bpf_vm_shim::object::ProgType;
 
 use crate::error::Error;
@@ -11,6 +11,7 @@ use crate::error::Error;
 pub struct Input {
     ctx: Option<Vec<u8>>,
     packet: Option<Vec<u8>>,
+    test_run: bool,
 }
 
 impl Input {
@@ -23,13 +24,13 @@ impl Input {
     /// A context of these bytes.
     #[must_use]
     pub fn ctx(bytes: impl Into<Vec<u8>>) -> Self {
-        Self { ctx: Some(bytes.into()), packet: None }
+        Self { ctx: Some(bytes.into()), ..Self::default() }
     }
 
     /// A packet of these bytes, beginning with its Ethernet header.
     #[must_use]
     pub fn packet(bytes: impl Into<Vec<u8>>) -> Self {
-        Self { ctx: None, packet: Some(bytes.into()) }
+        Self { packet: Some(bytes.into()), ..Self::default() }
     }
 
     /// The same input with another packet.
@@ -39,40 +40,27 @@ impl Input {
         self
     }
 
-    pub(super) fn prepare(self, machine: &mut Machine, prog_type: ProgType) -> Result<RunInput, Error> {
-        let bytes = self.ctx.unwrap_or_else(|| vec![0; default_ctx_size(prog_type)]);
-        let size =
-            u32::try_from(bytes.len()).map_err(|_| Error::Invalid("the context is too large".into()))?;
-        let alloc = Alloc::new(Area::Context, RegionKind::Context, size, prog_type.name());
-        let addr = machine.mem.alloc(alloc).map_err(bpf_helpers_mock::MachineError::from)?;
-        machine.mem.poke(addr, &bytes).map_err(|_| Error::Invalid("no memory for the context".into()))?;
-        Ok(RunInput { args: [addr, 0, 0, 0, 0], ..RunInput::default() })
+    /// What the kernel's selftests give to `BPF_PROG_TEST_RUN`: as the default, but no context for programs that the
+    /// `bpf` system call runs.
+    #[must_use]
+    pub fn as_test_run(mut self) -> Self {
+        self.test_run = true;
+        self
     }
-}
 
-/// The size of a program type's context in bytes (the `user` type in `include/linux/bpf_types.h`).
-#[must_use]
-pub fn default_ctx_size(prog_type: ProgType) -> usize {
-    use ProgType as P;
-    match prog_type {
-        P::Kprobe => 168,
-        P::SocketFilter | P::SchedCls | P::SchedAct | P::CgroupSkb | P::SkSkb | P::LwtIn | P::LwtOut => 192,
-        P::LwtXmit | P::LwtSeg6local | P::FlowDissector => 192,
-        P::Xdp => 24,
-        P::PerfEvent => 184,
-        P::CgroupSock => 80,
-        P::CgroupSockAddr => 80,
-        P::SockOps => 224,
-        P::SkMsg => 88,
-        P::SkReuseport => 72,
-        P::SkLookup => 72,
-        P::CgroupDevice => 12,
-        P::CgroupSysctl => 8,
-        P::CgroupSockopt => 40,
-        P::LircMode2 => 4,
-        P::Netfilter => 16,
-        P::Syscall => 64,
-        P::Tracepoint => 256,
-        _ => 12 * 8,
+    pub(super) fn prepare(
+        &self,
+        machine: &mut Machine,
+        prog: ProgId,
+        prog_type: ProgType,
+    ) -> Result<RunInput, ContextError> {
+        match (&self.packet, &self.ctx) {
+            (_, Some(ctx)) if prog_type == ProgType::Syscall => contexts::syscall_input(machine, ctx),
+            (_, Some(ctx)) => contexts::raw_input(machine, ctx),
+            (None, None) if self.test_run && prog_type == ProgType::Syscall => {
+                contexts::syscall_input(machine, &[])
+            }
+            _ => contexts::default_input(machine, prog),
+        }
     }
 }

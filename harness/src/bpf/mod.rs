@@ -1,12 +1,17 @@
 //! The facade: load an object, attach its programs, fire events, read its maps.
 
+mod attach;
 mod builder;
+mod event;
 mod globals;
 mod input;
+mod point;
 mod report;
 
 pub use builder::BpfBuilder;
-pub use input::{Input, default_ctx_size};
+pub use event::{Event, Fired};
+pub use input::Input;
+pub use point::Point;
 pub use report::RunReport;
 
 use bpf_helpers_mock::maps::MapId;
@@ -22,6 +27,7 @@ use crate::report::Diagnostic;
 pub struct Bpf {
     machine: Machine,
     objects: Vec<Loaded>,
+    attached: Vec<attach::Attachment>,
 }
 
 /// What loading one object gave.
@@ -57,7 +63,7 @@ impl Bpf {
     /// A copy of everything; its cost follows what is changed afterwards, on either side.
     #[must_use]
     pub fn fork(&mut self) -> Self {
-        Self { machine: self.machine.fork(), objects: self.objects.clone() }
+        Self { machine: self.machine.fork(), objects: self.objects.clone(), attached: self.attached.clone() }
     }
 
     /// Remarks of the loader about what was decided for the author.
@@ -97,7 +103,7 @@ impl Bpf {
     pub fn run(&mut self, program: &str, input: Input) -> Result<RunReport, Error> {
         let prog = self.loaded_program(program)?;
         let (id, prog_type) = (prog.id, prog.prog_type);
-        let run_input = input.prepare(&mut self.machine, prog_type)?;
+        let run_input = input.prepare(&mut self.machine, id, prog_type)?;
         let report = self.machine.run(id, run_input)?;
         Ok(self.report(program, report))
     }

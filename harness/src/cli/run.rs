@@ -166,6 +166,9 @@ impl<'a> Session<'a> {
             let bytes = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
             given = given.with_packet(bytes);
         }
+        if args.annotations {
+            given = given.as_test_run();
+        }
         let mut builder = Bpf::builder().parsed(object.clone()).load_all(true);
         builder = configure(args, builder)?;
         let bpf = builder.load().map_err(|e| e.to_string())?;

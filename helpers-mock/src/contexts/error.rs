@@ -1,6 +1,7 @@
 //! Why a context cannot be built.
 
 use bpf_vm_shim::mem::MemError;
+use bpf_vm_shim::object::ProgType;
 
 use crate::objects::ObjectError;
 use crate::progs::ProgId;
@@ -60,6 +61,15 @@ pub enum ContextError {
     /// The types have no record of a tracepoint.
     #[error("the kernel's BTF has no 'struct {0}', so the tracepoint's record is not known: give its format")]
     NoLayout(String),
+    /// A packet shorter than an Ethernet header (`-EINVAL` of a test run).
+    #[error("a packet of {0} bytes is shorter than an Ethernet header (14 bytes)")]
+    PacketTooShort(usize),
+    /// Packet metadata that the kernel refuses.
+    #[error("packet metadata of {0} bytes: it must be a multiple of 4, at most 252")]
+    PacketMeta(usize),
+    /// The program's context holds no packet.
+    #[error("programs of type {0} have no packet of this kind")]
+    NoPacket(ProgType),
     /// Anything else that does not fit the program.
     #[error("{0}")]
     Unfit(String),

@@ -19,6 +19,8 @@ use bpf_vm_shim::object::{AttachKind, ProgType};
 
 pub use args::TypedArgs;
 pub use error::ContextError;
+pub use net::{DEFAULT_PACKET, PacketOutput, SkbInput, XdpInput, has_packet, packet, skb, xdp};
+pub(crate) use net::{finish, protocol};
 pub use perf_event::PerfEvent;
 pub use probe::{Probe, Syscall};
 pub(crate) use regs::return_register;

@@ -1,8 +1,8 @@
 //! What is known about a helper, as data.
 
 use bpf_vm_shim::env::{CallResult, Cx, Resume};
-use bpf_vm_shim::fault::Trap;
-use bpf_vm_shim::mem::AccessKind;
+use bpf_vm_shim::fault::{FaultKind, Trap};
+use bpf_vm_shim::mem::{AccessKind, BadAccess};
 
 use crate::kernel::Kernel;
 
@@ -25,6 +25,59 @@ pub struct Call<'a, 'b> {
     /// The helper's name, for faults.
     pub name: &'static str,
 }
+
+impl Call<'_, '_> {
+    /// Bytes that the program may read; sizes are 32 bits wide.
+    ///
+    /// # Errors
+    /// The fault of an argument whose memory is not what it should be.
+    pub fn bytes(&mut self, addr: u64, len: u64) -> Result<Vec<u8>, Trap> {
+        let mut out = vec![0; u64::from(len as u32).min(MAX_BYTES) as usize];
+        match self.cx.mem.read(addr, &mut out) {
+            Ok(()) => Ok(out),
+            Err(_) if out.is_empty() => Ok(out),
+            Err(bad) => Err(self.bad(addr, bad)),
+        }
+    }
+
+    /// A NUL-terminated string that the program may read, without its end.
+    ///
+    /// # Errors
+    /// As for [`Call::bytes`].
+    pub fn string(&mut self, addr: u64) -> Result<Vec<u8>, Trap> {
+        let mut out = Vec::new();
+        while out.len() < 4096 {
+            match self.cx.mem.load(addr.wrapping_add(out.len() as u64), 1) {
+                Ok(0) => break,
+                Ok(c) => out.push(c as u8),
+                Err(bad) => return Err(self.bad(addr, bad)),
+            }
+        }
+        Ok(out)
+    }
+
+    /// Writes to the program's memory.
+    ///
+    /// # Errors
+    /// As for [`Call::bytes`].
+    pub fn write(&mut self, addr: u64, data: &[u8]) -> Result<(), Trap> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        self.cx.mem.write(addr, data).map_err(|bad| self.bad(addr, bad))
+    }
+
+    /// The fault for memory behind an argument.
+    fn bad(&mut self, addr: u64, bad: BadAccess) -> Trap {
+        let problem = self.cx.mem.explain(bad);
+        let arg = self.args.iter().position(|a| *a == addr).map_or(0, |i| i as u8 + 1);
+        let why = format!("is not memory of {} bytes that can be accessed", bad.size);
+        FaultKind::Argument { callee: self.name.to_owned(), arg, why, problem: Some(problem) }.into()
+    }
+}
+
+/// No call needs more bytes at once than this; a larger size cannot be backed by guest memory that a program may touch.
+const MAX_BYTES: u64 = 16 << 20;
 
 /// The kind of an argument (`enum bpf_arg_type`): checked before the helper runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,13 +1,16 @@
 //! Access to maps (`kernel/bpf/helpers.c`, `bpf_map_*_elem`).
 
-use bpf_vm_shim::env::{CallResult, Cx, Flow};
-use bpf_vm_shim::fault::{FaultKind, Trap};
-use bpf_vm_shim::mem::BadAccess;
+use std::sync::Arc;
+
+use bpf_vm_shim::env::{CallResult, Callback, Cx, Flow, Resume};
+use bpf_vm_shim::fault::{FaultKind, Trap, Unsupported, UnsupportedKind};
+use bpf_vm_shim::mem::{Alloc, Area, BadAccess, Perm, RegionKind};
 
 use super::desc::{Arg, Call, HelperDesc};
 use crate::errno::Errno;
 use crate::kernel::Kernel;
-use crate::maps::{MapCx, MapId, Uses, flag};
+use crate::maps::{FdArray, MapCx, MapId, Uses, flag};
+use crate::progs::ProgId;
 
 pub(super) static TABLE: &[HelperDesc] = &[
     HelperDesc {
@@ -73,8 +76,37 @@ pub(super) static TABLE: &[HelperDesc] = &[
         func: lookup_percpu,
         resume: None,
     },
+    HelperDesc {
+        id: FOR_EACH_ID,
+        name: "bpf_for_each_map_elem",
+        args: &[Arg::Map, Arg::Func, Arg::Any, Arg::Any],
+        since: (5, 13),
+        gpl_only: false,
+        func: for_each,
+        resume: Some(for_each_next),
+    },
+    HelperDesc {
+        id: 12,
+        name: "bpf_tail_call",
+        args: &[Arg::Ctx, Arg::Any, Arg::Any],
+        since: (4, 2),
+        gpl_only: false,
+        func: tail_call,
+        resume: None,
+    },
+    HelperDesc {
+        id: 51,
+        name: "bpf_redirect_map",
+        args: &[Arg::Map, Arg::Any, Arg::Any],
+        since: (4, 14),
+        gpl_only: false,
+        func: redirect_map,
+        resume: None,
+    },
 ];
 
+/// `BPF_FUNC_for_each_map_elem`.
+const FOR_EACH_ID: u32 = 164;
 /// Keys up to this size are read without allocating.
 const INLINE_KEY: usize = 64;
 
@@ -128,7 +160,12 @@ impl Bytes {
 
 /// The map of argument 1, if its type allows this use.
 pub(super) fn used(kernel: &Kernel, call: &Call<'_, '_>, uses: Uses) -> Result<MapId, Trap> {
-    let id = super::map_arg(kernel, call.args[0])?;
+    used_at(kernel, call, call.args[0], uses)
+}
+
+/// The map at an address, if its type allows this use.
+fn used_at(kernel: &Kernel, call: &Call<'_, '_>, addr: u64, uses: Uses) -> Result<MapId, Trap> {
+    let id = super::map_arg(kernel, addr)?;
     let Some(map) = kernel.maps.get(id) else { return super::map_arg(kernel, 0) };
     if map.uses.allow(uses) {
         return Ok(id);
@@ -265,5 +302,88 @@ fn lookup_percpu(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     let mut cx = kernel.map_cx(call.cx);
     let Some(map) = kernel.maps.get(id) else { return Ok(Flow::Return(0)) };
     let found = map.ops.lookup_percpu(&mut cx, key.as_slice(), cpu).unwrap_or(None);
+    if found.is_some()
+        && map.ops.counts_use()
+        && let Some(map) = kernel.maps.get_mut(id)
+    {
+        map.ops.touch(key.as_slice());
+    }
     Ok(Flow::Return(found.unwrap_or(0)))
+}
+
+/// `bpf_for_each_map_elem`: how many elements were visited, or `-EINVAL` for flags.
+///
+/// The callback gets the map, the key's address, the value's (this CPU's, for per-CPU types) and the caller's pointer;
+/// if it returns anything but 0 the walk ends. It may delete elements, its own included.
+fn for_each(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
+    let id = used(kernel, call, Uses::FOR_EACH)?;
+    let [_, callback, context, flags, _] = call.args;
+    if flags != 0 {
+        return Ok(Flow::Return(Errno::EINVAL.ret()));
+    }
+    let Some(map) = kernel.maps.get(id) else { return Ok(Flow::Return(0)) };
+    let (size, name) = (map.def.key_size, format!("map '{}'", map.def.name));
+    let key = Alloc::new(Area::Map, RegionKind::MapKey, size, name).perm(Perm::ReadOnly);
+    let Ok(key) = call.cx.mem.alloc(key) else { return Ok(Flow::Return(Errno::ENOMEM.ret())) };
+    step(kernel, call.cx, Walk { id, callback, context, key, position: 0, visited: 0 })
+}
+
+/// A walk between two elements.
+struct Walk {
+    id: MapId,
+    callback: u64,
+    context: u64,
+    /// Where the callback finds the key.
+    key: u64,
+    position: u64,
+    visited: u64,
+}
+
+fn for_each_next(kernel: &mut Kernel, cx: &mut Cx<'_>, resume: Resume, ret: u64) -> CallResult {
+    let [id, callback, context, key, position, visited, _] = resume.state;
+    let walk = Walk { id: MapId(id as u32), callback, context, key, position, visited };
+    if ret == 0 { step(kernel, cx, walk) } else { end(cx, &walk) }
+}
+
+/// Calls the callback for the next element.
+fn step(kernel: &mut Kernel, cx: &mut Cx<'_>, walk: Walk) -> CallResult {
+    let mut key = Vec::new();
+    let mut map_cx = kernel.map_cx(cx);
+    let found = match kernel.maps.get(walk.id) {
+        Some(map) => map.ops.walk(&mut map_cx, walk.position, &mut key),
+        None => Ok(None),
+    };
+    let Ok(Some(element)) = found else { return end(cx, &walk) };
+    if cx.mem.poke(walk.key, &key).is_err() {
+        return end(cx, &walk);
+    }
+    let args = [walk.id.addr(), walk.key, element.value, walk.context, 0];
+    let Walk { id, callback, context, key, visited, .. } = walk;
+    let state = [id.0.into(), callback, context, key, element.next, visited + 1, 0];
+    let resume = Resume { id: FOR_EACH_ID, state };
+    Ok(Flow::Callback(Box::new(Callback { addr: callback, args, resume })))
+}
+
+fn end(cx: &mut Cx<'_>, walk: &Walk) -> CallResult {
+    // The key is there until the walk ends; a failure to free it would have nobody to tell.
+    let _ = cx.mem.free(walk.key);
+    Ok(Flow::Return(walk.visited))
+}
+
+/// `bpf_tail_call`: never returns if it succeeds; with an index outside the array or an empty slot the program goes on.
+fn tail_call(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
+    let id = used_at(kernel, call, call.args[1], Uses::TAIL_CALL)?;
+    let index = call.args[2] as u32;
+    let array = kernel.maps.get(id).and_then(|m| m.ops.as_any().downcast_ref::<FdArray>());
+    let target = array.and_then(|a| a.get(index)).and_then(|n| kernel.progs.get(ProgId(n)));
+    Ok(match target {
+        Some(prog) => Flow::TailCall(Arc::clone(&prog.code)),
+        None => Flow::Return(Errno::ENOENT.ret()),
+    })
+}
+
+/// `bpf_redirect_map`: all map types that it takes are still to be simulated, so the checks before it have answered.
+fn redirect_map(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
+    used(kernel, call, Uses::REDIRECT)?;
+    Err(Unsupported::new(UnsupportedKind::Helper, call.name).into())
 }

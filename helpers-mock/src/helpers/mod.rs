@@ -7,16 +7,25 @@ mod args;
 mod desc;
 mod overrides;
 
+mod checksum;
 mod identity;
 mod maps;
+mod packet;
+mod print;
 mod probe;
+mod redirect;
+mod skb_bytes;
+mod skb_change;
+mod skb_meta;
+mod strings;
 mod time;
 mod tracing;
+mod xdp;
 
 use std::sync::LazyLock;
 
 use bpf_vm_shim::env::{CallResult, Cx, Flow, Resume};
-use bpf_vm_shim::fault::{Trap, Unsupported, UnsupportedKind};
+use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
 
 use crate::kernel::Kernel;
 
@@ -24,6 +33,7 @@ pub(crate) use args::{map_arg, require};
 pub use desc::{Arg, Call, HelperDesc, HelperFn, HelperId, ResumeFn, known, name_of};
 pub(crate) use overrides::call as overridden;
 pub use overrides::{CallRecord, Override, OverrideFn, Overrides};
+pub(crate) use skb_bytes::legacy_packet_load;
 
 /// The tables of all families.
 #[rustfmt::skip] // One line each, so that additions do not collide.
@@ -33,6 +43,14 @@ static FAMILIES: &[&[HelperDesc]] = &[
     identity::TABLE,
     probe::TABLE,
     tracing::TABLE,
+    print::TABLE,
+    xdp::TABLE,
+    skb_bytes::TABLE,
+    skb_change::TABLE,
+    skb_meta::TABLE,
+    checksum::TABLE,
+    redirect::TABLE,
+    strings::TABLE,
 ];
 
 /// Rows by helper number.
@@ -101,11 +119,6 @@ pub(crate) fn resume(kernel: &mut Kernel, cx: &mut Cx<'_>, resume: Resume, ret: 
         Some(f) => f(kernel, cx, resume, ret),
         None => Ok(Flow::Return(ret)),
     }
-}
-
-/// Legacy packet access: `size` bytes at `offset` of the packet, from network order.
-pub(crate) fn legacy_packet_load(_: &mut Kernel, _: &mut Cx<'_>, _: i32, _: u8) -> Result<Option<u64>, Trap> {
-    Ok(None)
 }
 
 /// A load through a typed kernel pointer: reads 0 where nothing is mapped. `None`: this program has no such pointers.

@@ -1,5 +1,7 @@
 //! Kernel functions: one table by name, one file per family, as for helpers.
 
+mod maps;
+
 use bpf_vm_shim::env::{CallResult, Cx};
 use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
 
@@ -20,7 +22,7 @@ pub struct KfuncDesc {
 }
 
 /// The tables of all families.
-static FAMILIES: &[&[KfuncDesc]] = &[];
+static FAMILIES: &[&[KfuncDesc]] = &[maps::TABLE];
 
 /// Every simulated kernel function.
 pub fn all() -> impl Iterator<Item = &'static KfuncDesc> {

@@ -198,8 +198,11 @@ fn queue(def: &MapDef) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// `bloom_map_alloc`.
+/// `bloom_map_alloc_check`, `bloom_map_alloc`.
 fn bloom(def: &MapDef) -> Result<(), Refusal> {
+    if u64::from(def.value_size) > KMALLOC_MAX {
+        return too_big(format!("value_size {} is over the limit of {KMALLOC_MAX}", def.value_size));
+    }
     size("key", def.key_size, 0)?;
     nonzero("value_size", def.value_size)?;
     nonzero("max_entries", def.max_entries)?;

@@ -1,6 +1,9 @@
 //! Special fields of map values, found through BTF (`btf_parse_fields` in `kernel/bpf/btf.c`).
 
 use bpf_vm_shim::btf::{Btf, Type, TypeId};
+use bpf_vm_shim::object::{MapDef, MapType};
+
+use super::attr::flag;
 
 /// What a special field is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -41,6 +44,24 @@ impl FieldKind {
     #[must_use]
     pub const fn is_dropped(self) -> bool {
         !matches!(self, Self::SpinLock | Self::ResSpinLock | Self::Refcount | Self::ListNode | Self::RbNode)
+    }
+
+    /// Whether values of this map type may have it (`map_check_btf`).
+    const fn allowed_in(self, map_type: MapType) -> bool {
+        use MapType as T;
+        let storage = matches!(map_type, T::SkStorage | T::InodeStorage | T::TaskStorage | T::CgrpStorage);
+        let plain = matches!(map_type, T::Hash | T::Array);
+        match self {
+            Self::SpinLock | Self::ResSpinLock => plain || storage || matches!(map_type, T::CgroupStorage),
+            Self::Timer | Self::Workqueue | Self::TaskWork | Self::ListHead | Self::RbRoot => {
+                plain || matches!(map_type, T::LruHash)
+            }
+            Self::Uptr => matches!(map_type, T::TaskStorage),
+            _ => {
+                let hash = matches!(map_type, T::PercpuHash | T::LruHash | T::LruPercpuHash | T::PercpuArray);
+                plain || storage || hash
+            }
+        }
     }
 
     fn of_struct(name: &str) -> Option<Self> {
@@ -101,6 +122,22 @@ impl Fields {
         fields.sort_by_key(|f| f.offset);
         fields.dedup_by_key(|f| f.offset);
         Self(fields)
+    }
+
+    /// The special fields of a map's values. None if the kernel would not take the map with its types, for which
+    /// loaders then create it without (`map_check_btf`, libbpf's `bpf_object__create_map`).
+    #[must_use]
+    pub fn of_map(btf: &Btf, def: &MapDef) -> Self {
+        let Some(value) = def.value_type else { return Self::default() };
+        if btf.size_of(value).ok() != Some(def.value_size.into()) {
+            return Self::default();
+        }
+        let fields = Self::of(btf, value);
+        let access = def.map_flags & (flag::RDONLY_PROG | flag::WRONLY_PROG) != 0;
+        if access || !fields.iter().all(|f| f.kind.allowed_in(def.map_type)) {
+            return Self::default();
+        }
+        fields
     }
 
     /// Whether there are none.

@@ -1,10 +1,12 @@
-//! `BPF_MAP_TYPE_HASH` (`kernel/bpf/hashtab.c`).
+//! `BPF_MAP_TYPE_HASH` and `BPF_MAP_TYPE_LRU_HASH` (`kernel/bpf/hashtab.c`).
 //!
 //! An update of an element that is there puts a new one in its place, as in the kernel: pointers to the old value are
 //! pointers to freed memory. Only `BPF_F_LOCK` writes in place.
 
+use bpf_vm_shim::object::MapDef;
+
 use super::attr::flag;
-use super::index::{Index, SlotId};
+use super::entries::Entries;
 use super::values::Values;
 use super::{Element, MapCx, MapOps};
 use crate::errno::Errno;
@@ -13,8 +15,7 @@ use crate::errno::Errno;
 #[derive(Clone, Debug)]
 pub(super) struct Hash {
     values: Values,
-    index: Index,
-    max_entries: u32,
+    entries: Entries,
 }
 
 /// What the flags say about an element being there (`check_flags`).
@@ -27,8 +28,8 @@ pub(super) fn check_exists(exists: bool, flags: u64) -> Result<(), Errno> {
 }
 
 impl Hash {
-    pub(super) fn new(values: Values, key_size: u32, max_entries: u32) -> Self {
-        Self { values, index: Index::new(key_size, max_entries), max_entries }
+    pub(super) fn new(values: Values, def: &MapDef, cpus: u32) -> Self {
+        Self { values, entries: Entries::new(def, cpus) }
     }
 }
 
@@ -38,7 +39,15 @@ impl MapOps for Hash {
     }
 
     fn lookup(&self, _: &mut MapCx<'_>, key: &[u8]) -> Result<Option<u64>, Errno> {
-        Ok(self.index.get(key))
+        Ok(self.entries.get(key))
+    }
+
+    fn counts_use(&self) -> bool {
+        self.entries.is_lru()
+    }
+
+    fn touch(&mut self, key: &[u8]) {
+        self.entries.touch(key);
     }
 
     fn update(&mut self, cx: &mut MapCx<'_>, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
@@ -46,56 +55,56 @@ impl MapOps for Hash {
             return Err(Errno::EINVAL);
         }
         let lock = flags & flag::LOCK != 0;
-        if lock && !self.values.fields.has_lock() {
+        if lock && (self.entries.is_lru() || !self.values.fields.has_lock()) {
             return Err(Errno::EINVAL);
         }
-        let old = self.index.get(key);
+        let old = self.entries.get(key);
         check_exists(old.is_some(), flags)?;
         if let (Some(addr), true) = (old, lock) {
             return self.values.store(cx, addr, value);
         }
-        if old.is_none() && self.index.len() >= self.max_entries {
-            return Err(Errno::E2BIG);
+        if old.is_none()
+            && let Some(evicted) = self.entries.make_room(cx.cpu)?
+        {
+            self.values.free(cx, evicted, 1);
         }
         let new = self.values.alloc_element(cx.mem, 1)?;
         self.values.store(cx, new, value)?;
         match old {
             Some(old) => {
-                self.index.replace(key, new);
+                self.entries.replace(key, new);
                 self.values.free(cx, old, 1);
+                Ok(())
             }
-            None => {
-                self.index.insert(key, new);
-            }
+            None => self.entries.insert(key, new, cx.cpu).inspect_err(|_| self.values.free(cx, new, 1)),
         }
-        Ok(())
     }
 
     fn delete(&mut self, cx: &mut MapCx<'_>, key: &[u8]) -> Result<(), Errno> {
-        let addr = self.index.remove(key).ok_or(Errno::ENOENT)?;
+        let addr = self.entries.remove(key).ok_or(Errno::ENOENT)?;
         self.values.free(cx, addr, 1);
         Ok(())
     }
 
     fn next_key(&self, key: Option<&[u8]>) -> Option<Vec<u8>> {
-        self.index.next_key(key)
+        self.entries.next_key(key)
     }
 
     fn walk(&self, _: &mut MapCx<'_>, position: u64, key: &mut Vec<u8>) -> Result<Option<Element>, Errno> {
-        Ok(self.index.from(SlotId(position)).map(|(id, found, value)| {
+        Ok(self.entries.walk(position).map(|(found, value, next)| {
             key.clear();
             key.extend_from_slice(found);
-            Element { value, next: id.0 + 1 }
+            Element { value, next }
         }))
     }
 
     fn read(&self, cx: &mut MapCx<'_>, key: &[u8]) -> Result<Option<Vec<Vec<u8>>>, Errno> {
-        let Some(addr) = self.index.get(key) else { return Ok(None) };
+        let Some(addr) = self.entries.get(key) else { return Ok(None) };
         Ok(Some(vec![self.values.load(cx, addr)?]))
     }
 
     fn count(&self) -> Option<u64> {
-        Some(self.index.len().into())
+        Some(self.entries.len().into())
     }
 
     fn as_any(&self) -> &dyn std::any::Any {

@@ -10,6 +10,8 @@ const EMPTY: u32 = u32::MAX;
 /// Entries up to which a map is one shard.
 const SINGLE: u32 = 2048;
 const SHARDS: usize = 64;
+/// Bytes of keys that one map may hold on the host.
+const MAX_KEY_BYTES: u64 = 256 << 20;
 /// Bits of a slot within its shard.
 const SLOT_BITS: u32 = 32;
 
@@ -173,8 +175,11 @@ impl Index {
         Some(SlotId((shard as u64) << SLOT_BITS | u64::from(slot)))
     }
 
-    /// Enters a key that is not there.
+    /// Enters a key that is not there; `None` if the keys would take too much memory.
     pub(super) fn insert(&mut self, key: &[u8], addr: u64) -> Option<SlotId> {
+        if (u64::from(self.len) + 1) * self.key_size as u64 > MAX_KEY_BYTES {
+            return None;
+        }
         let (shard, hash) = self.place(key)?;
         let slot = Arc::make_mut(self.shards.get_mut(shard)?).insert(key, hash, addr);
         self.len += 1;

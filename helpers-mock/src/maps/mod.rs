@@ -4,13 +4,23 @@
 
 mod array;
 mod attr;
+mod bloom;
 mod compat;
 mod create;
+mod entries;
+mod fd_array;
 mod fields;
 mod hash;
+mod host;
 mod index;
+mod jhash;
+mod lpm_trie;
+mod lru;
+mod map_in_map;
 mod percpu_array;
 mod percpu_hash;
+mod queue_stack;
+mod stack_trace;
 mod unsimulated;
 mod values;
 
@@ -27,7 +37,10 @@ use crate::errno::Errno;
 pub use attr::flag;
 pub use compat::Uses;
 pub use create::create;
+pub use fd_array::FdArray;
 pub use fields::{Field, FieldKind, Fields};
+pub use host::{Entry, MapOpError};
+pub use stack_trace::StackTraces;
 
 /// What a map operation works with.
 #[derive(Debug)]

@@ -1,8 +1,10 @@
-//! `BPF_MAP_TYPE_PERCPU_HASH` (`kernel/bpf/hashtab.c`).
+//! `BPF_MAP_TYPE_PERCPU_HASH` and `BPF_MAP_TYPE_LRU_PERCPU_HASH` (`kernel/bpf/hashtab.c`).
+
+use bpf_vm_shim::object::MapDef;
 
 use super::attr::flag;
+use super::entries::Entries;
 use super::hash::check_exists;
-use super::index::{Index, SlotId};
 use super::values::Values;
 use super::{Element, MapCx, MapOps};
 use crate::errno::Errno;
@@ -11,20 +13,19 @@ use crate::errno::Errno;
 #[derive(Clone, Debug)]
 pub(super) struct PercpuHash {
     values: Values,
-    index: Index,
-    max_entries: u32,
+    entries: Entries,
     pitch: u64,
     cpus: u32,
 }
 
 impl PercpuHash {
-    pub(super) fn new(values: Values, key_size: u32, max_entries: u32, cpus: u32) -> Self {
+    pub(super) fn new(values: Values, def: &MapDef, cpus: u32) -> Self {
         let pitch = values.pitch();
-        Self { values, index: Index::new(key_size, max_entries), max_entries, pitch, cpus }
+        Self { values, entries: Entries::new(def, cpus), pitch, cpus }
     }
 
     fn of_cpu(&self, key: &[u8], cpu: u32) -> Option<u64> {
-        let addr = self.index.get(key).filter(|_| cpu < self.cpus)?;
+        let addr = self.entries.get(key).filter(|_| cpu < self.cpus)?;
         Some(addr + u64::from(cpu) * self.pitch)
     }
 }
@@ -42,48 +43,60 @@ impl MapOps for PercpuHash {
         Ok(self.of_cpu(key, cpu))
     }
 
+    fn counts_use(&self) -> bool {
+        self.entries.is_lru()
+    }
+
+    fn touch(&mut self, key: &[u8]) {
+        self.entries.touch(key);
+    }
+
     fn update(&mut self, cx: &mut MapCx<'_>, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
         if flags > flag::EXIST {
             return Err(Errno::EINVAL);
         }
-        let old = self.index.get(key);
+        let old = self.entries.get(key);
         check_exists(old.is_some(), flags)?;
-        if old.is_none() && self.index.len() >= self.max_entries {
-            return Err(Errno::E2BIG);
-        }
         let parts = self.values.per_cpu(cx, value)?;
-        // A new element's other values are zero (`pcpu_init_value`).
         let addr = match old {
             Some(addr) => addr,
-            None => self.values.alloc_element(cx.mem, self.cpus)?,
+            None => {
+                if let Some(evicted) = self.entries.make_room(cx.cpu)? {
+                    self.values.free(cx, evicted, self.cpus);
+                }
+                // The values of the other CPUs are zero (`pcpu_init_value`).
+                self.values.alloc_element(cx.mem, self.cpus)?
+            }
         };
         for (cpu, part) in parts {
-            self.values.store(cx, addr + u64::from(cpu) * self.pitch, part)?;
+            let value = addr + u64::from(cpu) * self.pitch;
+            self.values.store(cx, value, part)?;
             if old.is_some() {
-                self.values.drop_fields(cx, addr + u64::from(cpu) * self.pitch)?;
+                self.values.drop_fields(cx, value)?;
             }
         }
-        if old.is_none() {
-            self.index.insert(key, addr);
+        if old.is_some() {
+            self.entries.touch(key);
+            return Ok(());
         }
-        Ok(())
+        self.entries.insert(key, addr, cx.cpu).inspect_err(|_| self.values.free(cx, addr, self.cpus))
     }
 
     fn delete(&mut self, cx: &mut MapCx<'_>, key: &[u8]) -> Result<(), Errno> {
-        let addr = self.index.remove(key).ok_or(Errno::ENOENT)?;
+        let addr = self.entries.remove(key).ok_or(Errno::ENOENT)?;
         self.values.free(cx, addr, self.cpus);
         Ok(())
     }
 
     fn next_key(&self, key: Option<&[u8]>) -> Option<Vec<u8>> {
-        self.index.next_key(key)
+        self.entries.next_key(key)
     }
 
     fn walk(&self, cx: &mut MapCx<'_>, position: u64, key: &mut Vec<u8>) -> Result<Option<Element>, Errno> {
-        Ok(self.index.from(SlotId(position)).map(|(id, found, addr)| {
+        Ok(self.entries.walk(position).map(|(found, addr, next)| {
             key.clear();
             key.extend_from_slice(found);
-            Element { value: addr + u64::from(cx.cpu) * self.pitch, next: id.0 + 1 }
+            Element { value: addr + u64::from(cx.cpu) * self.pitch, next }
         }))
     }
 
@@ -94,7 +107,7 @@ impl MapOps for PercpuHash {
     }
 
     fn count(&self) -> Option<u64> {
-        Some(self.index.len().into())
+        Some(self.entries.len().into())
     }
 
     fn as_any(&self) -> &dyn std::any::Any {

@@ -4,9 +4,12 @@ mod cgroups;
 mod clock;
 mod cpus;
 mod effects;
+mod packets;
 mod rng;
+mod seq_files;
 mod symbols;
 mod tasks;
+mod trace_pipe;
 mod user_memory;
 
 use std::sync::Arc;
@@ -19,9 +22,14 @@ pub use cgroups::{Cgroup, Cgroups, ROOT_CGROUP};
 pub use clock::Clock;
 pub use cpus::Cpus;
 pub use effects::{Effects, Override, Signal};
+pub use packets::{
+    ETH_HLEN, Packet, PacketKind, Packets, Redirect, SKB_HEADROOM, SKB_MAX_LEN, XDP_HEADROOM, XDP_MAX_LEN,
+};
 pub use rng::Rng;
+pub use seq_files::{SEQ_SIZE, SeqFile, SeqFiles};
 pub use symbols::{Symbol, Symbols};
 pub use tasks::{DEFAULT_PID, Namespaces, Task, Tasks};
+pub use trace_pipe::{TraceLine, TracePipe};
 pub use user_memory::{TASK_SIZE, UserFault, UserMemory};
 
 /// The state of the simulated kernel's subsystems.
@@ -33,6 +41,12 @@ pub struct State {
     pub cpus: Cpus,
     /// Kernel symbols.
     pub symbols: Symbols,
+    /// The trace.
+    pub trace_pipe: TracePipe,
+    /// What iterator programs write to.
+    pub seq_files: SeqFiles,
+    /// Packets in flight.
+    pub packets: Packets,
     /// The tasks.
     pub tasks: Tasks,
     /// The control groups.
@@ -53,6 +67,9 @@ impl State {
             clock: Clock::default(),
             cpus: Cpus::new(profile.cpus),
             symbols: Symbols::default(),
+            trace_pipe: TracePipe::default(),
+            seq_files: SeqFiles::default(),
+            packets: Packets::default(),
             tasks: Tasks::default(),
             cgroups: Cgroups::default(),
             rng: Rng::default(),

@@ -1,0 +1,194 @@
+//! Which program runs at which probe point.
+
+use std::sync::Arc;
+
+use bpf_helpers_mock::{LoadedProg, ProgId};
+use bpf_vm_shim::object::{AttachKind, AttachPoint, AttachTarget};
+
+use super::{Bpf, Event, Point};
+use crate::error::Error;
+
+/// A program at a probe point.
+#[derive(Clone, Debug)]
+pub(super) struct Attachment {
+    prog: ProgId,
+    target: AttachTarget,
+    cookie: u64,
+}
+
+impl Bpf {
+    /// Attaches a program where its section says.
+    ///
+    /// # Errors
+    /// If there is no such program or its section names no place.
+    pub fn attach(&mut self, program: &str) -> Result<(), Error> {
+        let prog = self.loaded_program(program)?;
+        let (id, target) = (prog.id, prog.linked.attach.clone());
+        if !names_a_place(&target) {
+            let (program, section) = (program.to_owned(), prog.linked.section.clone());
+            return Err(Error::NoTarget { program, section });
+        }
+        self.attached.push(Attachment { prog: id, target, cookie: 0 });
+        Ok(())
+    }
+
+    /// Attaches every program whose section says where (libbpf's skeleton `attach`), and says how many these are.
+    pub fn attach_all(&mut self) -> usize {
+        let progs = self.machine.kernel.progs.iter();
+        let new = progs.filter(|p| names_a_place(&p.linked.attach)).map(|p| Attachment {
+            prog: p.id,
+            target: p.linked.attach.clone(),
+            cookie: 0,
+        });
+        let before = self.attached.len();
+        self.attached.extend(new);
+        self.attached.len() - before
+    }
+
+    /// Attaches a program by hand, with the cookie that `bpf_get_attach_cookie()` gives it.
+    ///
+    /// # Errors
+    /// If there is no such program.
+    pub fn attach_to(&mut self, program: &str, point: &Point, cookie: u64) -> Result<(), Error> {
+        let prog = self.loaded_program(program)?.id;
+        self.attached.push(Attachment { prog, target: point.target(), cookie });
+        Ok(())
+    }
+
+    /// Detaches a program from everywhere.
+    ///
+    /// # Errors
+    /// If there is no such program.
+    pub fn detach(&mut self, program: &str) -> Result<(), Error> {
+        let prog = self.loaded_program(program)?.id;
+        self.attached.retain(|a| a.prog != prog);
+        Ok(())
+    }
+
+    pub(super) fn attached_to(&self, point: &Point) -> Vec<(Arc<LoadedProg>, u64)> {
+        let here = self.attached.iter().filter(|a| point.concerns(&a.target));
+        here.filter_map(|a| Some((Arc::clone(self.machine.kernel.progs.get(a.prog)?), a.cookie))).collect()
+    }
+
+    /// What is attached where, as the end of a sentence.
+    pub(super) fn describe_attached(&self) -> String {
+        let progs = &self.machine.kernel.progs;
+        let names: Vec<_> = self
+            .attached
+            .iter()
+            .filter_map(|a| progs.get(a.prog))
+            .map(|p| format!("'{}' ({})", p.linked.name, p.linked.section))
+            .take(20)
+            .collect();
+        if names.is_empty() {
+            "; no program is attached: call `attach()` or `attach_all()`".to_owned()
+        } else {
+            format!("; attached are: {}", names.join(", "))
+        }
+    }
+
+    /// A kernel function is entered: kprobes on it run.
+    pub fn kprobe(&mut self, function: &str) -> Event<'_> {
+        Event::new(self, Point::Kprobe(function.to_owned()))
+    }
+
+    /// A kernel function returns: kretprobes on it run.
+    pub fn kretprobe(&mut self, function: &str) -> Event<'_> {
+        Event::new(self, Point::Kretprobe(function.to_owned()))
+    }
+
+    /// A system call is entered: ksyscall programs, and kprobes on its function, run.
+    pub fn ksyscall(&mut self, name: &str) -> Event<'_> {
+        Event::new(self, Point::Ksyscall(name.to_owned()))
+    }
+
+    /// A system call returns.
+    pub fn kretsyscall(&mut self, name: &str) -> Event<'_> {
+        Event::new(self, Point::Kretsyscall(name.to_owned()))
+    }
+
+    /// A user-space function is entered.
+    pub fn uprobe(&mut self, function: &str) -> Event<'_> {
+        Event::new(self, Point::Uprobe(function.to_owned()))
+    }
+
+    /// A user-space function returns.
+    pub fn uretprobe(&mut self, function: &str) -> Event<'_> {
+        Event::new(self, Point::Uretprobe(function.to_owned()))
+    }
+
+    /// A tracepoint fires.
+    pub fn tracepoint(&mut self, category: &str, name: &str) -> Event<'_> {
+        Event::new(self, Point::Tracepoint(category.to_owned(), name.to_owned()))
+    }
+
+    /// A tracepoint fires, for programs that take its raw or typed arguments (`raw_tp`, `tp_btf`).
+    pub fn raw_tp(&mut self, name: &str) -> Event<'_> {
+        Event::new(self, Point::RawTp(name.to_owned()))
+    }
+
+    /// A kernel function is entered: fentry programs run.
+    pub fn fentry(&mut self, function: &str) -> Event<'_> {
+        Event::new(self, Point::Fentry(function.to_owned()))
+    }
+
+    /// A kernel function returns: fexit programs run.
+    pub fn fexit(&mut self, function: &str) -> Event<'_> {
+        Event::new(self, Point::Fexit(function.to_owned()))
+    }
+
+    /// A function is called whose result programs may decide.
+    pub fn fmod_ret(&mut self, function: &str) -> Event<'_> {
+        Event::new(self, Point::FmodRet(function.to_owned()))
+    }
+
+    /// A security hook is called.
+    pub fn lsm(&mut self, hook: &str) -> Event<'_> {
+        Event::new(self, Point::Lsm(hook.to_owned()))
+    }
+
+    /// A perf event is sampled; an argument is the sampled instruction's address.
+    pub fn perf_event(&mut self) -> Event<'_> {
+        Event::new(self, Point::PerfEvent)
+    }
+
+    /// A packet, with its Ethernet header, arrives at a device.
+    pub fn xdp(&mut self, packet: impl Into<Vec<u8>>) -> Event<'_> {
+        Event::with_packet(self, Point::Xdp, packet.into())
+    }
+
+    /// A packet, with its Ethernet header, passes traffic control.
+    pub fn tc(&mut self, packet: impl Into<Vec<u8>>) -> Event<'_> {
+        Event::with_packet(self, Point::Tc, packet.into())
+    }
+
+    /// A packet, with its Ethernet header, arrives at a socket with a filter.
+    pub fn socket_filter(&mut self, packet: impl Into<Vec<u8>>) -> Event<'_> {
+        Event::with_packet(self, Point::Socket, packet.into())
+    }
+
+    /// A packet, with its Ethernet header, passes a control group.
+    pub fn cgroup_skb(&mut self, packet: impl Into<Vec<u8>>) -> Event<'_> {
+        Event::with_packet(self, Point::CgroupSkb, packet.into())
+    }
+
+    /// User space runs a program through the `bpf` system call, with this context.
+    pub fn syscall(&mut self, ctx: impl Into<Vec<u8>>) -> Event<'_> {
+        Event::with_packet(self, Point::Syscall, ctx.into())
+    }
+
+    /// Something happens, by its point.
+    pub fn event(&mut self, point: Point) -> Event<'_> {
+        Event::new(self, point)
+    }
+}
+
+/// Whether a section says where its program belongs: by a name, or by a kind that has only one place.
+fn names_a_place(target: &AttachTarget) -> bool {
+    use AttachKind as K;
+    match target.kind {
+        K::Unknown => false,
+        K::Xdp | K::Tc | K::Netkit | K::Socket | K::Cgroup | K::PerfEvent | K::Syscall => true,
+        _ => target.point != AttachPoint::None,
+    }
+}

@@ -1,0 +1,257 @@
+//! Events: something happens at a probe point, and the programs attached there run.
+
+use std::sync::Arc;
+
+use bpf_helpers_mock::contexts::{
+    self, ContextError, PerfEvent, Probe, PtRegs, Syscall, Tracepoint, TracepointLayout, TypedArgs,
+};
+use bpf_helpers_mock::objects;
+use bpf_helpers_mock::{LoadedProg, Machine, RunInput};
+
+use super::{Bpf, Point, RunReport};
+use crate::error::Error;
+
+/// The kernel's `MAX_BPF_FUNC_ARGS`: how many arguments there are if nobody knows better.
+const MAX_ARGS: usize = 12;
+
+/// An event that is about to happen. Nothing runs before [`Event::fire`].
+#[derive(Debug)]
+#[must_use = "an event happens only when it is fired"]
+pub struct Event<'a> {
+    bpf: &'a mut Bpf,
+    what: What,
+    cpu: Option<u32>,
+    task: Option<u32>,
+}
+
+/// What happens, apart from where and to whom.
+#[derive(Clone, Debug)]
+struct What {
+    point: Point,
+    args: Vec<u64>,
+    ret: Option<u64>,
+    fields: Vec<(String, objects::Value)>,
+    layout: Option<TracepointLayout>,
+    packet: Vec<u8>,
+    nr: u64,
+}
+
+/// How the programs of one event ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Fired {
+    /// One report per program that ran, in order of attaching.
+    pub reports: Vec<RunReport>,
+}
+
+impl Fired {
+    /// R0 of the last program; of the only one, mostly.
+    #[must_use]
+    pub fn ret(&self) -> Option<u64> {
+        self.reports.last().and_then(|r| r.ret().ok())
+    }
+}
+
+impl<'a> Event<'a> {
+    pub(super) fn new(bpf: &'a mut Bpf, point: Point) -> Self {
+        Self::with_packet(bpf, point, Vec::new())
+    }
+
+    pub(super) fn with_packet(bpf: &'a mut Bpf, point: Point, packet: Vec<u8>) -> Self {
+        let what =
+            What { point, args: Vec::new(), ret: None, fields: Vec::new(), layout: None, packet, nr: 0 };
+        Self { bpf, what, cpu: None, task: None }
+    }
+
+    /// The next argument of the function, system call or tracepoint.
+    pub fn arg(mut self, value: u64) -> Self {
+        self.what.args.push(value);
+        self
+    }
+
+    /// More arguments.
+    pub fn args(mut self, values: impl IntoIterator<Item = u64>) -> Self {
+        self.what.args.extend(values);
+        self
+    }
+
+    /// The return value.
+    pub fn ret(mut self, value: i64) -> Self {
+        self.what.ret = Some(value.cast_unsigned());
+        self
+    }
+
+    /// A field of the tracepoint's record: a number, text or bytes.
+    pub fn set(mut self, field: impl Into<String>, value: impl Into<objects::Value>) -> Self {
+        self.what.fields.push((field.into(), value.into()));
+        self
+    }
+
+    /// What the tracepoint's record looks like; without it the kernel's BTF is asked, and system calls are known.
+    pub fn layout(mut self, layout: TracepointLayout) -> Self {
+        self.what.layout = Some(layout);
+        self
+    }
+
+    /// The system call's number.
+    pub fn nr(mut self, nr: u64) -> Self {
+        self.what.nr = nr;
+        self
+    }
+
+    /// The CPU on which it happens; the current one otherwise.
+    pub fn cpu(mut self, cpu: u32) -> Self {
+        self.cpu = Some(cpu);
+        self
+    }
+
+    /// The task, by its thread id, in whose context it happens; it then stays the running one of that CPU.
+    pub fn task(mut self, pid: u32) -> Self {
+        self.task = Some(pid);
+        self
+    }
+
+    /// Lets it happen.
+    ///
+    /// # Errors
+    /// If nothing is attached there, or one of the programs faults or needs something unsupported.
+    pub fn fire(self) -> Result<Fired, Error> {
+        let reports = self.try_fire()?;
+        for report in &reports {
+            report.ret()?;
+        }
+        Ok(Fired { reports })
+    }
+
+    /// Lets it happen; faults are in the reports.
+    ///
+    /// # Errors
+    /// If nothing is attached there, or a context cannot be made.
+    pub fn try_fire(self) -> Result<Vec<RunReport>, Error> {
+        let Self { bpf, what, cpu, task } = self;
+        let attached = bpf.attached_to(&what.point);
+        if attached.is_empty() {
+            let (point, attached) = (what.point.to_string(), bpf.describe_attached());
+            return Err(Error::NothingAttached { point, attached });
+        }
+        let state = &mut bpf.machine.kernel.state;
+        let before = state.cpus.current;
+        let cpu = cpu.unwrap_or(before);
+        if cpu >= state.cpus.count {
+            return Err(Error::Invalid(format!("there is no CPU {cpu}: there are {}", state.cpus.count)));
+        }
+        if let Some(pid) = task
+            && !state.tasks.run_on(cpu, pid)
+        {
+            return Err(Error::Invalid(format!("there is no task {pid}: add it with `add_task()` first")));
+        }
+        state.cpus.current = cpu;
+        let mut reports = Vec::new();
+        for (prog, cookie) in &attached {
+            let input = what.input(&mut bpf.machine, prog, *cookie);
+            let report = input.map_err(Error::from).and_then(|i| Ok(bpf.machine.run(prog.id, i)?));
+            match report {
+                Ok(report) => reports.push(bpf.report(&prog.linked.name, report)),
+                Err(e) => {
+                    bpf.machine.kernel.state.cpus.current = before;
+                    return Err(e);
+                }
+            }
+        }
+        bpf.machine.kernel.state.cpus.current = before;
+        Ok(reports)
+    }
+}
+
+impl What {
+    /// The context that the kernel would build for this program.
+    fn input(
+        &self,
+        machine: &mut Machine,
+        prog: &Arc<LoadedProg>,
+        cookie: u64,
+    ) -> Result<RunInput, ContextError> {
+        match &self.point {
+            Point::Kprobe(f) | Point::Uprobe(f) => self.probe(prog, f, None, cookie).build(machine),
+            Point::Kretprobe(f) | Point::Uretprobe(f) => {
+                self.probe(prog, f, Some(self.ret.unwrap_or(0)), cookie).build(machine)
+            }
+            Point::Ksyscall(name) => self.syscall(name, None, cookie).build(machine),
+            Point::Kretsyscall(name) => {
+                self.syscall(name, Some(self.ret.unwrap_or(0).cast_signed()), cookie).build(machine)
+            }
+            Point::Tracepoint(..) => self.tracepoint(machine, prog, cookie)?.build(machine),
+            Point::RawTp(_) => self.typed(machine, prog, None, cookie).build(machine),
+            Point::Fentry(f) | Point::Fexit(f) | Point::FmodRet(f) => {
+                self.typed(machine, prog, Some(f), cookie).build(machine)
+            }
+            Point::Lsm(_) => self.typed(machine, prog, None, cookie).build(machine),
+            Point::PerfEvent => {
+                let regs = PtRegs { ip: self.args.first().copied().unwrap_or(0), ..PtRegs::default() };
+                PerfEvent { regs, cookie, ..PerfEvent::default() }.build(machine)
+            }
+            Point::Syscall => contexts::syscall_input(machine, &self.packet),
+            Point::Xdp | Point::Tc | Point::Socket | Point::CgroupSkb => {
+                contexts::default_input(machine, prog.id)
+            }
+        }
+    }
+
+    fn probe(&self, prog: &LoadedProg, func: &str, ret: Option<u64>, cookie: u64) -> Probe {
+        let mut probe = Probe::default_for(prog);
+        probe.func = Some(func.to_owned());
+        probe.user = matches!(self.point, Point::Uprobe(_) | Point::Uretprobe(_));
+        probe.args.clone_from(&self.args);
+        probe.ret = ret;
+        probe.cookie = cookie;
+        probe
+    }
+
+    fn syscall(&self, name: &str, ret: Option<i64>, cookie: u64) -> Syscall {
+        Syscall { name: name.to_owned(), nr: self.nr, args: self.args.clone(), ret, cookie }
+    }
+
+    fn tracepoint(
+        &self,
+        machine: &Machine,
+        prog: &LoadedProg,
+        cookie: u64,
+    ) -> Result<Tracepoint, ContextError> {
+        let mut tp = Tracepoint::default_for(machine, prog)?;
+        if let Some(layout) = &self.layout {
+            tp.layout = layout.clone();
+            tp.room = 0;
+        }
+        tp.values.clone_from(&self.fields);
+        // Arguments of a system call's tracepoint are its fields.
+        for (i, arg) in self.args.iter().enumerate() {
+            tp.values.push((format!("args[{i}]"), (*arg).into()));
+        }
+        if let Some(ret) = self.ret {
+            tp.values.push(("ret".to_owned(), ret.into()));
+        }
+        tp.cookie = cookie;
+        Ok(tp)
+    }
+
+    fn typed(&self, machine: &Machine, prog: &LoadedProg, func: Option<&String>, cookie: u64) -> TypedArgs {
+        let mut typed = TypedArgs::default_for(machine, prog);
+        if func.is_some() {
+            typed.func = func.cloned();
+        }
+        // Arguments that the test does not give are zero.
+        let known = typed.args.len() < MAX_ARGS;
+        typed.args.resize(typed.args.len().max(self.args.len()), 0);
+        for (slot, arg) in typed.args.iter_mut().zip(&self.args) {
+            *slot = *arg;
+        }
+        let is_return = matches!(self.point, Point::Fexit(_) | Point::FmodRet(_));
+        if is_return && !known && !self.args.is_empty() {
+            // The return value stands right behind the arguments: those that were given are all.
+            typed.args.truncate(self.args.len());
+        }
+        typed.ret = is_return.then_some(self.ret.unwrap_or(0));
+        typed.cookie = cookie;
+        typed
+    }
+}

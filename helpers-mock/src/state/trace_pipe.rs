@@ -1,0 +1,71 @@
+//! What `bpf_trace_printk` writes: the lines that `trace_pipe` shows.
+
+use std::fmt;
+
+/// One line of the trace.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TraceLine {
+    /// The command name of the task that the program ran in.
+    pub comm: String,
+    /// Its thread id; 0 is the idle task.
+    pub pid: u32,
+    /// The CPU.
+    pub cpu: u32,
+    /// Nanoseconds since boot.
+    pub ns: u64,
+    /// What the program printed.
+    pub text: String,
+}
+
+impl fmt::Display for TraceLine {
+    /// The line as `trace_pipe` shows it (`trace_print_context` in `kernel/trace/trace_output.c`), without the newline
+    /// at its end. The flags are those of a program that runs in a probe: interrupts and preemption off.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let comm = if self.pid == 0 { "<idle>" } else { &self.comm };
+        let us = (self.ns + 500) / 1000;
+        let (sec, us) = (us / 1_000_000, us % 1_000_000);
+        write!(f, "{comm:>16}-{:<7} [{:03}] d..31 {sec:5}.{us:06}: ", self.pid, self.cpu)?;
+        write!(f, "bpf_trace_printk: {}", self.text)
+    }
+}
+
+/// The trace, oldest line first.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct TracePipe {
+    lines: Vec<TraceLine>,
+}
+
+impl TracePipe {
+    /// Adds a line.
+    pub fn push(&mut self, line: TraceLine) {
+        self.lines.push(line);
+    }
+
+    /// The lines that nobody has taken.
+    #[must_use]
+    pub fn lines(&self) -> &[TraceLine] {
+        &self.lines
+    }
+
+    /// Takes all lines, as reading `trace_pipe` does.
+    pub fn take(&mut self) -> Vec<TraceLine> {
+        std::mem::take(&mut self.lines)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TraceLine;
+
+    #[test]
+    fn a_line_looks_as_in_trace_pipe() {
+        let line =
+            TraceLine { comm: "cat".into(), pid: 4242, cpu: 1, ns: 12_345_678_901, text: "hi 7".into() };
+        assert_eq!(
+            line.to_string(),
+            "             cat-4242    [001] d..31    12.345679: bpf_trace_printk: hi 7"
+        );
+        let idle = TraceLine { comm: "swapper/0".into(), pid: 0, ..line };
+        assert!(idle.to_string().starts_with("          <idle>-0       [001]"), "{idle}");
+    }
+}
