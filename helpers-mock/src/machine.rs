@@ -7,7 +7,7 @@ use bpf_vm_shim::exec::{Code, CodeSpec, Execution, Function, InvalidCode, Limits
 use bpf_vm_shim::isa::{Insn, pseudo};
 use bpf_vm_shim::mem::{MemError, Memory};
 use bpf_vm_shim::object::{
-    KernelProfile, LinkError, LinkOptions, Linked, LinkedProgram, Object, ProgType, SlotTarget,
+    KernelProfile, LinkError, LinkOptions, Linked, LinkedProgram, MapDef, Object, ProgType, SlotTarget,
 };
 
 use crate::contexts::{self, PacketOutput};
@@ -66,6 +66,8 @@ pub struct Loaded {
 pub struct LoadOptions {
     /// Which programs, and how they are linked.
     pub link: LinkOptions,
+    /// `max_entries` by map name, where another one than the object's is wanted (`bpf_map__set_max_entries`).
+    pub max_entries: BTreeMap<String, u32>,
     /// Types for programs whose section names none, or another one.
     pub prog_types: BTreeMap<String, ProgType>,
 }
@@ -113,7 +115,12 @@ impl Machine {
         let Linked { programs, maps: defs, kfuncs, ksyms, notes, .. } =
             object.link(&self.kernel.profile, &options.link)?;
         let mut maps = Vec::new();
-        for def in defs {
+        let mut notes = notes;
+        for mut def in defs {
+            if let Some(entries) = options.max_entries.get(&def.name) {
+                def.max_entries = *entries;
+            }
+            maps::complete(&mut def, self.kernel.state.cpus.count, &mut notes);
             let mut cx = MapCx::host(&mut self.mem, self.kernel.state.cpus.count);
             let map = maps::create(Arc::new(def), object.btf.clone(), &mut cx)?;
             maps.push(self.kernel.maps.push(map));
@@ -155,6 +162,16 @@ impl Machine {
         }
         self.fill_slots(object, &mut loaded)?;
         Ok(loaded)
+    }
+
+    /// Creates a map that no object defines, such as one to be put into a map of maps.
+    ///
+    /// # Errors
+    /// If the kernel would refuse it or there is no memory.
+    pub fn create_map(&mut self, def: MapDef) -> Result<MapId, MapError> {
+        let mut cx = MapCx::host(&mut self.mem, self.kernel.state.cpus.count);
+        let map = maps::create(Arc::new(def), None, &mut cx)?;
+        Ok(self.kernel.maps.push(map))
     }
 
     /// Puts the object's initial `values` into its arrays of programs and maps of maps, as libbpf's
