@@ -8,12 +8,15 @@ mod format;
 pub mod helpers;
 mod kernel;
 pub mod kfuncs;
+mod ksyms;
 mod machine;
 pub mod maps;
 pub mod objects;
 mod progs;
 mod run;
 pub mod state;
+#[cfg(test)]
+mod testing;
 
 pub use errno::Errno;
 pub use kernel::Kernel;

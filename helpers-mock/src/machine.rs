@@ -11,6 +11,7 @@ use bpf_vm_shim::object::{
 };
 
 use crate::contexts::{self, PacketOutput};
+use crate::helpers;
 use crate::kernel::Kernel;
 use crate::maps::{self, MapCx, MapError, MapId, MapOpError};
 use crate::progs::{LoadedObject, LoadedProg, ProgId};
@@ -125,7 +126,11 @@ impl Machine {
             let map = maps::create(Arc::new(def), object.btf.clone(), &mut cx)?;
             maps.push(self.kernel.maps.push(map));
         }
-        let ksyms: Vec<u64> = ksyms.iter().map(|k| self.kernel.state.symbols.intern(&k.name)).collect();
+        let decls = ksyms;
+        let mut ksyms = Vec::new();
+        for decl in &decls {
+            ksyms.push(self.ksym(decl, object.btf.as_ref())?);
+        }
         let shared = Arc::new(LoadedObject {
             name: object.name.clone(),
             license: object.license.clone(),
@@ -152,7 +157,10 @@ impl Machine {
                     let prog_type = options.prog_types.get(&linked.name).copied().unwrap_or(linked.prog_type);
                     let code = Arc::new(code);
                     let object = Arc::clone(&shared);
-                    self.kernel.progs.push(LoadedProg { id, object, linked, prog_type, code });
+                    let typed_pointers =
+                        helpers::has_typed_pointers(prog_type, &linked.insns, &object, &decls);
+                    let prog = LoadedProg { id, object, linked, prog_type, code, typed_pointers };
+                    self.kernel.progs.push(prog);
                     loaded.progs.push(id);
                 }
                 Err(invalid) => {

@@ -9,10 +9,14 @@ mod overrides;
 
 mod checksum;
 mod identity;
+#[cfg(test)]
+mod identity_tests;
 mod maps;
 mod packet;
 mod print;
 mod probe;
+#[cfg(test)]
+mod probe_tests;
 mod redirect;
 mod skb_bytes;
 mod skb_change;
@@ -20,6 +24,7 @@ mod skb_meta;
 mod strings;
 mod time;
 mod tracing;
+mod typed;
 mod xdp;
 
 use std::sync::LazyLock;
@@ -34,6 +39,7 @@ pub use desc::{Arg, Call, HelperDesc, HelperFn, HelperId, ResumeFn, known, name_
 pub(crate) use overrides::call as overridden;
 pub use overrides::{CallRecord, Override, OverrideFn, Overrides};
 pub(crate) use skb_bytes::legacy_packet_load;
+pub(crate) use typed::has_typed_pointers;
 
 /// The tables of all families.
 #[rustfmt::skip] // One line each, so that additions do not collide.
@@ -51,6 +57,7 @@ static FAMILIES: &[&[HelperDesc]] = &[
     checksum::TABLE,
     redirect::TABLE,
     strings::TABLE,
+    typed::TABLE,
 ];
 
 /// Rows by helper number.
@@ -122,6 +129,6 @@ pub(crate) fn resume(kernel: &mut Kernel, cx: &mut Cx<'_>, resume: Resume, ret: 
 }
 
 /// A load through a typed kernel pointer: reads 0 where nothing is mapped. `None`: this program has no such pointers.
-pub(crate) fn load_typed(_: &mut Kernel, _: &mut Cx<'_>, _: u64, _: u8) -> Option<u64> {
-    None
+pub(crate) fn load_typed(kernel: &mut Kernel, cx: &mut Cx<'_>, addr: u64, size: u8) -> Option<u64> {
+    typed::load(kernel, cx, addr, size)
 }

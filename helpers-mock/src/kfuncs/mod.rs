@@ -1,6 +1,9 @@
 //! Kernel functions: one table by name, one file per family, as for helpers.
 
+mod cast;
 mod maps;
+mod section;
+mod task;
 
 use bpf_vm_shim::env::{CallResult, Cx};
 use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
@@ -22,7 +25,13 @@ pub struct KfuncDesc {
 }
 
 /// The tables of all families.
-static FAMILIES: &[&[KfuncDesc]] = &[maps::TABLE];
+#[rustfmt::skip] // One line each, so that additions do not collide.
+static FAMILIES: &[&[KfuncDesc]] = &[
+    task::TABLE,
+    section::TABLE,
+    cast::TABLE,
+    maps::TABLE,
+];
 
 /// Every simulated kernel function.
 pub fn all() -> impl Iterator<Item = &'static KfuncDesc> {

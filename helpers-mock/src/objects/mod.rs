@@ -5,6 +5,7 @@ mod builder;
 mod cgroup;
 mod error;
 mod path;
+mod skb;
 mod task;
 mod value;
 mod walk;
@@ -32,6 +33,7 @@ enum Thing {
     Task(u32),
     Cgroup(u64),
     UserRegs(u32),
+    Skb(u64),
 }
 
 #[derive(Clone, Copy, Debug)]

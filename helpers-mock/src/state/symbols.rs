@@ -18,8 +18,8 @@ pub struct Symbol {
 pub struct Symbols {
     by_name: BTreeMap<String, u64>,
     by_addr: BTreeMap<u64, Symbol>,
-    /// Data symbols that have a copy per CPU: the copies' addresses by the symbol's.
-    percpu: BTreeMap<u64, Vec<u64>>,
+    /// Data symbols that have a copy per CPU: their size and the copies' addresses, by the symbol's.
+    percpu: BTreeMap<u64, (u64, Vec<u64>)>,
     next: u64,
 }
 
@@ -113,15 +113,18 @@ impl Symbols {
         self.by_addr.values()
     }
 
-    /// Notes that a data symbol has a copy for each CPU.
-    pub fn set_percpu(&mut self, addr: u64, copies: Vec<u64>) {
-        self.percpu.insert(addr, copies);
+    /// Notes that a data symbol of `size` bytes has a copy for each CPU.
+    pub fn set_percpu(&mut self, addr: u64, size: u64, copies: Vec<u64>) {
+        self.percpu.insert(addr, (size, copies));
     }
 
     /// The address of a CPU's copy of what is at `addr`, which may lie inside the symbol (`per_cpu_ptr`).
     #[must_use]
     pub fn percpu(&self, addr: u64, cpu: u32) -> Option<u64> {
-        let (base, copies) = self.percpu.range(..=addr).next_back()?;
+        let (base, (size, copies)) = self.percpu.range(..=addr).next_back()?;
+        if addr - base >= *size {
+            return None;
+        }
         Some(copies.get(cpu as usize)?.wrapping_add(addr - base))
     }
 }

@@ -1,0 +1,107 @@
+//! Typed kernel pointers: direct loads, and variables that each CPU has its own of.
+//!
+//! The kernel's verifier gives pointers their types; a load through one becomes a `BPF_PROBE_MEM` access, which reads 0
+//! where nothing is mapped (`ex_handler_bpf` in `arch/x86/net/bpf_jit_comp.c`). Types are not followed here: a program
+//! that can have such pointers at all may load through any address that is kernel memory, or none.
+
+use bpf_vm_shim::btf::{Btf, Type};
+use bpf_vm_shim::env::{CallResult, Cx, Flow};
+use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
+use bpf_vm_shim::isa::{Insn, pseudo};
+use bpf_vm_shim::mem::{AccessKind, AccessProblem, BadAccess, RegionKind};
+use bpf_vm_shim::object::{KfuncDecl, KsymDecl, ProgType};
+
+use super::desc::{Arg, Call, HelperDesc};
+use crate::kernel::Kernel;
+use crate::progs::LoadedObject;
+
+pub(super) static TABLE: &[HelperDesc] = &[
+    HelperDesc::plain(153, "bpf_per_cpu_ptr", &[Arg::Any, Arg::Any], (5, 10), per_cpu_ptr),
+    HelperDesc::plain(154, "bpf_this_cpu_ptr", &[Arg::Any], (5, 10), this_cpu_ptr),
+];
+
+/// Helpers that give typed pointers: `skc_to_*` (136 to 140, 178, 196), `per_cpu_ptr`, `this_cpu_ptr`,
+/// `get_current_task_btf`, `sock_from_file`, `task_pt_regs`, `kptr_xchg`, and `sk_lookup`'s family to which casts apply.
+const TYPED_HELPERS: &[i32] = &[136, 137, 138, 139, 140, 153, 154, 158, 162, 175, 178, 194, 196];
+
+/// Whether a program can have typed kernel pointers: by its type, or by what it calls.
+pub(crate) fn has_typed_pointers(
+    prog_type: ProgType,
+    insns: &[Insn],
+    object: &LoadedObject,
+    ksyms: &[KsymDecl],
+) -> bool {
+    let (btf, kfuncs) = (object.btf.as_ref(), &object.kfuncs);
+    let variable =
+        |i: &Insn| ksyms.get(i.imm as u32 as usize).is_some_and(|k| k.type_id.is_some() && !k.is_func);
+    let by_type = matches!(
+        prog_type,
+        ProgType::Tracing | ProgType::Lsm | ProgType::StructOps | ProgType::Netfilter | ProgType::Ext
+    );
+    by_type
+        || insns.iter().any(|i| {
+            i.is_helper_call() && TYPED_HELPERS.contains(&i.imm)
+                || i.is_ld_imm64() && i.src == pseudo::BTF_ID && variable(i)
+                || i.is_kfunc_call()
+                    && kfuncs.get(i.imm as u32 as usize).is_some_and(|k| gives_pointer(k, btf))
+        })
+}
+
+/// Whether a kernel function returns a pointer to a structure or to `void` (`bpf_rdonly_cast`).
+fn gives_pointer(kfunc: &KfuncDecl, btf: Option<&Btf>) -> bool {
+    let found = || {
+        let btf = btf?;
+        let proto = match btf.get(kfunc.proto?).ok()? {
+            Type::Func { proto, .. } => btf.get(proto).ok()?,
+            other => other,
+        };
+        let Type::FuncProto(proto) = proto else { return None };
+        let Type::Ptr(target) = btf.resolve(proto.ret).ok()?.1 else { return None };
+        let (_, target) = btf.resolve(target).ok()?;
+        Some(matches!(target, Type::Struct(_) | Type::Union(_) | Type::Fwd { .. } | Type::Void))
+    };
+    found().unwrap_or(false)
+}
+
+/// A load that memory refused: kernel memory is read, an address where nothing is reads 0. Anything else (outside a map
+/// value, freed, never written) stays a fault, as it does for programs without typed pointers.
+pub(crate) fn load(kernel: &Kernel, cx: &mut Cx<'_>, addr: u64, size: u8) -> Option<u64> {
+    if !kernel.run()?.prog.typed_pointers {
+        return None;
+    }
+    match cx.mem.explain(BadAccess { kind: AccessKind::Read, addr, size: size.into() }) {
+        AccessProblem::Kernel(_) => {
+            let mut word = [0; 8];
+            let read = cx.mem.probe_read(addr, word.get_mut(..size.into())?);
+            Some(read.map_or(0, |()| u64::from_le_bytes(word)))
+        }
+        AccessProblem::Null | AccessProblem::Wild => Some(0),
+        AccessProblem::OutOfBounds(r) | AccessProblem::Freed(r) if r.kind == RegionKind::Kernel => Some(0),
+        _ => None,
+    }
+}
+
+/// `bpf_per_cpu_ptr`: null for a CPU that does not exist.
+fn per_cpu_ptr(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
+    let [ptr, cpu, ..] = call.args;
+    of_cpu(kernel, ptr, cpu as u32)
+}
+
+/// `bpf_this_cpu_ptr`.
+fn this_cpu_ptr(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
+    let cpu = kernel.state.cpus.current;
+    of_cpu(kernel, call.args[0], cpu)
+}
+
+fn of_cpu(kernel: &Kernel, ptr: u64, cpu: u32) -> CallResult {
+    if cpu >= kernel.state.cpus.count {
+        return Ok(Flow::Return(0));
+    }
+    match kernel.state.symbols.percpu(ptr, cpu) {
+        Some(addr) => Ok(Flow::Return(addr)),
+        None => {
+            let what = "a per-CPU pointer that is no kernel variable's";
+            Err(Unsupported::new(UnsupportedKind::Feature, what).into())
+        }
+    }
+}
