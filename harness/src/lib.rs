@@ -7,6 +7,7 @@ mod error;
 pub mod hist;
 pub mod report;
 mod support;
+pub mod table;
 pub mod value;
 
 pub use bpf::{Bpf, BpfBuilder, Event, Fired, Input, Point, RunReport};

@@ -192,7 +192,7 @@ impl What {
             }
             Point::Syscall => contexts::syscall_input(machine, &self.packet),
             Point::Xdp | Point::Tc | Point::Socket | Point::CgroupSkb => {
-                contexts::default_input(machine, prog.id)
+                contexts::packet(machine, prog.prog_type, &self.packet)
             }
         }
     }
