@@ -22,7 +22,7 @@ fn main() -> Result<(), Error> {
 }
 
 /// Drives the program and gives what its author's tool would print.
-pub fn report(object: Vec<u8>) -> Result<String, Error> {
+pub(crate) fn report(object: Vec<u8>) -> Result<String, Error> {
     let mut bpf = Bpf::load(object)?;
     bpf.attach_all();
     for (pid, comm, reads, size, micros) in READERS {
