@@ -6,6 +6,7 @@ pub mod cli;
 mod error;
 pub mod hist;
 pub mod report;
+pub mod scenario;
 mod support;
 pub mod table;
 pub mod value;

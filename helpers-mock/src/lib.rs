@@ -3,6 +3,7 @@
 //! [`Machine`] is the whole state; [`Kernel`] is all of it but the guest's memory, and answers what programs call.
 
 pub mod contexts;
+mod dynptr;
 mod errno;
 mod format;
 pub mod helpers;
@@ -10,6 +11,8 @@ mod kernel;
 pub mod kfuncs;
 mod ksyms;
 mod machine;
+mod machine_output;
+mod machine_time;
 pub mod maps;
 pub mod objects;
 mod progs;
@@ -18,8 +21,11 @@ pub mod state;
 #[cfg(test)]
 mod testing;
 
+pub use dynptr::{Dynptr, DynptrKind, Dynptrs};
 pub use errno::Errno;
 pub use kernel::Kernel;
 pub use machine::{LoadOptions, Loaded, Machine, MachineError, Report};
+pub use machine_output::RingRecords;
+pub use machine_time::Fired;
 pub use progs::{LoadedObject, LoadedProg, ProgId, Progs};
-pub use run::{Held, HeldKind, Run, RunInput};
+pub use run::{Held, HeldKind, ResLock, Run, RunInput};

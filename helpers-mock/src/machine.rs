@@ -33,6 +33,18 @@ pub enum MachineError {
     /// No memory.
     #[error(transparent)]
     Memory(#[from] MemError),
+    /// No function of the program starts there.
+    #[error("no function of the program starts at {addr:#x}")]
+    NoFunction {
+        /// The address.
+        addr: u64,
+    },
+    /// Timers start themselves again and again without time passing.
+    #[error("timers do not come to rest: {callbacks} callbacks ran in one advance of the clock")]
+    EndlessTimers {
+        /// How many ran.
+        callbacks: usize,
+    },
     /// No such program.
     #[error("there is no program number {}", .0.0)]
     NoProgram(ProgId),
@@ -251,12 +263,26 @@ impl Machine {
     /// If there is no such program or no memory for its stack. What the program does wrong is in the report.
     pub fn run(&mut self, prog: ProgId, input: RunInput) -> Result<Report, MachineError> {
         let loaded = self.kernel.progs.get(prog).cloned().ok_or(MachineError::NoProgram(prog))?;
+        let code = Arc::clone(&loaded.code);
+        self.execute(loaded, code, None, input)
+    }
+
+    /// Runs code on behalf of a program, from its beginning or from a function (a timer's callback).
+    pub(crate) fn execute(
+        &mut self,
+        loaded: Arc<LoadedProg>,
+        code: Arc<Code>,
+        at: Option<u64>,
+        input: RunInput,
+    ) -> Result<Report, MachineError> {
         let depth = self.kernel.runs.len();
         if self.stacks.len() <= depth {
             self.stacks.push(Execution::alloc_stack(&mut self.mem)?);
         }
-        let code = Arc::clone(&loaded.code);
         let mut execution = Execution::new(code, input.args, self.stacks[depth], self.limits, &mut self.mem);
+        if let Some(addr) = at {
+            execution = execution.at_function(addr).ok_or(MachineError::NoFunction { addr })?;
+        }
         let scratch = input.scratch.clone();
         let (prog_type, packet) = (loaded.prog_type, input.packet);
         self.kernel.runs.push(Run::new(loaded, input));

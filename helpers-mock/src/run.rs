@@ -1,10 +1,13 @@
 //! The state of one program run: what it was given and what it holds.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bpf_vm_shim::env::Cx;
 use bpf_vm_shim::fault::{FaultKind, Trap};
 
+use crate::dynptr::Dynptrs;
+use crate::maps::MapId;
 use crate::progs::LoadedProg;
 
 /// What a run starts with.
@@ -63,6 +66,17 @@ pub struct Held {
     pub at: u32,
 }
 
+/// A resilient spin lock that is held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ResLock {
+    /// Its address.
+    pub addr: u64,
+    /// The instruction that took it.
+    pub at: u32,
+    /// Where the interrupt flags were saved; 0 if they were not.
+    pub flags_at: u64,
+}
+
 /// The state of one program run.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -74,13 +88,27 @@ pub struct Run {
     pub held: Vec<Held>,
     /// The spin lock that it holds, by address, and the instruction that took it.
     pub lock: Option<(u64, u32)>,
+    /// The ring-buffer records that it is writing, by address: their map and position.
+    pub records: BTreeMap<u64, (MapId, u64)>,
+    /// The resilient spin locks that it holds, in order of taking.
+    pub res_locks: Vec<ResLock>,
+    /// Its dynptrs.
+    pub dynptrs: Dynptrs,
 }
 
 impl Run {
     /// A run at its start.
     #[must_use]
     pub fn new(prog: Arc<LoadedProg>, input: RunInput) -> Self {
-        Self { prog, input, held: Vec::new(), lock: None }
+        Self {
+            prog,
+            input,
+            held: Vec::new(),
+            lock: None,
+            records: BTreeMap::new(),
+            res_locks: Vec::new(),
+            dynptrs: Dynptrs::default(),
+        }
     }
 
     /// Notes that the program now holds something.
@@ -101,6 +129,12 @@ impl Run {
     pub fn check_exit(&self) -> Result<(), Trap> {
         if let Some((_, at)) = self.lock {
             let why = format!("the program ends while it holds the bpf_spin_lock taken at instruction {at}");
+            return Err(FaultKind::Lock { why }.into());
+        }
+        if let Some(lock) = self.res_locks.first() {
+            let at = lock.at;
+            let why =
+                format!("the program ends while it holds the bpf_res_spin_lock taken at instruction {at}");
             return Err(FaultKind::Lock { why }.into());
         }
         match self.held.first() {

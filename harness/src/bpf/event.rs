@@ -93,6 +93,12 @@ impl<'a> Event<'a> {
         self
     }
 
+    /// The packet, with its Ethernet header, or the context of a program that the `bpf` system call runs.
+    pub fn payload(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.what.packet = bytes.into();
+        self
+    }
+
     /// The system call's number.
     pub fn nr(mut self, nr: u64) -> Self {
         self.what.nr = nr;

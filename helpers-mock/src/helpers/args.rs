@@ -5,6 +5,7 @@ use bpf_vm_shim::fault::{FaultKind, Trap};
 use bpf_vm_shim::mem::{AccessKind, AccessProblem, BadAccess};
 
 use super::desc::Arg;
+use crate::dynptr;
 use crate::kernel::Kernel;
 use crate::maps::MapId;
 
@@ -35,6 +36,7 @@ fn check_one(
     let value = args[i];
     let next = args.get(i + 1).copied().unwrap_or_default();
     let ctx = cx.ctx();
+    let is_dynptr = kind == Arg::Dynptr && dynptr::exists(kernel, cx.mem, value);
     let is_func = kind == Arg::Func && cx.code().has_func_at(value);
     let fail = |why: String| Err(argument(callee, i, why, None).into());
     let mut memory = |access, len: u64, what: &str| {
@@ -62,7 +64,10 @@ fn check_one(
         Arg::Fixed(n) => memory(AccessKind::Read, n.into(), "readable memory"),
         Arg::FixedOut(n) => memory(AccessKind::Write, n.into(), "writable memory"),
         Arg::InMapValue => memory(AccessKind::Write, 4, "a writable map value"),
-        Arg::Dynptr => memory(AccessKind::Read, 16, "an initialised dynptr"),
+        Arg::Dynptr if is_dynptr => Ok(()),
+        Arg::Dynptr => {
+            fail("is not an initialised dynptr (or one that was released or overwritten)".to_owned())
+        }
         Arg::DynptrOut => memory(AccessKind::Write, 16, "stack space for a dynptr"),
         Arg::Size if value as u32 == 0 => fail("is 0: zero-sized read or write".to_owned()),
         Arg::Size | Arg::SizeOrZero if (value as i32) < 0 => fail(format!("is negative ({})", value as i32)),

@@ -8,21 +8,30 @@ mod desc;
 mod overrides;
 
 mod checksum;
+mod dynptr;
 mod identity;
 #[cfg(test)]
 mod identity_tests;
+mod kptr;
+mod lock;
+mod loops;
 mod maps;
 mod packet;
+mod perf;
 mod print;
 mod probe;
 #[cfg(test)]
 mod probe_tests;
 mod redirect;
+mod ringbuf;
+mod seams;
 mod skb_bytes;
 mod skb_change;
 mod skb_meta;
+mod stack;
 mod strings;
 mod time;
+pub(crate) mod timer;
 mod tracing;
 mod typed;
 mod xdp;
@@ -33,11 +42,15 @@ use bpf_vm_shim::env::{CallResult, Cx, Flow, Resume};
 use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
 
 use crate::kernel::Kernel;
+use crate::kfuncs;
 
 pub(crate) use args::{map_arg, require};
 pub use desc::{Arg, Call, HelperDesc, HelperFn, HelperId, ResumeFn, known, name_of};
+pub(crate) use lock::{fault as lock_fault, require_lock};
+pub(crate) use loops::MAX_LOOPS;
 pub(crate) use overrides::call as overridden;
 pub use overrides::{CallRecord, Override, OverrideFn, Overrides};
+pub(crate) use seams::{may_write_packet, packet, packet_bytes};
 pub(crate) use skb_bytes::legacy_packet_load;
 pub(crate) use typed::has_typed_pointers;
 
@@ -58,6 +71,14 @@ static FAMILIES: &[&[HelperDesc]] = &[
     redirect::TABLE,
     strings::TABLE,
     typed::TABLE,
+    dynptr::TABLE,
+    kptr::TABLE,
+    lock::TABLE,
+    loops::TABLE,
+    perf::TABLE,
+    ringbuf::TABLE,
+    stack::TABLE,
+    timer::TABLE,
 ];
 
 /// Rows by helper number.
@@ -116,12 +137,16 @@ pub(crate) fn checked(
     args: [u64; 5],
     func: HelperFn,
 ) -> CallResult {
+    lock::check_call(kernel, name)?;
     args::check(kernel, cx, name, kinds, &args)?;
     func(kernel, &mut Call { cx, args, name })
 }
 
 /// Goes on with a helper whose callback has returned. `resume.id` is the helper's number.
 pub(crate) fn resume(kernel: &mut Kernel, cx: &mut Cx<'_>, resume: Resume, ret: u64) -> CallResult {
+    if resume.id >= kfuncs::RESUME_BASE {
+        return kfuncs::resume(kernel, cx, resume, ret);
+    }
     match by_id(resume.id).and_then(|d| d.resume) {
         Some(f) => f(kernel, cx, resume, ret),
         None => Ok(Flow::Return(ret)),

@@ -5,11 +5,21 @@ mod maps;
 mod section;
 mod task;
 
-use bpf_vm_shim::env::{CallResult, Cx};
+mod dynptr;
+mod exception;
+mod iter;
+mod list;
+mod object;
+mod rbtree;
+mod res_lock;
+mod wq;
+use bpf_vm_shim::env::{CallResult, Cx, Flow, Resume};
 use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
 
 use crate::helpers::{self, Arg, HelperFn};
 use crate::kernel::Kernel;
+
+pub(crate) use object::base_of;
 
 /// One kernel function (or library function that compilers emit calls of).
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +34,18 @@ pub struct KfuncDesc {
     pub func: HelperFn,
 }
 
+/// Kernel functions in the middle of their work have numbers from here on; helpers have smaller ones.
+pub(crate) const RESUME_BASE: u32 = 1 << 16;
+pub(crate) const RBTREE_ADD: u32 = RESUME_BASE;
+
+/// Goes on with a kernel function whose callback has returned.
+pub(crate) fn resume(kernel: &mut Kernel, cx: &mut Cx<'_>, resume: Resume, ret: u64) -> CallResult {
+    match resume.id {
+        RBTREE_ADD => rbtree::added(kernel, cx, resume, ret),
+        _ => Ok(Flow::Return(ret)),
+    }
+}
+
 /// The tables of all families.
 #[rustfmt::skip] // One line each, so that additions do not collide.
 static FAMILIES: &[&[KfuncDesc]] = &[
@@ -31,6 +53,14 @@ static FAMILIES: &[&[KfuncDesc]] = &[
     section::TABLE,
     cast::TABLE,
     maps::TABLE,
+    dynptr::TABLE,
+    exception::TABLE,
+    iter::TABLE,
+    list::TABLE,
+    object::TABLE,
+    rbtree::TABLE,
+    res_lock::TABLE,
+    wq::TABLE,
 ];
 
 /// Every simulated kernel function.

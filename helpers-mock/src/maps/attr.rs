@@ -256,8 +256,8 @@ fn stack_trace(def: &MapDef) -> Result<(), Refusal> {
 
 /// `ringbuf_map_alloc`.
 fn ringbuf(def: &MapDef) -> Result<(), Refusal> {
-    let own = if def.map_type == MapType::Ringbuf { flag::RB_OVERWRITE } else { 0 };
-    flags(def, flag::NUMA_NODE | own)?;
+    let overwrite = if def.map_type == MapType::Ringbuf { flag::RB_OVERWRITE } else { 0 };
+    flags(def, flag::NUMA_NODE | overwrite)?;
     size("key", def.key_size, 0)?;
     size("value", def.value_size, 0)?;
     if !def.max_entries.is_power_of_two() || !def.max_entries.is_multiple_of(4096) {

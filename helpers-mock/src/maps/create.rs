@@ -18,8 +18,10 @@ use super::map_in_map::{HashOfMaps, may_be_inside};
 use super::percpu_array::PercpuArray;
 use super::percpu_hash::PercpuHash;
 use super::queue_stack::QueueStack;
+use super::ringbuf::RingBuf;
 use super::stack_trace::StackTraces;
 use super::unsimulated::Unsimulated;
+use super::user_ringbuf::UserRingBuf;
 use super::values::Values;
 use super::{Map, MapCx, MapError, MapOps, attr};
 use crate::errno::Errno;
@@ -91,6 +93,8 @@ fn construct(
             Box::new(QueueStack::new(def.value_size, def.max_entries, def.map_type == T::Stack))
         }
         T::BloomFilter => Box::new(Bloom::new(def.max_entries, def.map_extra)),
+        T::Ringbuf => Box::new(RingBuf::new(def)),
+        T::UserRingbuf => Box::new(UserRingBuf::new(def)),
         T::StackTrace => Box::new(StackTraces::new(def.value_size, def.max_entries, def.map_flags)),
         _ => return Ok(None),
     }))

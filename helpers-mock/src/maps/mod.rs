@@ -21,8 +21,11 @@ mod map_in_map;
 mod percpu_array;
 mod percpu_hash;
 mod queue_stack;
+mod ring;
+mod ringbuf;
 mod stack_trace;
 mod unsimulated;
+mod user_ringbuf;
 mod values;
 
 use std::fmt;
@@ -42,7 +45,10 @@ pub(crate) use defaults::complete;
 pub use fd_array::FdArray;
 pub use fields::{Field, FieldKind, Fields};
 pub use host::{Entry, MapOpError};
+pub use ring::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, Ring};
+pub use ringbuf::RingBuf;
 pub use stack_trace::StackTraces;
+pub use user_ringbuf::UserRingBuf;
 
 /// What a map operation works with.
 #[derive(Debug)]

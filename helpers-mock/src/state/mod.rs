@@ -1,14 +1,18 @@
 //! Everything a kernel has besides maps and programs: one file per subsystem.
 
+mod allocated;
+mod build_ids;
 mod cgroups;
 mod clock;
 mod cpus;
 mod effects;
 mod packets;
+mod perf;
 mod rng;
 mod seq_files;
 mod symbols;
 mod tasks;
+mod timers;
 mod trace_pipe;
 mod user_memory;
 
@@ -18,6 +22,8 @@ use bpf_vm_shim::object::KernelProfile;
 
 use crate::objects::Objects;
 
+pub use allocated::Allocated;
+pub use build_ids::{BuildIdMapping, BuildIds, PERF_MAX_STACK_DEPTH};
 pub use cgroups::{Cgroup, Cgroups, ROOT_CGROUP};
 pub use clock::Clock;
 pub use cpus::Cpus;
@@ -25,10 +31,12 @@ pub use effects::{Effects, Override, Signal};
 pub use packets::{
     ETH_HLEN, Packet, PacketKind, Packets, Redirect, SKB_HEADROOM, SKB_MAX_LEN, XDP_HEADROOM, XDP_MAX_LEN,
 };
+pub use perf::{Counter, PerfEvent, PerfEvents, PerfRecord, PerfRecordKind, PerfRing};
 pub use rng::Rng;
 pub use seq_files::{SEQ_SIZE, SeqFile, SeqFiles};
 pub use symbols::{Symbol, Symbols};
 pub use tasks::{DEFAULT_PID, Namespaces, Task, Tasks};
+pub use timers::{Deferred, DeferredKind, Timers};
 pub use trace_pipe::{TraceLine, TracePipe};
 pub use user_memory::{TASK_SIZE, UserFault, UserMemory};
 
@@ -57,6 +65,14 @@ pub struct State {
     pub effects: Effects,
     /// Kernel objects that stand for tasks and control groups.
     pub objects: Objects,
+    /// Objects that programs have allocated.
+    pub allocated: Allocated,
+    /// Perf events: output rings and counters.
+    pub perf: PerfEvents,
+    /// The files that user addresses belong to.
+    pub build_ids: BuildIds,
+    /// Timers and work items that programs have set up.
+    pub timers: Timers,
 }
 
 impl State {
@@ -75,6 +91,10 @@ impl State {
             rng: Rng::default(),
             effects: Effects::default(),
             objects: Objects::default(),
+            allocated: Allocated::default(),
+            perf: PerfEvents::default(),
+            build_ids: BuildIds::default(),
+            timers: Timers::default(),
         }
     }
 

@@ -177,6 +177,19 @@ impl Region {
         self.alloc.area.high() | u64::from(self.start)
     }
 
+    /// The first byte of the element that holds (or precedes) an address inside this allocation.
+    #[must_use]
+    pub fn element_of(&self, addr: u64) -> u64 {
+        let distance = addr.saturating_sub(self.addr());
+        self.addr() + distance - distance % u64::from(self.pitch.max(1))
+    }
+
+    /// The distance from one element to the next, in bytes.
+    #[must_use]
+    pub fn pitch(&self) -> u64 {
+        self.pitch.into()
+    }
+
     /// What was asked for.
     #[must_use]
     pub fn alloc(&self) -> &Alloc {
