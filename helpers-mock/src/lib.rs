@@ -18,6 +18,7 @@ pub mod objects;
 mod progs;
 mod run;
 pub mod state;
+pub mod verifier;
 #[cfg(test)]
 mod testing;
 
