@@ -18,9 +18,9 @@ pub mod objects;
 mod progs;
 mod run;
 pub mod state;
-pub mod verifier;
 #[cfg(test)]
 mod testing;
+pub mod verifier;
 
 pub use dynptr::{Dynptr, DynptrKind, Dynptrs};
 pub use errno::Errno;

@@ -26,12 +26,8 @@ impl Walk<'_> {
                         Reg::scalar(alu32(op::SUB, &Scalar::constant(0), &a, false))
                     }
                     Reg::Scalar(a, _) => Reg::scalar(swap(&a, insn, wide)),
-                    Reg::Ptr(_) => {
-                        return refuse(
-                            "pointer-arithmetic",
-                            format!("R{} pointer arithmetic prohibited", insn.dst),
-                        );
-                    }
+                    // Only those who may not see addresses are refused.
+                    Reg::Ptr(_) => Reg::any(),
                     _ => Reg::Unknown,
                 };
                 return state.write(insn.dst, value);
@@ -48,6 +44,7 @@ impl Walk<'_> {
             return refuse("invalid-shift", format!("invalid shift {}", insn.imm));
         }
         let signed = insn.off == 1;
+        let dst = self.fork(state, code, wide, insn.dst, dst, &src)?;
         let value = match (dst, src) {
             (Reg::Unknown, _) | (_, Reg::Unknown) => Reg::Unknown,
             (Reg::Scalar(a, link), Reg::Scalar(b, _)) => {
@@ -60,13 +57,27 @@ impl Walk<'_> {
                 } else if wide {
                     let out = Reg::scalar(alu64(code, &a, &b, signed));
                     match (code, b.known(), out) {
-                        (op::ADD, Some(n), Reg::Scalar(s, _)) if link.id != 0 && !by_reg => {
-                            Reg::Scalar(s, Link { id: link.id, delta: link.delta.wrapping_add(n as i64) })
+                        (op::ADD, Some(n), Reg::Scalar(s, _)) if link.id != 0 && !link.narrow && !by_reg => {
+                            Reg::Scalar(s, Link { delta: link.delta.wrapping_add(n as i64), ..link })
+                        }
+                        (op::SUB, Some(n), Reg::Scalar(s, _)) if link.id != 0 && !link.narrow && !by_reg => {
+                            Reg::Scalar(s, Link { delta: link.delta.wrapping_sub(n as i64), ..link })
                         }
                         _ => out,
                     }
                 } else {
-                    Reg::scalar(alu32(code, &a, &b, signed))
+                    let out = alu32(code, &a, &b, signed);
+                    match (code, b.known32()) {
+                        (op::ADD, Some(n)) if link.id != 0 && !by_reg => {
+                            let delta = link.delta.wrapping_add(n as i32 as i64);
+                            Reg::Scalar(out, Link { id: link.id, delta, narrow: true })
+                        }
+                        (op::SUB, Some(n)) if link.id != 0 && !by_reg => {
+                            let delta = link.delta.wrapping_sub(n as i32 as i64);
+                            Reg::Scalar(out, Link { id: link.id, delta, narrow: true })
+                        }
+                        _ => Reg::scalar(out),
+                    }
                 }
             }
             (Reg::Ptr(_), Reg::Ptr(_)) if code == op::SUB => Reg::any(),
@@ -128,18 +139,26 @@ impl Walk<'_> {
     }
 
     pub(super) fn new_link(&mut self) -> Link {
-        Link { id: self.new_id(), delta: 0 }
+        Link { id: self.new_id(), delta: 0, narrow: false }
     }
 
-    fn pointer(
-        &mut self,
-        insn: Insn,
-        code: u8,
-        wide: bool,
-        p: &Ptr,
-        s: &Scalar,
-        swapped: bool,
-    ) -> Step<Reg> {
+    /// A number that is 0 or -1 is followed both ways before its bits are combined with a constant
+    /// (`maybe_fork_scalars`).
+    fn fork(&mut self, state: &mut State, code: u8, wide: bool, n: u8, dst: Reg, src: &Reg) -> Step<Reg> {
+        let (Reg::Scalar(a, _), Reg::Scalar(b, _)) = (dst, src) else { return Ok(dst) };
+        let sign = if wide { (a.smin, a.smax) == (-1, 0) } else { (a.s32min, a.s32max) == (-1, 0) };
+        if !matches!(code, op::AND | op::OR) || b.known().is_none() || !sign {
+            return Ok(dst);
+        }
+        let mut other = state.clone();
+        other.write(n, Reg::constant(0))?;
+        self.todo.push(other);
+        let ones = Reg::constant(if wide { u64::MAX } else { u32::MAX.into() });
+        state.write(n, ones)?;
+        Ok(ones)
+    }
+
+    fn pointer(&mut self, insn: Insn, code: u8, wide: bool, p: &Ptr, s: &Scalar, swapped: bool) -> Step<Reg> {
         let fail = |m: String| refuse("pointer-arithmetic", m);
         let r = insn.dst;
         if s.is_empty() {
@@ -185,10 +204,7 @@ impl Walk<'_> {
                 return fail(format!("R{r} bitwise operator {} on pointer prohibited", symbol(code)));
             }
             _ => {
-                return fail(format!(
-                    "R{r} pointer arithmetic with {} operator prohibited",
-                    symbol(code)
-                ));
+                return fail(format!("R{r} pointer arithmetic with {} operator prohibited", symbol(code)));
             }
         }
         if p.is_packet() && s.known().is_none() {
@@ -210,7 +226,10 @@ fn sane(target: &Target, s: &Scalar) -> Step<()> {
     if let Some(v) = s.known() {
         let v = v as i64;
         if v >= MAX_VAR_OFF || v <= -MAX_VAR_OFF {
-            return refuse("pointer-arithmetic", format!("math between {name} pointer and {v} is not allowed"));
+            return refuse(
+                "pointer-arithmetic",
+                format!("math between {name} pointer and {v} is not allowed"),
+            );
         }
         return Ok(());
     }
@@ -219,7 +238,10 @@ fn sane(target: &Target, s: &Scalar) -> Step<()> {
         return refuse("pointer-arithmetic", m);
     }
     if s.smin >= MAX_VAR_OFF || s.smin <= -MAX_VAR_OFF {
-        return refuse("pointer-arithmetic", format!("value {} makes {name} pointer be out of bounds", s.smin));
+        return refuse(
+            "pointer-arithmetic",
+            format!("value {} makes {name} pointer be out of bounds", s.smin),
+        );
     }
     Ok(())
 }

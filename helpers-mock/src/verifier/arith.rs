@@ -111,7 +111,7 @@ pub(super) fn alu64(code: u8, a: &Scalar, b: &Scalar, signed: bool) -> Scalar {
         }
         op::MOD if !signed => {
             out.umax = match b.known() {
-                Some(0) => a.umax,
+                Some(0) => return *a,
                 Some(n) if a.umax < n => return *a,
                 Some(n) => n - 1,
                 None if b.umin > 0 && a.umax < b.umin => return *a,

@@ -15,12 +15,12 @@ use crate::maps::MapId;
 const VOID: &[u32] = &[93, 94, 132, 133, 199, 200];
 /// Helpers that give pointers or otherwise more than a number, and are not modelled.
 const OTHER: &[u32] = &[
-    84, 85, 95, 96, 98, 99, 107, 136, 137, 138, 139, 140, 145, 153, 154, 156, 158, 162, 175, 178, 194, 196, 203, 210,
+    84, 85, 95, 96, 98, 99, 107, 136, 137, 138, 139, 140, 145, 153, 154, 156, 158, 162, 175, 178, 194, 196,
+    203, 210,
 ];
 /// Helpers that may move packets (`bpf_helper_changes_pkt_data`).
-const MOVES_PACKET: &[u32] = &[
-    9, 10, 11, 12, 13, 18, 19, 31, 38, 39, 43, 44, 50, 54, 57, 65, 73, 74, 75, 76, 90, 91, 142, 143, 144,
-];
+const MOVES_PACKET: &[u32] =
+    &[9, 10, 11, 12, 13, 18, 19, 31, 38, 39, 43, 44, 50, 54, 57, 65, 73, 74, 75, 76, 90, 91, 142, 143, 144];
 /// Helpers that return a number within bounds (`do_refine_retval_range`) have ids here.
 const BOUNDED: &[u32] = &[45, 67, 114, 115, 141];
 
@@ -106,7 +106,9 @@ impl Walk<'_> {
                     | MapType::LpmTrie => {
                         // Newer kernels know that a constant index into an array is there.
                         let sure = matches!(def.map_type, MapType::Array | MapType::PercpuArray)
-                            && self.constant_key(state, &args[2]).is_none_or(|k| k < u64::from(def.max_entries));
+                            && self
+                                .constant_key(state, &args[2])
+                                .is_none_or(|k| k < u64::from(def.max_entries));
                         if sure {
                             Reg::Unknown
                         } else {
@@ -172,9 +174,8 @@ impl Walk<'_> {
 
     fn argument(&mut self, state: &mut State, kind: Arg, n: u8, args: &[Reg; 11], id: u32) -> Step<()> {
         let reg = state.read(n)?;
-        let fail = |want: &str| {
-            refuse("helper-argument", format!("R{n} type={} expected={want}", reg.name()))
-        };
+        let fail =
+            |want: &str| refuse("helper-argument", format!("R{n} type={} expected={want}", reg.name()));
         if reg == Reg::Unknown {
             return self.unknown_argument(state, kind);
         }
@@ -204,7 +205,20 @@ impl Walk<'_> {
                 let Some(def) = map else { return Ok(()) };
                 let size = if kind == Arg::MapKey { def.key_size } else { def.value_size };
                 // Queues and the like have no key; bloom filters and storages have their own rules.
-                if size == 0 {
+                let plain = matches!(
+                    def.map_type,
+                    MapType::Hash
+                        | MapType::Array
+                        | MapType::PercpuHash
+                        | MapType::PercpuArray
+                        | MapType::LruHash
+                        | MapType::LruPercpuHash
+                        | MapType::LpmTrie
+                        | MapType::Queue
+                        | MapType::Stack
+                        | MapType::BloomFilter
+                );
+                if size == 0 || (kind != Arg::MapKey && !plain) {
                     return Ok(());
                 }
                 if let Reg::Scalar(..) = reg {
@@ -264,9 +278,7 @@ impl Walk<'_> {
                     return refuse("helper-argument", m);
                 }
                 if s.umax >= MAX_VAR_OFF as u64 {
-                    let m = format!(
-                        "R{n} unbounded memory access, use 'var &= const' or 'if (var < const)'"
-                    );
+                    let m = format!("R{n} unbounded memory access, use 'var &= const' or 'if (var < const)'");
                     return refuse("helper-argument", m);
                 }
                 Ok(())
@@ -296,7 +308,13 @@ impl Walk<'_> {
     fn unknown_argument(&mut self, state: &mut State, kind: Arg) -> Step<()> {
         if matches!(
             kind,
-            Arg::MemOut | Arg::MemOutOrNull | Arg::FixedOut(_) | Arg::MapValueOut | Arg::Dynptr | Arg::DynptrOut | Arg::Any
+            Arg::MemOut
+                | Arg::MemOutOrNull
+                | Arg::FixedOut(_)
+                | Arg::MapValueOut
+                | Arg::Dynptr
+                | Arg::DynptrOut
+                | Arg::Any
         ) {
             state.forget_stacks();
         }
@@ -379,4 +397,3 @@ fn map_of(reg: &Reg) -> Option<MapId> {
         _ => None,
     }
 }
-

@@ -60,7 +60,9 @@ impl Walk<'_> {
                     _ => return number,
                 })
             }
-            ProgType::Tracing | ProgType::Lsm if off >= 13 * 8 || off % 8 != 0 && size == 8 || a.write && t == ProgType::Tracing => {
+            ProgType::Tracing | ProgType::Lsm
+                if off >= 13 * 8 || off % 8 != 0 && size == 8 || a.write && t == ProgType::Tracing =>
+            {
                 bad()
             }
             ProgType::Syscall => number,
@@ -108,7 +110,8 @@ fn skb(t: ProgType, off: i64, size: i64, write: bool) -> bool {
             !hidden && (!write || cb)
         }
         ProgType::SchedCls | ProgType::SchedAct => {
-            let written = cb || within(8, 16) || within(32, 36) || within(44, 48) || within(72, 76) || within(152, 160);
+            let written =
+                cb || within(8, 16) || within(32, 36) || within(44, 48) || within(72, 76) || within(152, 160);
             !within(88, 140) && (!write || written)
         }
         _ => {

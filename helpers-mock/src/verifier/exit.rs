@@ -22,7 +22,8 @@ impl Walk<'_> {
             }
             return match state.read(0)? {
                 Reg::Ptr(p) => {
-                    let m = format!("At subprogram exit the register R0 is not a scalar value ({})", p.name());
+                    let m =
+                        format!("At subprogram exit the register R0 is not a scalar value ({})", p.name());
                     refuse("return-value", m)
                 }
                 _ => Ok(()),
@@ -37,7 +38,8 @@ impl Walk<'_> {
         match r0 {
             Reg::Scalar(s, _) => {
                 // Results are ints: old kernels looked at 64 bits, new ones look at 32 where that is more lenient.
-                if (s.smin >= lo && s.smax <= hi) || (i64::from(s.s32min) >= lo && i64::from(s.s32max) <= hi) {
+                if (s.smin >= lo && s.smax <= hi) || (i64::from(s.s32min) >= lo && i64::from(s.s32max) <= hi)
+                {
                     return Ok(());
                 }
                 let m = format!(
@@ -68,7 +70,7 @@ impl Walk<'_> {
                 _ => return None,
             },
             P::CgroupSkb if attach.attach_type == A::CgroupInetEgress => (0, 3),
-            
+
             P::CgroupSock | P::SockOps | P::CgroupDevice | P::CgroupSysctl | P::CgroupSockopt => one,
             P::SkLookup | P::Netfilter => one,
             P::Tracing => match attach.attach_type {

@@ -53,11 +53,8 @@ impl Walk<'_> {
                             _ => {}
                         }
                     }
-                    let (nx, ny) = if narrow {
-                        refine32(code, taken, &x, &y)
-                    } else {
-                        refine(code, taken, &x, &y)
-                    };
+                    let (nx, ny) =
+                        if narrow { refine32(code, taken, &x, &y) } else { refine(code, taken, &x, &y) };
                     if nx.is_empty() || ny.is_empty() {
                         continue;
                     }
@@ -67,7 +64,11 @@ impl Walk<'_> {
                         if by_reg {
                             learn(&mut s, insn.src, &ny, ly);
                         }
-                        if by_reg && !taken == (code == cmp::NE) && !narrow && matches!(code, cmp::EQ | cmp::NE) {
+                        if by_reg
+                            && !taken == (code == cmp::NE)
+                            && !narrow
+                            && matches!(code, cmp::EQ | cmp::NE)
+                        {
                             // Equal now: each knows what the other knows. They already have the same bounds.
                         }
                     }
@@ -97,7 +98,9 @@ impl Walk<'_> {
             (Reg::Ptr(p), Reg::Ptr(q)) => {
                 let ends = |a: &Ptr, b: &Ptr| match (a.target, b.target) {
                     (Target::Packet, Target::PacketEnd) => true,
-                    (Target::PacketMeta, Target::Packet) => b.off == 0 && b.id == 0 && b.var.known() == Some(0),
+                    (Target::PacketMeta, Target::Packet) => {
+                        b.off == 0 && b.id == 0 && b.var.known() == Some(0)
+                    }
                     _ => false,
                 };
                 if narrow {
@@ -232,8 +235,13 @@ fn learn(state: &mut State, reg: u8, s: &Scalar, link: Link) {
     state.for_each(|r| {
         if let Reg::Scalar(old, l) = r {
             if l.id == link.id {
+                use super::arith::{alu32, alu64, op};
                 let delta = Scalar::constant(l.delta.wrapping_sub(link.delta) as u64);
-                let moved = super::arith::alu64(super::arith::op::ADD, s, &delta, false);
+                let moved = match (link.narrow, l.narrow) {
+                    (false, false) => alu64(op::ADD, s, &delta, false),
+                    (_, true) => alu32(op::ADD, s, &delta, false),
+                    (true, false) => put_low(old, &alu32(op::ADD, s, &delta, false)),
+                };
                 *r = Reg::Scalar(old.intersect(&moved), *l);
             }
         }

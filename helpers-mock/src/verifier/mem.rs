@@ -50,9 +50,7 @@ impl Walk<'_> {
             Target::Stack(depth) => store_stack(state, &p, depth, a, value),
             Target::MapValue(map) => self.check_map_value(&p, map, a).map(|_| ()),
             Target::Ctx => self.check_ctx(&p, a).map(|_| ()),
-            Target::Map(_) => {
-                refuse("read-only-write", "only read from bpf_map is supported".to_owned())
-            }
+            Target::Map(_) => refuse("read-only-write", "only read from bpf_map is supported".to_owned()),
             Target::Sock => refuse("read-only-write", format!("R{} cannot write into sock", a.reg)),
             Target::Kernel => Ok(()),
             _ => self.check_region(&p, a),
@@ -79,7 +77,10 @@ impl Walk<'_> {
     fn check_packet(&mut self, p: &Ptr, a: Access) -> Step<()> {
         let may_write = !matches!(
             self.prog.prog_type,
-            ProgType::LwtIn | ProgType::LwtOut | ProgType::SkReuseport | ProgType::FlowDissector
+            ProgType::LwtIn
+                | ProgType::LwtOut
+                | ProgType::SkReuseport
+                | ProgType::FlowDissector
                 | ProgType::CgroupSkb
         );
         if a.write && a.direct && !may_write {
@@ -128,8 +129,10 @@ impl Walk<'_> {
         for f in map.fields.iter() {
             let (start, end) = (i64::from(f.offset), i64::from(f.offset) + i64::from(f.size));
             if lo < end && start < hi {
-                let kptr =
-                    matches!(f.kind, FieldKind::Kptr | FieldKind::KptrUntrusted | FieldKind::KptrPercpu | FieldKind::Uptr);
+                let kptr = matches!(
+                    f.kind,
+                    FieldKind::Kptr | FieldKind::KptrUntrusted | FieldKind::KptrPercpu | FieldKind::Uptr
+                );
                 if !a.direct {
                     return Ok(Some(true));
                 }
@@ -169,7 +172,9 @@ impl Walk<'_> {
         let frame = state.frames.get(depth).ok_or(Stop::Unsure)?;
         let base = at & !7;
         let first = (at - base) as usize;
-        let Some(slot) = frame.stack.get(&base) else { return Ok(Reg::scalar(Scalar::of_size(a.size as u32))) };
+        let Some(slot) = frame.stack.get(&base) else {
+            return Ok(Reg::scalar(Scalar::of_size(a.size as u32)));
+        };
         let bytes = slot.bytes.get(first..first + a.size as usize).ok_or(Stop::Unsure)?;
         if let Some((reg, n)) = slot.spill {
             let whole = bytes.iter().all(|b| *b == Byte::Spill);
@@ -178,9 +183,11 @@ impl Walk<'_> {
             }
             if bytes.contains(&Byte::Spill) {
                 return match reg {
-                    Reg::Ptr(_) => {
-                        refuse("stack-access", format!("invalid size of register fill off={at} size={}", a.size))
-                    }
+                    Reg::Ptr(_) => refuse(
+                        "stack-access",
+                        format!("invalid size of register fill off={at} size={}", a.size),
+                    ),
+                    Reg::Scalar(s, _) if whole && first == 0 && s.zext(a.size as u32) == s => Ok(reg),
                     Reg::Scalar(s, _) if whole => {
                         let part = super::arith::alu64(
                             super::arith::op::RSH,
@@ -208,15 +215,12 @@ impl Walk<'_> {
     fn load_stack_any(&mut self, state: &State, p: &Ptr, depth: usize, a: Access) -> Reg {
         let (lo, hi) = (p.off + a.off + p.var.smin, p.off + a.off + p.var.smax + a.size as i64);
         let Some(frame) = state.frames.get(depth) else { return Reg::Unknown };
-        let odd = |s: &Slot| {
-            s.bytes.contains(&Byte::Unknown) || matches!(s.spill, Some((Reg::Unknown, _)))
-        };
+        let odd = |s: &Slot| s.bytes.contains(&Byte::Unknown) || matches!(s.spill, Some((Reg::Unknown, _)));
         if frame.stack.range(lo & !7..hi).any(|(_, s)| odd(s)) {
             return Reg::Unknown;
         }
-        let zero = |b: i64| {
-            frame.stack.get(&(b & !7)).is_some_and(|s| s.bytes[(b & 7) as usize] == Byte::Zero)
-        };
+        let zero =
+            |b: i64| frame.stack.get(&(b & !7)).is_some_and(|s| s.bytes[(b & 7) as usize] == Byte::Zero);
         if (lo..hi).all(zero) {
             return Reg::constant(0);
         }
@@ -232,7 +236,8 @@ impl Walk<'_> {
                 let (lo, hi) = match whole {
                     Some(off) => (off, off),
                     None if p.var.smin <= -MAX_VAR_OFF || p.var.smax >= MAX_VAR_OFF => {
-                        let m = format!("invalid unbounded variable-offset indirect access to stack R{}", a.reg);
+                        let m =
+                            format!("invalid unbounded variable-offset indirect access to stack R{}", a.reg);
                         return refuse("stack-access", m);
                     }
                     None => (p.off + p.var.smin, p.off + p.var.smax),
@@ -271,9 +276,7 @@ impl Walk<'_> {
 /// The pointer in a base register; none if it is not modelled.
 fn deref(base: &Reg, reg: u8) -> Step<Option<Ptr>> {
     match base {
-        Reg::Ptr(p) if p.or_null => {
-            refuse("null-deref", format!("R{reg} invalid mem access '{}'", p.name()))
-        }
+        Reg::Ptr(p) if p.or_null => refuse("null-deref", format!("R{reg} invalid mem access '{}'", p.name())),
         Reg::Ptr(p) => Ok(Some(*p)),
         Reg::Scalar(..) => refuse("invalid-mem-access", format!("R{reg} invalid mem access 'scalar'")),
         _ => Ok(None),
@@ -301,8 +304,10 @@ fn bounds(p: &Ptr, a: Access, limit: u64, what: &str) -> Step<()> {
         };
     }
     if p.var.smin < 0 && (p.var.smin == i64::MIN || off.saturating_add(p.var.smin) < 0) {
-        let m =
-            format!("R{} min value is negative, either use unsigned index or do a if (index >=0) check.", a.reg);
+        let m = format!(
+            "R{} min value is negative, either use unsigned index or do a if (index >=0) check.",
+            a.reg
+        );
         return refuse("out-of-bounds", m);
     }
     if let Some(m) = here(p.var.smin.saturating_add(off)) {
@@ -330,7 +335,10 @@ fn stack_place(p: &Ptr, a: Access) -> Step<Option<i64>> {
     let off = p.off + a.off;
     let Some(v) = p.var.known() else {
         if p.var.smin <= -MAX_VAR_OFF || p.var.smax >= MAX_VAR_OFF {
-            return refuse("stack-access", format!("invalid unbounded variable-offset {verb} stack R{}", a.reg));
+            return refuse(
+                "stack-access",
+                format!("invalid unbounded variable-offset {verb} stack R{}", a.reg),
+            );
         }
         let whole = p.var.t.add(super::tnum::Tnum::constant(off as u64));
         if a.direct && a.size > 1 && !whole.aligned(a.size) {

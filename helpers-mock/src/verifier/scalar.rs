@@ -126,6 +126,13 @@ impl Scalar {
         if self.is_empty() {
             return;
         }
+        match (self.t.at_least(self.umin), self.t.at_most(self.umax)) {
+            (Some(lo), Some(hi)) if lo <= hi => (self.umin, self.umax) = (lo, hi),
+            _ => {
+                (self.umin, self.umax) = (1, 0);
+                return;
+            }
+        }
         let wide = Tnum::range(self.umin, self.umax);
         let low = Tnum::range(self.u32min.into(), self.u32max.into());
         let low = Tnum { value: low.value, mask: low.mask | 0xffff_ffff_0000_0000 };
@@ -208,8 +215,17 @@ impl Scalar {
 
     fn deduce_mixed(&mut self) {
         let high = !0xffff_ffffu64;
-        self.umin = self.umin.max((self.umin & high) | u64::from(self.u32min));
-        self.umax = self.umax.min((self.umax & high) | u64::from(self.u32max));
+        if self.u32min <= self.u32max {
+            let up = next_low(self.umin, self.u32min, self.u32max);
+            let down = prev_low(self.umax, self.u32min, self.u32max);
+            match (up, down) {
+                (Some(lo), Some(hi)) => {
+                    self.umin = self.umin.max(lo);
+                    self.umax = self.umax.min(hi);
+                }
+                _ => (self.umin, self.umax) = (1, 0),
+            }
+        }
         let smin = ((self.smin as u64 & high) | u64::from(self.u32min)) as i64;
         let smax = ((self.smax as u64 & high) | u64::from(self.u32max)) as i64;
         self.smin = self.smin.max(smin);
@@ -302,5 +318,29 @@ impl Scalar {
             u32max: self.u32max.min(b.u32max),
         };
         if self.t.disjoint(b.t) { Self { smin: 1, smax: 0, ..out } } else { out.synced() }
+    }
+}
+
+/// The smallest number from `v` on whose low half is within `lo..=hi`.
+fn next_low(v: u64, lo: u32, hi: u32) -> Option<u64> {
+    let low = v as u32;
+    if low < lo {
+        Some((v & !0xffff_ffff) | u64::from(lo))
+    } else if low > hi {
+        Some((v & !0xffff_ffff).checked_add(1 << 32)? | u64::from(lo))
+    } else {
+        Some(v)
+    }
+}
+
+/// The largest number up to `v` whose low half is within `lo..=hi`.
+fn prev_low(v: u64, lo: u32, hi: u32) -> Option<u64> {
+    let low = v as u32;
+    if low > hi {
+        Some((v & !0xffff_ffff) | u64::from(hi))
+    } else if low < lo {
+        Some((v & !0xffff_ffff).checked_sub(1 << 32)? | u64::from(hi))
+    } else {
+        Some(v)
     }
 }

@@ -124,11 +124,13 @@ pub(super) enum Reg {
 pub(super) struct Link {
     pub(super) id: u32,
     pub(super) delta: i64,
+    /// Only the low halves differ by the delta; the number is zero-extended.
+    pub(super) narrow: bool,
 }
 
 impl Reg {
     pub(super) const fn scalar(s: Scalar) -> Self {
-        Self::Scalar(s, Link { id: 0, delta: 0 })
+        Self::Scalar(s, Link { id: 0, delta: 0, narrow: false })
     }
 
     pub(super) const fn constant(v: u64) -> Self {
@@ -260,7 +262,8 @@ impl State {
 
     /// Whether every refusal on the way from `new` would also be found from `self`.
     pub(super) fn covers(&self, new: &Self) -> bool {
-        if self.frames.len() != new.frames.len() || self.refs.len() != new.refs.len() || self.lock != new.lock {
+        if self.frames.len() != new.frames.len() || self.refs.len() != new.refs.len() || self.lock != new.lock
+        {
             return false;
         }
         if self.global != new.global {
@@ -293,7 +296,8 @@ fn reg_covers(a: &Reg, b: &Reg, ids: &mut BTreeMap<u32, u32>) -> bool {
     match (a, b) {
         (Reg::NotInit, _) => true,
         (Reg::Scalar(x, lx), Reg::Scalar(y, ly)) => {
-            x.contains(y) && (lx.id == 0 || (lx.delta == ly.delta && same(lx.id, ly.id)))
+            x.contains(y)
+                && (lx.id == 0 || (lx.delta == ly.delta && lx.narrow == ly.narrow && same(lx.id, ly.id)))
         }
         (Reg::Ptr(x), Reg::Ptr(y)) => {
             x.target == y.target

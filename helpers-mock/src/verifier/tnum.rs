@@ -96,6 +96,30 @@ impl Tnum {
         Self { value: v & !mu, mask: mu }
     }
 
+    /// Its smallest number from `v` on.
+    pub(super) fn at_least(self, v: u64) -> Option<u64> {
+        let low = self.value | (v & self.mask);
+        if low == v {
+            return Some(v);
+        }
+        // The highest bit where the known ones differ from `v` decides.
+        let bit = 63 - (low ^ v).leading_zeros();
+        let below = (1u64 << bit) - 1;
+        if low > v {
+            return Some(low & !(below & self.mask));
+        }
+        // Too small: the next unknown zero above that bit becomes one.
+        let free = self.mask & !low & !below & !(1u64 << bit);
+        let up = free & free.wrapping_neg();
+        (up != 0).then(|| (low | up) & !((up - 1) & self.mask))
+    }
+
+    /// Its largest number up to `v`.
+    pub(super) fn at_most(self, v: u64) -> Option<u64> {
+        let flipped = Self { value: !(self.value | self.mask), mask: self.mask };
+        flipped.at_least(!v).map(|x| !x)
+    }
+
     /// Whether no number is in both.
     pub(super) const fn disjoint(self, b: Self) -> bool {
         (self.value ^ b.value) & !self.mask & !b.mask != 0

@@ -40,7 +40,8 @@ impl<'a> Walk<'a> {
     pub(super) fn new(kernel: &'a Kernel, prog: &'a LoadedProg) -> Self {
         let insns = prog.linked.insns.as_slice();
         let jump = |(i, insn): (usize, &Insn)| {
-            let jumps = matches!(insn.class(), class::JMP | class::JMP32) && !matches!(insn.opcode & 0xf0, 0x80 | 0x90);
+            let jumps = matches!(insn.class(), class::JMP | class::JMP32)
+                && !matches!(insn.opcode & 0xf0, 0x80 | 0x90);
             jumps.then(|| target(i, *insn))
         };
         let targets = insns.iter().enumerate().filter_map(jump).collect();
@@ -166,10 +167,7 @@ impl<'a> Walk<'a> {
     }
 
     fn legacy(&mut self, state: &mut State, insn: Insn) -> Step<()> {
-        if !matches!(
-            self.prog.prog_type,
-            ProgType::SocketFilter | ProgType::SchedCls | ProgType::SchedAct
-        ) {
+        if !matches!(self.prog.prog_type, ProgType::SocketFilter | ProgType::SchedCls | ProgType::SchedAct) {
             let m = "BPF_LD_[ABS|IND] instructions not allowed for this program type";
             return refuse("not-allowed", m.to_owned());
         }
@@ -224,22 +222,25 @@ impl<'a> Walk<'a> {
             return self.store(state, base, access, Reg::constant(insn.imm as i64 as u64));
         }
         let value = state.read(insn.src)?;
-        let base = state.read(insn.dst)?;
+        let load = mode == 0xc0 && insn.imm == 0x100;
+        let base = if load { value } else { state.read(insn.dst)? };
         if mode != 0xc0 {
+            self.link_source(state, insn.src)?;
+            let value = state.read(insn.src)?;
             return self.store(state, base, access, value);
         }
         // Atomic operations.
-        let load = insn.imm == 0x100;
         if load {
             access.reg = insn.src;
         }
-        let (base, value) = if load { (value, Reg::any()) } else { (base, value) };
         if insn.imm == 0xf1 {
             state.read(0)?;
         }
         if let Reg::Ptr(p) = base {
-            if matches!(p.target, Target::Ctx | Target::Packet | Target::PacketMeta | Target::PacketEnd | Target::Sock)
-            {
+            if matches!(
+                p.target,
+                Target::Ctx | Target::Packet | Target::PacketMeta | Target::PacketEnd | Target::Sock
+            ) {
                 let verb = if load { "loads from" } else { "stores into" };
                 let m = format!("BPF_ATOMIC {verb} R{} {} is not allowed", access.reg, p.target.name());
                 return refuse("atomic", m);
@@ -252,10 +253,8 @@ impl<'a> Walk<'a> {
             self.load(state, base, read)?
         };
         let result = match old {
-            Reg::Scalar(..) if load => old,
-            Reg::Scalar(..) => Reg::scalar(Scalar::of_size(size as u32)),
+            Reg::Scalar(..) => old,
             Reg::Ptr(_) if load => old,
-            Reg::Ptr(_) => Reg::scalar(Scalar::of_size(size as u32)),
             _ => Reg::Unknown,
         };
         if load {
@@ -270,6 +269,17 @@ impl<'a> Walk<'a> {
             state.write(0, result)?;
         } else if insn.imm & 1 != 0 {
             state.write(insn.src, result)?;
+        }
+        Ok(())
+    }
+
+    /// Numbers that are stored stay linked with their register.
+    fn link_source(&mut self, state: &mut State, src: u8) -> Step<()> {
+        if let Reg::Scalar(s, link) = state.read(src)? {
+            if link.id == 0 && s.known().is_none() {
+                let link = self.new_link();
+                state.write(src, Reg::Scalar(s, link))?;
+            }
         }
         Ok(())
     }
