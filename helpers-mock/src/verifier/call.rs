@@ -6,7 +6,7 @@ use bpf_vm_shim::object::MapType;
 
 use super::alu::MAX_VAR_OFF;
 use super::mem::Access;
-use super::state::{Byte, Ptr, Ref, Reg, Slot, State, Step, Stop, Target, refuse};
+use super::state::{Byte, Frame, Ptr, Ref, Reg, Slot, State, Step, Stop, Target, refuse};
 use super::walk::Walk;
 use crate::helpers::{self, Arg};
 use crate::maps::MapId;
@@ -14,10 +14,8 @@ use crate::maps::MapId;
 /// Helpers that give no result.
 const VOID: &[u32] = &[93, 94, 132, 133, 199, 200];
 /// Helpers that give pointers or otherwise more than a number, and are not modelled.
-const OTHER: &[u32] = &[
-    84, 85, 95, 96, 98, 99, 107, 136, 137, 138, 139, 140, 145, 153, 154, 156, 158, 162, 175, 178, 194, 196,
-    203, 210,
-];
+const OTHER: &[u32] =
+    &[107, 136, 137, 138, 139, 140, 145, 153, 154, 156, 158, 162, 175, 178, 194, 196, 203, 210];
 /// Helpers that may move packets (`bpf_helper_changes_pkt_data`).
 const MOVES_PACKET: &[u32] =
     &[9, 10, 11, 12, 13, 18, 19, 31, 38, 39, 43, 44, 50, 54, 57, 65, 73, 74, 75, 76, 90, 91, 142, 143, 144];
@@ -53,6 +51,7 @@ impl Walk<'_> {
                 escaped |= matches!(kind, Arg::Func);
             }
         }
+        self.callback(state, id, &args)?;
         if escaped && self.may_change_stack(state) {
             state.forget_stacks();
         }
@@ -64,7 +63,29 @@ impl Walk<'_> {
                 return refuse("unreleased-reference", "tail_call would lead to reference leak".to_owned());
             }
             132 | 133 => self.release(state, args[1], &name)?,
-            93 | 94 => return Err(Stop::Unsure),
+            86 => self.release_sock(state, args[1])?,
+            95 | 96 | 98 => socket(&args[1])?,
+            93 | 94 => self.lock(state, args[1], id == 93)?,
+            194 => {
+                if let Reg::Ptr(p) = args[2] {
+                    state.refs.retain(|r| r.id != p.reference);
+                }
+                if args[2] == Reg::Unknown {
+                    state.refs.clear();
+                }
+            }
+            81 if !is_zero(&args[2]) && args[2] != Reg::Unknown => {
+                let m = "get_local_storage() doesn't support non-zero flags";
+                return refuse("helper-argument", m.to_owned());
+            }
+            160 => {
+                use bpf_vm_shim::object::ProgType as P;
+                if matches!(self.prog.prog_type, P::Kprobe | P::Tracepoint | P::PerfEvent | P::RawTracepoint)
+                {
+                    let m = format!("program of this type cannot use helper {name}#{id}");
+                    return refuse("not-allowed", m);
+                }
+            }
             _ => {}
         }
         if MOVES_PACKET.contains(&id) {
@@ -88,7 +109,8 @@ impl Walk<'_> {
         if VOID.contains(&id) {
             return Ok(Reg::NotInit);
         }
-        if OTHER.contains(&id) || BOUNDED.contains(&id) || helpers::by_id(id).is_none() {
+        let sockets = matches!(id, 84 | 85 | 95 | 96 | 98 | 99);
+        if OTHER.contains(&id) || BOUNDED.contains(&id) || (helpers::by_id(id).is_none() && !sockets) {
             return Ok(Reg::Unknown);
         }
         let fresh = Ptr { or_null: true, id: self.new_id(), ..Ptr::to(Target::Kernel) };
@@ -124,10 +146,21 @@ impl Walk<'_> {
                     _ => None,
                 };
                 let Some(size) = size else { return Err(Stop::Unsure) };
-                let id = self.new_id();
+                let id = fresh.id;
                 state.refs.push(Ref { id, insn: state.pc });
                 Reg::Ptr(Ptr { target: Target::Mem { size, writable: true }, reference: id, ..fresh })
             }
+            84 | 85 | 99 => {
+                let id = fresh.id;
+                state.refs.push(Ref { id, insn: state.pc });
+                Reg::Ptr(Ptr { target: Target::Sock, reference: id, ..fresh })
+            }
+            // Casts share the reference of what they cast.
+            95 | 96 => {
+                let Reg::Ptr(p) = &args[1] else { return Ok(Reg::Unknown) };
+                Reg::Ptr(Ptr { target: Target::Sock, reference: p.reference, ..fresh })
+            }
+            98 => Reg::Ptr(Ptr { target: Target::Sock, ..fresh }),
             81 => match map {
                 Some(map) => Reg::Ptr(Ptr::to(Target::MapValue(map))),
                 None => Reg::Unknown,
@@ -147,6 +180,82 @@ impl Walk<'_> {
                 None => Some(u64::MAX),
             },
             _ => None,
+        }
+    }
+
+    /// A callback's body, as it first runs.
+    fn callback(&mut self, state: &State, id: u32, args: &[Reg; 11]) -> Step<()> {
+        let Reg::Ptr(Ptr { target: Target::Func(at), .. }) = args[2] else { return Ok(()) };
+        if !matches!(id, 164 | 181) || state.frames.len() >= 8 {
+            return Ok(());
+        }
+        let mut inner = state.clone();
+        let mut frame = Frame::new(inner.frames.len(), state.pc + 1);
+        frame.callback = true;
+        if id == 181 {
+            frame.regs[1] = Reg::any();
+            frame.regs[2] = args[3];
+        } else {
+            frame.regs[1] = args[1];
+            frame.regs[2] = Reg::Unknown;
+            frame.regs[3] = Reg::Unknown;
+            if let Some(map) = map_of(&args[1]) {
+                frame.regs[3] = Reg::Ptr(Ptr::to(Target::MapValue(map)));
+            }
+            frame.regs[4] = args[3];
+        }
+        inner.frames.push(frame);
+        inner.pc = at;
+        self.todo.push(inner);
+        Ok(())
+    }
+
+    fn lock(&mut self, state: &mut State, arg: Reg, take: bool) -> Step<()> {
+        let Reg::Ptr(p) = arg else {
+            if matches!(arg, Reg::Scalar(..)) {
+                return refuse("lock", format!("R1 type={} expected=map_value, ptr_, ptr_", arg.name()));
+            }
+            return Err(Stop::Unsure);
+        };
+        if !matches!(p.target, Target::MapValue(_)) {
+            return Err(Stop::Unsure);
+        }
+        let name = if take { "bpf_spin_lock" } else { "bpf_spin_unlock" };
+        let Some(off) = p.fixed() else {
+            let m = "R1 doesn't have constant offset. bpf_spin_lock has to be at the constant offset";
+            return refuse("lock", m.to_owned());
+        };
+        if p.or_null {
+            return refuse("lock", format!("R1 type={} expected=map_value", p.name()));
+        }
+        let key = Some((p.id, p.target));
+        match (take, state.lock) {
+            (true, Some(_)) => refuse("lock", "Locking two bpf_spin_locks are not allowed".to_owned()),
+            (true, None) => {
+                state.lock = key;
+                Ok(())
+            }
+            (false, None) => refuse("lock", format!("{name} without taking a lock")),
+            (false, held) if held != key => refuse("lock", format!("{name} of different lock")),
+            (false, _) => {
+                state.lock = None;
+                Ok(())
+            }
+        }
+    }
+
+    fn release_sock(&mut self, state: &mut State, arg: Reg) -> Step<()> {
+        socket(&arg)?;
+        match arg {
+            Reg::Ptr(p) if p.target == Target::Sock && p.reference == 0 => {
+                let m = "release helper bpf_sk_release expects referenced PTR_TO_BTF_ID passed to R1";
+                refuse("helper-argument", m.to_owned())
+            }
+            Reg::Ptr(p) if p.target == Target::Sock => self.release(state, arg, "bpf_sk_release"),
+            _ => {
+                state.refs.clear();
+                Ok(())
+            }
         }
     }
 
@@ -326,6 +435,10 @@ impl Walk<'_> {
         if state.lock.is_some() {
             return Err(Stop::Unsure);
         }
+        if decl.name == "__bpf_trap" {
+            let m = "unexpected __bpf_trap() due to uninitialized variable?";
+            return refuse("uninit-variable", m.to_owned());
+        }
         let mut result = Reg::Unknown;
         let btf = self.prog.object.btf.as_ref();
         if let (Some(btf), Some(proto)) = (btf, decl.proto) {
@@ -334,8 +447,17 @@ impl Walk<'_> {
                 _ => proto,
             };
             if let Ok(Type::FuncProto(p)) = btf.get(proto) {
-                for n in 1..=p.params().count().min(5) as u8 {
-                    state.read(n)?;
+                let names: Vec<&str> = p.params().map(|p| p.name).collect();
+                for n in 1..=names.len().min(5) as u8 {
+                    let reg = state.read(n)?;
+                    let sized = names.get(n as usize).is_some_and(|next| next.ends_with("__sz"));
+                    let ctx = matches!(reg, Reg::Ptr(p) if p.target == Target::Ctx);
+                    if sized && ctx && self.prog.prog_type != bpf_vm_shim::object::ProgType::Syscall {
+                        let m = format!(
+                            "R{n} type=ctx expected=fp: memory, len pair leads to invalid memory access"
+                        );
+                        return refuse("kfunc-argument", m);
+                    }
                 }
                 if let Ok((_, Type::Int(_) | Type::Enum(_) | Type::Enum64(_))) = btf.resolve(p.ret) {
                     result = Reg::any();
@@ -369,6 +491,21 @@ impl Walk<'_> {
         frame.regs[1..6].fill(Reg::NotInit);
         frame.regs[0] = result;
         Ok(())
+    }
+}
+
+/// A socket argument.
+fn socket(reg: &Reg) -> Step<()> {
+    match reg {
+        Reg::Scalar(..) => refuse("helper-argument", "R1 type=scalar expected=sock".to_owned()),
+        Reg::Ptr(p) if p.target == Target::Sock && p.or_null => {
+            refuse("helper-argument", "R1 type=sock_or_null expected=sock".to_owned())
+        }
+        Reg::Ptr(p) if !matches!(p.target, Target::Sock | Target::Kernel) => {
+            refuse("helper-argument", format!("R1 type={} expected=sock", p.name()))
+        }
+        Reg::NotInit => refuse("uninit-register", "R1 !read_ok".to_owned()),
+        _ => Ok(()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Accesses to the context, per program type (the `is_valid_access` functions in `net/core/filter.c` and
 //! `kernel/trace/bpf_trace.c`).
 
-use bpf_vm_shim::object::ProgType;
+use bpf_vm_shim::object::{AttachType, ProgType};
 
 use super::mem::Access;
 use super::scalar::Scalar;
@@ -66,15 +66,47 @@ impl Walk<'_> {
                 bad()
             }
             ProgType::Syscall => number,
-            _ if a.size < 8 => number_unless_packet(t),
+            _ if !plain(t, self.prog.linked.attach.attach_type, off, size) => bad(),
+            _ if has_numbers(t) && a.size <= 4 => number,
             _ => Ok(Reg::Unknown),
         }
     }
 }
 
-/// Other contexts may hold packet pointers in 32-bit fields.
-fn number_unless_packet(_: ProgType) -> Step<Reg> {
-    Ok(Reg::Unknown)
+/// Contexts whose fields of up to four bytes are all numbers.
+const fn has_numbers(t: ProgType) -> bool {
+    use ProgType as P;
+    matches!(
+        t,
+        P::CgroupSock
+            | P::CgroupSockAddr
+            | P::CgroupDevice
+            | P::CgroupSysctl
+            | P::SockOps
+            | P::SkLookup
+            | P::CgroupSockopt
+    )
+}
+
+/// What is certainly refused of other contexts: misaligned accesses, parts of pointers, padding, fields that only
+/// other hooks have.
+fn plain(t: ProgType, attach: AttachType, off: i64, size: i64) -> bool {
+    use ProgType as P;
+    let aligned = off % size == 0;
+    match t {
+        P::CgroupSockopt => aligned && (off >= 24 || size == 8),
+        P::CgroupSockAddr => aligned && !(60..64).contains(&off) && (off < 64 || size == 8),
+        P::SockOps => aligned && (!matches!(off, 184..208 | 216..224) || size == 8),
+        P::SkReuseport | P::FlowDissector | P::Netfilter => aligned,
+        P::CgroupSock if (50..52).contains(&off) => false,
+        P::CgroupSock => match attach {
+            AttachType::CgroupInet4PostBind => !matches!(off, 16..24 | 28..44),
+            AttachType::CgroupInet6PostBind => !matches!(off, 16..28),
+            AttachType::CgroupInetSockCreate => !matches!(off, 24..48),
+            _ => true,
+        },
+        _ => true,
+    }
 }
 
 /// Types whose context is `struct __sk_buff` and whose rules are known here.
@@ -95,7 +127,8 @@ fn skb(t: ProgType, off: i64, size: i64, write: bool) -> bool {
         144..152 => false,
         152..160 => size == 8,
         168..176 => !write && size == 8 && off == 168,
-        180..184 => false,
+        180 => !write && size == 1,
+        181..184 => false,
         184..192 => !write && size == 8,
         _ if write => size == 4,
         _ => size <= 4,

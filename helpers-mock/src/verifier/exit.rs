@@ -67,7 +67,11 @@ impl Walk<'_> {
                 A::CgroupInet4Bind | A::CgroupInet6Bind => (0, 3),
                 A::CgroupInet4Connect | A::CgroupInet6Connect => one,
                 A::CgroupUdp4Sendmsg | A::CgroupUdp6Sendmsg => one,
-                _ => return None,
+                other => match other.name() {
+                    "cgroup_unix_recvmsg" | "cgroup_unix_getpeername" | "cgroup_unix_getsockname" => (1, 1),
+                    "cgroup_unix_connect" | "cgroup_unix_sendmsg" => one,
+                    _ => return None,
+                },
             },
             P::CgroupSkb if attach.attach_type == A::CgroupInetEgress => (0, 3),
 

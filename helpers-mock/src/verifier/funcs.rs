@@ -18,7 +18,17 @@ impl Walk<'_> {
 
     pub(super) fn is_global(&self, at: usize) -> bool {
         let sub = self.prog.linked.subprogs.iter().find(|s| s.start == at);
-        sub.is_some_and(|s| s.linkage != FuncLinkage::Static)
+        // Weak functions may be hidden, which makes them static for the kernel (libbpf's `bpf_object__fixup_btf`):
+        // they are followed from each caller, which finds no more than looking at them apart would.
+        sub.is_some_and(|s| match s.linkage {
+            FuncLinkage::Weak => self.has_tags(at),
+            other => other == FuncLinkage::Global,
+        })
+    }
+
+    /// Whether arguments are tagged: then the function is looked at apart, with other types than its callers pass.
+    pub(super) fn has_tags(&self, at: usize) -> bool {
+        self.proto(at).is_some_and(|(btf, func, _)| btf.decl_tags(func).any(|t| t.component >= 0))
     }
 
     pub(super) fn returns_void(&self, at: usize) -> bool {

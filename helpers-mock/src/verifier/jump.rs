@@ -139,7 +139,7 @@ impl Walk<'_> {
                     *r = Reg::constant(0);
                 }
             });
-            if reference != 0 {
+            if reference != 0 && reference == id {
                 null.refs.retain(|r| r.id != reference);
             }
             not_null.for_each(|r| {
