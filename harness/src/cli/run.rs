@@ -324,7 +324,7 @@ fn line_of(object: &str, id: Option<(&str, ProgType)>, report: &RunReport) -> Li
             line.fault = Some(Fault {
                 id: fault.kind.id().to_owned(),
                 message: fault.kind.to_string(),
-                source: source.map(|s| format!("{s}: {}", s.text.trim())),
+                source: source.map(|s| format!("{s}: {}", s.text.trim()).trim_end_matches(": ").to_owned()),
             });
             line.rendered = report.diagnostic.as_ref().map(|d| d.render(false));
         }
