@@ -3,11 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-<<<<<<< HEAD
-use bpf_vm_shim::engine::{Engine, Interp};
-=======
 use bpf_vm_shim::btf::Btf;
->>>>>>> main
+use bpf_vm_shim::engine::{Engine, Interp};
 use bpf_vm_shim::exec::{Code, CodeSpec, Execution, Function, InvalidCode, Limits, Outcome};
 use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
 use bpf_vm_shim::isa::{Insn, pseudo};
