@@ -16,6 +16,7 @@ mod syscall;
 #[cfg(test)]
 mod tests;
 mod tracepoint;
+mod typed;
 
 use bpf_vm_shim::mem::{Alloc, Area, Perm, RegionKind};
 use bpf_vm_shim::object::{AttachKind, ProgType};
@@ -59,7 +60,7 @@ pub fn default_input(machine: &mut Machine, prog: ProgId) -> Result<RunInput, Co
             | ProgType::RawTracepoint
             | ProgType::RawTracepointWritable,
             _,
-        ) => TypedArgs::default_for(machine, &loaded).build(machine),
+        ) => typed::default_input(machine, &loaded),
         (ProgType::FlowDissector, _) => flow_dissector_input(machine, &[0; 64]),
         (ProgType::Syscall, _) => syscall::default_input(machine, &loaded),
         (prog_type, _) => {
