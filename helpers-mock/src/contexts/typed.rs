@@ -38,7 +38,12 @@ fn argument(
 ) -> Result<u64, ContextError> {
     if btf.name_of(object) == "task_struct" {
         let pid = machine.kernel.state.current().pid;
-        return Ok(machine.kernel.make_task(&mut machine.mem, pid)?);
+        let task = machine.kernel.make_task(&mut machine.mem, pid)?;
+        if let (ProgType::StructOps, Some((offset, size))) = (prog_type, member(btf, object, "scx")) {
+            // Schedulers write a task's slice and virtual time (`bpf_scx_btf_struct_access`).
+            machine.mem.protect(task + offset, size, Perm::ReadWrite);
+        }
+        return Ok(task);
     }
     // A socket is the start of its protocol's own structure; programs of congestion control cast it.
     let whole = match btf.name_of(object) {
@@ -53,6 +58,12 @@ fn argument(
         machine.mem.protect(addr, size, Perm::ReadWrite);
     }
     Ok(addr)
+}
+
+/// Where a member is, and how large.
+fn member(btf: &Btf, id: TypeId, name: &str) -> Option<(u64, u64)> {
+    let member = btf.resolve(id).ok()?.1.as_composite()?.members().find(|m| m.name == name)?;
+    Some((u64::from(member.bit_offset / 8), btf.size_of(member.type_id).ok()?))
 }
 
 /// The structure that a parameter points to.
