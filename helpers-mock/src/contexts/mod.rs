@@ -24,6 +24,7 @@ use bpf_vm_shim::object::{AttachKind, ProgType};
 pub use args::TypedArgs;
 pub use error::ContextError;
 pub use flow::flow_dissector_input;
+pub use iter::Iter;
 pub use net::{DEFAULT_PACKET, PacketOutput, SkbInput, XdpInput, has_packet, packet, skb, xdp};
 pub(crate) use net::{finish, protocol};
 pub use perf_event::PerfEvent;
@@ -52,7 +53,7 @@ pub fn default_input(machine: &mut Machine, prog: ProgId) -> Result<RunInput, Co
         (ProgType::Kprobe, _) => Probe::default_for(&loaded).build(machine),
         (ProgType::Tracepoint, _) => Tracepoint::default_for(machine, &loaded)?.build(machine),
         (ProgType::PerfEvent, _) => PerfEvent::default().build(machine),
-        (ProgType::Tracing, AttachKind::Iter) => iter::default_input(machine, &loaded),
+        (ProgType::Tracing, AttachKind::Iter) => Iter::default().build(machine),
         (
             ProgType::Tracing
             | ProgType::Lsm
