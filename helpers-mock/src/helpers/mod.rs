@@ -17,6 +17,8 @@ mod lock;
 mod loops;
 mod map_struct;
 mod maps;
+#[cfg(test)]
+mod output_tests;
 mod packet;
 mod perf;
 mod print;
