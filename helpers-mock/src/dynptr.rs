@@ -139,9 +139,8 @@ pub(crate) fn remove_all(kernel: &mut Kernel, kind: DynptrKind) {
 /// Takes the dynptr at an address away, whatever others there are.
 pub(crate) fn remove(kernel: &mut Kernel, mem: &mut Memory, at: u64) {
     if let Some(run) = kernel.run_mut() {
-        if let Some(number) = run.dynptrs.find(mem, at) {
-            run.dynptrs.by_number.remove(&number);
-        }
+        let number = run.dynptrs.find(mem, at);
+        number.map(|n| run.dynptrs.by_number.remove(&n));
     }
 }
 

@@ -58,8 +58,8 @@ pub struct PerfRing {
     size: u64,
     head: u64,
     tail: u64,
+    unreported: u64,
     lost: u64,
-    lost_total: u64,
     events: u32,
     wakeup_events: u32,
     wakeups: u64,
@@ -74,8 +74,8 @@ impl PerfRing {
             size: u64::from(pages.max(1).next_power_of_two()) * PAGE,
             head: 0,
             tail: 0,
+            unreported: 0,
             lost: 0,
-            lost_total: 0,
             events: 0,
             wakeup_events: wakeup_events.max(1),
             wakeups: 0,
@@ -89,15 +89,15 @@ impl PerfRing {
     /// `-ENOSPC` without room; the sample then counts as lost, and the next that fits is preceded by a record of it.
     fn output(&mut self, sequence: u64, data: Vec<u8>) -> Result<(), Errno> {
         let sample = HEADER + (data.len() as u64 + 4).next_multiple_of(8);
-        let total = sample + if self.lost > 0 { LOST_RECORD } else { 0 };
+        let total = sample + if self.unreported > 0 { LOST_RECORD } else { 0 };
         // CIRC_SPACE: a byte always stays free, so that a full ring differs from an empty one.
         if self.size - 1 - (self.head - self.tail) < total {
+            self.unreported += 1;
             self.lost += 1;
-            self.lost_total += 1;
             return Err(Errno::ENOSPC);
         }
-        if self.lost > 0 {
-            let count = std::mem::take(&mut self.lost);
+        if self.unreported > 0 {
+            let count = std::mem::take(&mut self.unreported);
             self.records.push_back((sequence, PerfRecordKind::Lost { count }));
         }
         self.records.push_back((sequence, PerfRecordKind::Sample { data }));
@@ -113,7 +113,7 @@ impl PerfRing {
     /// Samples that did not fit, ever.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.lost_total
+        self.lost
     }
 
     /// How often the reader has been woken.
@@ -247,7 +247,7 @@ impl PerfEvents {
     #[must_use]
     pub fn lost(&self, map: MapId) -> u64 {
         let events = self.events.range((map, 0)..=(map, u32::MAX));
-        events.map(|(_, e)| if let PerfEvent::Output(ring) = e { ring.lost_total } else { 0 }).sum()
+        events.map(|(_, e)| if let PerfEvent::Output(ring) = e { ring.lost } else { 0 }).sum()
     }
 }
 
