@@ -13,6 +13,8 @@ mod probe;
 mod regs;
 mod sizes;
 mod syscall;
+#[cfg(test)]
+mod tests;
 mod tracepoint;
 
 use bpf_vm_shim::mem::{Alloc, Area, Perm, RegionKind};

@@ -60,25 +60,25 @@ pub(crate) fn resume(kernel: &mut Kernel, cx: &mut Cx<'_>, resume: Resume, ret: 
 /// The tables of all families.
 #[rustfmt::skip] // One line each, so that additions do not collide.
 static FAMILIES: &[&[KfuncDesc]] = &[
-    task::TABLE,
-    section::TABLE,
+    bits::TABLE,
     cast::TABLE,
+    cpumask::TABLE,
     dynptr::TABLE,
     exception::TABLE,
     iter::TABLE,
     iter_task::TABLE,
     stream::TABLE,
     timer::TABLE,
+    libc::TABLE,
     list::TABLE,
+    maps::TABLE,
     object::TABLE,
     rbtree::TABLE,
     res_lock::TABLE,
-    wq::TABLE,
-    maps::TABLE,
-    libc::TABLE,
+    section::TABLE,
     strings::TABLE,
-    cpumask::TABLE,
-    bits::TABLE,
+    task::TABLE,
+    wq::TABLE,
     xdp::TABLE,
 ];
 

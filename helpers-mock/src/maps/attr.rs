@@ -256,6 +256,8 @@ fn stack_trace(def: &MapDef) -> Result<(), Refusal> {
 
 /// `ringbuf_map_alloc`.
 fn ringbuf(def: &MapDef) -> Result<(), Refusal> {
+    let overwrite = if def.map_type == MapType::Ringbuf { flag::RB_OVERWRITE } else { 0 };
+    flags(def, flag::NUMA_NODE | overwrite)?;
     let own = if def.map_type == MapType::Ringbuf { flag::RB_OVERWRITE } else { 0 };
     flags(def, flag::NUMA_NODE | own)?;
     size("key", def.key_size, 0)?;

@@ -60,9 +60,9 @@ fn machine() -> Machine {
     );
     assert_eq!(task, TypeId(14));
     b.add_struct("cgroup", 4, &[Member::new("level", int, 0)]);
-    let mut profile = KernelProfile::default();
-    profile.btf = Some(Btf::parse(b.build()).unwrap());
-    Machine::new(profile)
+    let mut machine = Machine::new(KernelProfile::default());
+    machine.kernel.profile.btf = Some(Btf::parse(b.build()).unwrap());
+    machine
 }
 
 #[test]
