@@ -1,5 +1,6 @@
 //! What compiled programs send, hold and schedule.
 
+use bpf_helpers_mock::maps::RingBuf;
 use bpf_helpers_mock::state::DeferredKind;
 use bpf_helpers_mock::{LoadOptions, Machine, RunInput};
 use bpf_vm_shim::exec::Outcome;
@@ -40,6 +41,16 @@ fn a_fork_has_rings_of_its_own() {
     let map = m.kernel.maps.by_name("events").unwrap();
     assert_eq!(m.take_ringbuf(map).unwrap().records.len(), 0);
     assert_eq!(fork.take_ringbuf(map).unwrap().records.len(), 1);
+}
+
+#[test]
+fn a_faulting_run_does_not_block_its_ring() {
+    let mut m = load("unreleased_reference");
+    assert!(matches!(run(&mut m, "forgets_record"), Outcome::Fault(_)));
+    let map = m.kernel.maps.by_name("events").unwrap();
+    assert_eq!(m.take_ringbuf(map).unwrap().records.len(), 0);
+    let ring = m.kernel.maps.get(map).unwrap().ops.as_any().downcast_ref::<RingBuf>().unwrap().ring().clone();
+    assert_eq!((ring.producer(), ring.consumer()), (16, 16));
 }
 
 #[test]
