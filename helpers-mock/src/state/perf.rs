@@ -4,6 +4,7 @@
 //! `perf_buffer__new`.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use crate::errno::Errno;
 use crate::maps::MapId;
@@ -150,7 +151,8 @@ pub struct PerfEvents {
     pub auto_open: bool,
     /// The counter of the event that a `perf_event` program is attached to.
     pub prog_counter: Counter,
-    events: BTreeMap<(MapId, u32), PerfEvent>,
+    /// Shared with forks of the machine until one side changes it.
+    events: Arc<BTreeMap<(MapId, u32), PerfEvent>>,
     sequence: u64,
 }
 
@@ -160,7 +162,7 @@ impl Default for PerfEvents {
             default_pages: 64,
             auto_open: true,
             prog_counter: Counter::default(),
-            events: BTreeMap::new(),
+            events: Arc::default(),
             sequence: 0,
         }
     }
@@ -169,7 +171,7 @@ impl Default for PerfEvents {
 impl PerfEvents {
     /// Puts an event at an index of an array.
     pub fn set(&mut self, map: MapId, index: u32, event: PerfEvent) {
-        self.events.insert((map, index), event);
+        Arc::make_mut(&mut self.events).insert((map, index), event);
     }
 
     /// The event at an index, opened if that is how it is; `None` if nothing is.
@@ -177,9 +179,9 @@ impl PerfEvents {
         if self.auto_open && index < cpus {
             let pages = self.default_pages;
             let open = || PerfEvent::Output(PerfRing::new(pages, 1));
-            self.events.entry((map, index)).or_insert_with(open);
+            Arc::make_mut(&mut self.events).entry((map, index)).or_insert_with(open);
         }
-        self.events.get_mut(&(map, index)).filter(|e| **e != PerfEvent::Closed)
+        Arc::make_mut(&mut self.events).get_mut(&(map, index)).filter(|e| **e != PerfEvent::Closed)
     }
 
     /// Writes a sample to the event at an index, as a program on `cpu` does.
@@ -223,7 +225,7 @@ impl PerfEvents {
     /// Takes all records of an array's rings in the order of writing.
     pub fn take(&mut self, map: MapId) -> Vec<PerfRecord> {
         let mut taken = Vec::new();
-        for ((_, index), event) in self.events.range_mut((map, 0)..=(map, u32::MAX)) {
+        for ((_, index), event) in Arc::make_mut(&mut self.events).range_mut((map, 0)..=(map, u32::MAX)) {
             if let PerfEvent::Output(ring) = event {
                 ring.tail = ring.head;
                 let records = ring.records.drain(..);
