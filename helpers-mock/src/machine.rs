@@ -312,7 +312,10 @@ impl Machine {
         let (prog_type, packet) = (loaded.prog_type, input.packet);
         self.kernel.runs.push(Run::new(loaded, input));
         let outcome = execution.run(&mut self.mem, &mut self.kernel);
-        self.kernel.runs.truncate(depth);
+        for run in self.kernel.runs.split_off(depth) {
+            // A run that faulted must not block the ring buffers for the next one.
+            self.discard_records(run);
+        }
         for addr in scratch {
             // Freed already if the input is used again.
             let _ = self.mem.free(addr);

@@ -15,6 +15,8 @@ mod lock;
 mod loops;
 mod map_struct;
 mod maps;
+#[cfg(test)]
+mod output_tests;
 mod overrides;
 mod packet;
 mod perf;
@@ -52,6 +54,7 @@ pub(crate) use lock::{fault as lock_fault, require_lock};
 pub(crate) use loops::MAX_LOOPS;
 pub(crate) use overrides::call as overridden;
 pub use overrides::{CallRecord, Override, OverrideFn, Overrides};
+pub(crate) use print::{formatted, varargs};
 pub(crate) use seams::{may_write_packet, packet, packet_bytes};
 pub(crate) use skb_bytes::legacy_packet_load;
 pub(crate) use typed::has_typed_pointers;

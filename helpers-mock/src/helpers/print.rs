@@ -99,7 +99,7 @@ fn sized_format(call: &mut Call<'_, '_>, addr: u64, size: u64) -> Result<Option<
 }
 
 /// The arguments of a `v` form: `None` if the kernel refuses their size.
-fn varargs(call: &mut Call<'_, '_>, addr: u64, len: u64) -> Result<Option<Vec<u64>>, Trap> {
+pub(crate) fn varargs(call: &mut Call<'_, '_>, addr: u64, len: u64) -> Result<Option<Vec<u64>>, Trap> {
     let len = len as u32;
     if !len.is_multiple_of(8) || len > MAX_VARARGS * 8 || (len > 0 && addr == 0) {
         return Ok(None);
