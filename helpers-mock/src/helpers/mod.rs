@@ -19,6 +19,7 @@ mod maps;
 mod packet;
 mod perf;
 mod print;
+mod print_btf;
 mod probe;
 #[cfg(test)]
 mod probe_tests;
@@ -62,18 +63,8 @@ static FAMILIES: &[&[HelperDesc]] = &[
     identity::TABLE,
     probe::TABLE,
     tracing::TABLE,
-<<<<<<< HEAD
-    dynptr::TABLE,
-    kptr::TABLE,
-    lock::TABLE,
-    loops::TABLE,
-    perf::TABLE,
-    ringbuf::TABLE,
-    stack::TABLE,
-    timer::TABLE,
-=======
->>>>>>> main
     print::TABLE,
+    print_btf::TABLE,
     xdp::TABLE,
     skb_bytes::TABLE,
     skb_change::TABLE,
@@ -82,8 +73,6 @@ static FAMILIES: &[&[HelperDesc]] = &[
     redirect::TABLE,
     strings::TABLE,
     typed::TABLE,
-<<<<<<< HEAD
-=======
     dynptr::TABLE,
     kptr::TABLE,
     lock::TABLE,
@@ -92,7 +81,6 @@ static FAMILIES: &[&[HelperDesc]] = &[
     ringbuf::TABLE,
     stack::TABLE,
     timer::TABLE,
->>>>>>> main
 ];
 
 /// Rows by helper number.

@@ -80,7 +80,7 @@ impl Source for Machine<'_, '_> {
 }
 
 /// Formats for a helper; the inner result is the kernel's.
-pub(crate) fn formatted(
+pub(super) fn formatted(
     kernel: &mut Kernel,
     cx: &mut Cx<'_>,
     fmt: &[u8],
@@ -159,12 +159,12 @@ fn snprintf(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     let fmt = call.string(fmt)?;
     let Some(args) = varargs(call, data, len)? else { return Ok(Flow::Return(Errno::EINVAL.ret())) };
     let result = formatted(kernel, call.cx, &fmt, &args);
-    Ok(Flow::Return(put_text(call, out, size, result)?))
+    Ok(Flow::Return(put_bytes(call, out, size, result)?))
 }
 
 /// Writes text as `snprintf` does: cut to the buffer, always with a NUL. The rest of the buffer keeps its bytes, but
 /// counts as initialised, as the verifier sees it.
-pub(crate) fn put_text(
+pub(super) fn put_bytes(
     call: &mut Call<'_, '_>,
     out: u64,
     size: u64,
@@ -208,7 +208,7 @@ fn seq_write(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
 }
 
 /// All or nothing: `-EOVERFLOW` if it does not fit.
-pub(crate) fn seq_append(kernel: &mut Kernel, seq: u64, data: &[u8]) -> Flow {
+pub(super) fn seq_append(kernel: &mut Kernel, seq: u64, data: &[u8]) -> Flow {
     let fits = kernel.state.seq_files.at(seq).write(data);
     Flow::Return(if fits { 0 } else { Errno::EOVERFLOW.ret() })
 }

@@ -1,16 +1,8 @@
 //! Kernel functions: one table by name, one file per family, as for helpers.
 
-<<<<<<< HEAD
 mod bits;
 mod cast;
 mod cpumask;
-=======
-mod cast;
-mod maps;
-mod section;
-mod task;
-
->>>>>>> main
 mod dynptr;
 mod exception;
 mod iter;
@@ -24,11 +16,8 @@ mod section;
 mod strings;
 mod task;
 mod wq;
-<<<<<<< HEAD
 mod xdp;
 
-=======
->>>>>>> main
 use bpf_vm_shim::env::{CallResult, Cx, Flow, Resume};
 use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
 
@@ -68,10 +57,6 @@ static FAMILIES: &[&[KfuncDesc]] = &[
     task::TABLE,
     section::TABLE,
     cast::TABLE,
-<<<<<<< HEAD
-=======
-    maps::TABLE,
->>>>>>> main
     dynptr::TABLE,
     exception::TABLE,
     iter::TABLE,
@@ -80,15 +65,12 @@ static FAMILIES: &[&[KfuncDesc]] = &[
     rbtree::TABLE,
     res_lock::TABLE,
     wq::TABLE,
-<<<<<<< HEAD
     maps::TABLE,
     libc::TABLE,
     strings::TABLE,
     cpumask::TABLE,
     bits::TABLE,
     xdp::TABLE,
-=======
->>>>>>> main
 ];
 
 /// Every simulated kernel function.
