@@ -286,16 +286,73 @@ impl<'a> Show<'a> {
 
 #[cfg(test)]
 mod tests {
-    use bpf_vm_shim::btf::{Btf, BtfBuilder};
+    use bpf_vm_shim::btf::{Btf, BtfBuilder, Enumerator, IntEncoding, Member, TypeId};
 
     use super::{Style, show};
 
     #[test]
     fn values_look_as_the_kernel_shows_them() {
-        let mut b = BtfBuilder::default();
-        let _ = &mut b;
-        let bytes = b.build();
-        let btf = Btf::parse(bytes).unwrap();
-        assert_eq!(show(&btf, bpf_vm_shim::btf::TypeId(0), &[], Style(0)), "<unsupported kind:0>");
+        let mut b = BtfBuilder::new();
+        let int = b.add_int("int", 4, IntEncoding::SIGNED);
+        let byte = b.add_int("unsigned char", 1, IntEncoding::UNSIGNED);
+        let u8 = b.add_typedef("__u8", byte);
+        let wide = b.add_int("long unsigned int", 8, IntEncoding::UNSIGNED);
+        let text = b.add_array(u8, int, 4);
+        let anon = b.add_struct("", 8, &[Member::new("hash", int, 0), Member::new("len", int, 32)]);
+        let either = b.add_union("", 8, &[Member::new("", anon, 0), Member::new("both", wide, 0)]);
+        let ptr = b.add_ptr(int);
+        let e = b.add_enum("cmd", 4, false, &[Enumerator { name: "ONE", value: 1 }]);
+        let bits =
+            b.add_struct("bits", 4, &[Member::new("lo", u8, 0).bits(4), Member::new("hi", u8, 4).bits(4)]);
+        let all = b.add_struct(
+            "all",
+            24,
+            &[
+                Member::new("name", text, 0),
+                Member::new("cmd", e, 32),
+                Member::new("", either, 64),
+                Member::new("next", ptr, 128),
+            ],
+        );
+        let many = b.add_array(anon, int, 2);
+        let pointers = b.add_array(ptr, int, 2);
+        let arrays =
+            b.add_struct("arrays", 32, &[Member::new("s", many, 0), Member::new("p", pointers, 128)]);
+        let constant = b.add_const(int);
+        let btf = Btf::parse(b.build()).unwrap();
+        let full = [b'a', 9, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0];
+        let mut pairs = [1, 0, 0, 0, 2, 0, 0, 0].repeat(2);
+        pairs.extend_from_slice(&(-1i64).to_le_bytes());
+        let table: &[(TypeId, &[u8], u64, &str)] = &[
+            (int, &[0xd2, 4], 0, "(int)1234\n"),
+            (int, &[], 1, "(int)0"),
+            (int, &[5], 3, "5"),
+            (constant, &[5], 1, "(int)5"),
+            (u8, &[65], 1, "(__u8)65"),
+            (e, &[1], 0, "(enum cmd)ONE\n"),
+            (e, &[255], 1, "(enum cmd)255"),
+            (bits, &[0x21], 1, "(struct bits){.lo = (__u8)0x1,.hi = (__u8)0x2,}"),
+            (all, &[], 1, "(struct all){}"),
+            (all, &[], 0, "(struct all){\n}\n"),
+            (
+                all,
+                &full,
+                1,
+                "(struct all){.name = (__u8[])['a',9,],.cmd = (enum cmd)ONE,(union){(struct){.hash = (int)1,.len = (int)2,},.both = (long unsigned int)8589934593,},}",
+            ),
+            (all, &full[..4], 0, "(struct all){\n .name = (__u8[])[\n  'a',\n  9,\n ],\n}\n"),
+            (all, &full, 3, "{['a',9,],ONE,{{1,2,},8589934593,},}"),
+            (
+                arrays,
+                &pairs,
+                1,
+                "(struct arrays){.s = (struct[])[1,2,},1,2,},],.p = (int *[])0xffffffffffffffff,],}",
+            ),
+            (arrays, &pairs[..8], 2, "{\n [\n  \n   1,\n   2,\n  },\n ],\n}\n"),
+        ];
+        for (id, data, flags, want) in table {
+            let style = Style::from_flags(*flags).unwrap();
+            assert_eq!(show(&btf, *id, data, style), *want, "flags {flags}");
+        }
     }
 }
