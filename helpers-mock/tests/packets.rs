@@ -14,9 +14,9 @@ fn elf(section: &str, code: &[u8]) -> Vec<u8> {
     symtab.extend_from_slice(&[0x12, 0, 1, 0]);
     symtab.extend_from_slice(&0u64.to_le_bytes());
     symtab.extend_from_slice(&(code.len() as u64).to_le_bytes());
-    let sections: [(&str, u32, u64, &[u8], u32, u32, u64); 4] = [
-        (section, 1, 6, code, 0, 0, 0),
-        ("license", 1, 3, b"GPL\0", 0, 0, 0),
+    let sections = [
+        (section, 1u32, 6u64, code, 0u32, 0u32, 0u64),
+        ("license", 1, 3, &b"GPL\0"[..], 0, 0, 0),
         (".symtab", 2, 0, &symtab, 4, 1, 24),
         (".strtab", 3, 0, names.as_bytes(), 0, 0, 0),
     ];
@@ -54,9 +54,8 @@ fn machine(prog_type: ProgType, code: &[u8]) -> (Machine, ProgId) {
         ProgType::SchedCls => "tc",
         other => panic!("no section for {other}"),
     };
-    let mut profile = KernelProfile::default();
-    profile.version = KernelProfile::kernel_version(6, 18, 0);
-    let mut machine = Machine::new(profile);
+    let mut machine = Machine::new(KernelProfile::default());
+    machine.kernel.profile.version = KernelProfile::kernel_version(6, 18, 0);
     let object = Object::parse(&elf(section, code)).unwrap();
     let loaded = machine.load(&object, &LoadOptions::default()).unwrap();
     assert!(loaded.rejected.is_empty(), "{:?}", loaded.rejected);

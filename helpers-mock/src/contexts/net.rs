@@ -222,8 +222,11 @@ mod field {
     pub(super) const HWTSTAMP: (u64, u64) = (184, 8);
 }
 
+/// Fields: offset and length of each.
+type Fields = &'static [(u64, u64)];
+
 /// Which fields a program of this type may not read, and which it may write.
-fn access(prog_type: ProgType) -> (&'static [(u64, u64)], &'static [(u64, u64)]) {
+fn access(prog_type: ProgType) -> (Fields, Fields) {
     use field::*;
     match prog_type {
         ProgType::SocketFilter => {

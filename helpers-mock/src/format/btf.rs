@@ -198,7 +198,7 @@ impl<'a> Show<'a> {
                 } else {
                     raw as i128
                 };
-                let named = e.values().find(|m| i128::from(m.value) == v).map(|m| m.name.to_owned());
+                let named = e.values().find(|m| m.value == v).map(|m| m.name.to_owned());
                 match named {
                     Some(name) => self.put(id, &name),
                     None => self.plain(id, v == 0, &v.to_string()),
