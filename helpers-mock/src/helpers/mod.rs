@@ -21,6 +21,7 @@ mod overrides;
 mod packet;
 mod perf;
 mod print;
+mod print_btf;
 mod probe;
 #[cfg(test)]
 mod probe_tests;
@@ -71,6 +72,7 @@ static FAMILIES: &[&[HelperDesc]] = &[
     maps::TABLE,
     perf::TABLE,
     print::TABLE,
+    print_btf::TABLE,
     probe::TABLE,
     redirect::TABLE,
     ringbuf::TABLE,

@@ -17,7 +17,7 @@ mod section;
 mod stream;
 mod strings;
 mod task;
-mod timer;
+pub(crate) mod timer;
 mod wq;
 mod xdp;
 
@@ -67,8 +67,6 @@ static FAMILIES: &[&[KfuncDesc]] = &[
     exception::TABLE,
     iter::TABLE,
     iter_task::TABLE,
-    stream::TABLE,
-    timer::TABLE,
     libc::TABLE,
     list::TABLE,
     maps::TABLE,
@@ -76,8 +74,10 @@ static FAMILIES: &[&[KfuncDesc]] = &[
     rbtree::TABLE,
     res_lock::TABLE,
     section::TABLE,
+    stream::TABLE,
     strings::TABLE,
     task::TABLE,
+    timer::TABLE,
     wq::TABLE,
     xdp::TABLE,
 ];
