@@ -155,5 +155,11 @@ pub(crate) fn resume(kernel: &mut Kernel, cx: &mut Cx<'_>, resume: Resume, ret: 
 
 /// A load through a typed kernel pointer: reads 0 where nothing is mapped. `None`: this program has no such pointers.
 pub(crate) fn load_typed(kernel: &mut Kernel, cx: &mut Cx<'_>, addr: u64, size: u8) -> Option<u64> {
+    let own = kernel.run().and_then(|r| r.prog.object.btf.as_ref());
+    if let Some(btf) = kernel.profile.btf.as_ref().or(own)
+        && let Some(value) = crate::maps::load_object(&kernel.maps, btf, addr, size)
+    {
+        return Some(value);
+    }
     typed::load(kernel, cx, addr, size)
 }
