@@ -168,6 +168,12 @@ pub(crate) fn load_typed(
     addr: u64,
     size: u8,
 ) -> Result<Option<u64>, Trap> {
+    let own = kernel.run().and_then(|r| r.prog.object.btf.as_ref());
+    if let Some(btf) = kernel.profile.btf.as_ref().or(own)
+        && let Some(value) = crate::maps::load_object(&kernel.maps, btf, addr, size)
+    {
+        return Ok(Some(value));
+    }
     if let Some(id) = MapId::from_addr(addr & !0x3ff).filter(|id| kernel.maps.get(*id).is_some()) {
         let name = kernel.maps.get(id).map_or("", |m| m.def.name.as_str());
         let what = format!("reading struct bpf_map of map '{name}'");
