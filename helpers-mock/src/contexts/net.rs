@@ -294,6 +294,9 @@ pub fn skb(machine: &mut Machine, prog_type: ProgType, input: &SkbInput) -> Resu
     if !is_l2(prog_type) {
         packet.pull(mem, ETH_HLEN)?;
     }
+    if !matches!(prog_type, ProgType::SchedCls | ProgType::SchedAct | ProgType::LwtXmit | ProgType::SkSkb) {
+        packet.make_read_only(mem);
+    }
     Ok(run_input(machine, ctx, packet))
 }
 

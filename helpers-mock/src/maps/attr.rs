@@ -258,6 +258,8 @@ fn stack_trace(def: &MapDef) -> Result<(), Refusal> {
 fn ringbuf(def: &MapDef) -> Result<(), Refusal> {
     let overwrite = if def.map_type == MapType::Ringbuf { flag::RB_OVERWRITE } else { 0 };
     flags(def, flag::NUMA_NODE | overwrite)?;
+    let own = if def.map_type == MapType::Ringbuf { flag::RB_OVERWRITE } else { 0 };
+    flags(def, flag::NUMA_NODE | own)?;
     size("key", def.key_size, 0)?;
     size("value", def.value_size, 0)?;
     if !def.max_entries.is_power_of_two() || !def.max_entries.is_multiple_of(4096) {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use bpf_vm_shim::mem::{Alloc, Area, MemError, Memory, RegionKind};
+use bpf_vm_shim::mem::{Alloc, Area, MemError, Memory, Perm, RegionKind};
 
 /// Room before a packet that XDP programs get (`XDP_PACKET_HEADROOM`).
 pub const XDP_HEADROOM: usize = 256;
@@ -56,6 +56,8 @@ pub struct Packet {
     pub(crate) ctx: u64,
     /// The guest address of the packet's first byte, metadata included.
     addr: u64,
+    /// Whether the program may write to it directly.
+    writable: bool,
 }
 
 impl Packet {
@@ -89,6 +91,7 @@ impl Packet {
             net: data + ETH_HLEN,
             ctx,
             addr: 0,
+            writable: true,
         };
         packet.place(mem)?;
         Ok(packet)
@@ -145,7 +148,8 @@ impl Packet {
         let len = self.end - self.meta;
         let old = std::mem::take(&mut self.addr);
         let alloc = Alloc::new(Area::Packet, RegionKind::Packet, len as u32, "");
-        self.addr = mem.alloc(alloc)?;
+        let perm = if self.writable { Perm::ReadWrite } else { Perm::ReadOnly };
+        self.addr = mem.alloc(alloc.perm(perm))?;
         let lost = |_| MemError::NotAllocated { addr: self.addr };
         if len > 0 {
             mem.poke(self.addr, self.frame.get(self.meta..self.end).unwrap_or_default()).map_err(lost)?;
@@ -278,6 +282,12 @@ impl Packet {
         self.frame.copy_within(self.data..self.data + offset, self.data + n);
         (self.meta, self.data, self.mac) = (self.data + n, self.data + n, self.mac + n);
         self.place(mem)
+    }
+
+    /// Lets the program read the packet only (`may_access_direct_pkt_data`).
+    pub(crate) fn make_read_only(&mut self, mem: &mut Memory) {
+        self.writable = false;
+        mem.protect(self.addr, (self.end - self.meta) as u64, Perm::ReadOnly);
     }
 
     /// Sets what lies before `data` when headers have been pulled off before the program runs (`eth_type_trans`).
