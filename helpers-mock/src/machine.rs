@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bpf_vm_shim::btf::Btf;
+use bpf_vm_shim::engine::{Engine, Interp};
 use bpf_vm_shim::exec::{Code, CodeSpec, Execution, Function, InvalidCode, Limits, Outcome};
 use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
 use bpf_vm_shim::isa::{Insn, pseudo};
@@ -97,6 +98,8 @@ pub struct Machine {
     pub kernel: Kernel,
     /// What bounds each run.
     pub limits: Limits,
+    /// What runs programs.
+    pub engine: Arc<dyn Engine>,
     stacks: Vec<u64>,
 }
 
@@ -108,6 +111,7 @@ impl Machine {
             mem: Memory::default(),
             kernel: Kernel::new(profile),
             limits: Limits::default(),
+            engine: Arc::new(Interp),
             stacks: Vec::new(),
         }
     }
@@ -119,6 +123,7 @@ impl Machine {
             mem: self.mem.fork(),
             kernel: self.kernel.clone(),
             limits: self.limits,
+            engine: Arc::clone(&self.engine),
             stacks: self.stacks.clone(),
         }
     }
@@ -311,14 +316,19 @@ impl Machine {
         let scratch = input.scratch.clone();
         let (prog_type, packet) = (loaded.prog_type, input.packet);
         self.kernel.runs.push(Run::new(loaded, input));
-        let outcome = execution.run(&mut self.mem, &mut self.kernel);
+        let engine = Arc::clone(&self.engine);
+        let (outcome, insns) = match at {
+            None => engine.run(execution, &mut self.mem, &mut self.kernel),
+            // Other engines can start programs at their beginning only.
+            Some(_) => Interp.run(execution, &mut self.mem, &mut self.kernel),
+        };
         self.kernel.runs.truncate(depth);
         for addr in scratch {
             // Freed already if the input is used again.
             let _ = self.mem.free(addr);
         }
         let packet = packet.and_then(|id| contexts::finish(self, prog_type, id));
-        Ok(Report { outcome, insns: execution.executed(), packet })
+        Ok(Report { outcome, insns, packet })
     }
 }
 
