@@ -99,8 +99,8 @@ impl Env for OneHelper {
     fn packet(&mut self, _: &mut Cx<'_>, _: i32, _: u8) -> Result<Option<u64>, Trap> {
         Ok(None)
     }
-    fn load_typed(&mut self, _: &mut Cx<'_>, _: u64, _: u8) -> Option<u64> {
-        None
+    fn load_typed(&mut self, _: &mut Cx<'_>, _: u64, _: u8) -> Result<Option<u64>, Trap> {
+        Ok(None)
     }
     fn exit(&mut self, _: &mut Cx<'_>, _: u64) -> Result<(), Trap> {
         Ok(())

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use bpf_helpers_mock::MachineError;
 use bpf_helpers_mock::contexts::ContextError;
-use bpf_helpers_mock::{Errno, MachineError};
+use bpf_helpers_mock::maps::MapOpError;
 use bpf_vm_shim::exec::InvalidCode;
 use bpf_vm_shim::fault::Unsupported;
 use bpf_vm_shim::object::LoadError;
@@ -94,15 +95,8 @@ pub enum Error {
         source: ValueError,
     },
     /// A map operation failed.
-    #[error("map '{map}': {operation}: {errno}")]
-    Map {
-        /// The map.
-        map: String,
-        /// What was tried.
-        operation: &'static str,
-        /// The kernel's error.
-        errno: Errno,
-    },
+    #[error(transparent)]
+    Map(#[from] MapOpError),
     /// Something in the input makes no sense.
     #[error("{0}")]
     Invalid(String),

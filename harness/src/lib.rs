@@ -6,7 +6,9 @@ pub mod cli;
 mod error;
 pub mod hist;
 pub mod report;
+pub mod scenario;
 mod support;
+pub mod table;
 pub mod value;
 
 pub use bpf::{Bpf, BpfBuilder, Event, Fired, Input, Point, RunReport};

@@ -87,7 +87,7 @@ impl Env for Kernel {
         helpers::legacy_packet_load(self, cx, offset, size)
     }
 
-    fn load_typed(&mut self, cx: &mut Cx<'_>, addr: u64, size: u8) -> Option<u64> {
+    fn load_typed(&mut self, cx: &mut Cx<'_>, addr: u64, size: u8) -> Result<Option<u64>, Trap> {
         helpers::load_typed(self, cx, addr, size)
     }
 

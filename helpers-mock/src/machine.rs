@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bpf_vm_shim::btf::Btf;
 use bpf_vm_shim::exec::{Code, CodeSpec, Execution, Function, InvalidCode, Limits, Outcome};
+use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
 use bpf_vm_shim::isa::{Insn, pseudo};
 use bpf_vm_shim::mem::{MemError, Memory};
 use bpf_vm_shim::object::{
-    KernelProfile, LinkError, LinkOptions, Linked, LinkedProgram, Object, ProgType, SlotTarget,
+    FuncLinkage, KernelProfile, LinkError, LinkOptions, Linked, LinkedProgram, MapDef, Object, ProgType,
+    SlotTarget, SubprogDef,
 };
 
 use crate::contexts::{self, PacketOutput};
@@ -79,6 +82,8 @@ pub struct Loaded {
 pub struct LoadOptions {
     /// Which programs, and how they are linked.
     pub link: LinkOptions,
+    /// `max_entries` by map name, where another one than the object's is wanted (`bpf_map__set_max_entries`).
+    pub max_entries: BTreeMap<String, u32>,
     /// Types for programs whose section names none, or another one.
     pub prog_types: BTreeMap<String, ProgType>,
 }
@@ -126,7 +131,12 @@ impl Machine {
         let Linked { programs, maps: defs, kfuncs, ksyms, notes, .. } =
             object.link(&self.kernel.profile, &options.link)?;
         let mut maps = Vec::new();
-        for def in defs {
+        let mut notes = notes;
+        for mut def in defs {
+            if let Some(entries) = options.max_entries.get(&def.name) {
+                def.max_entries = *entries;
+            }
+            maps::complete(&mut def, self.kernel.state.cpus.count, &mut notes);
             let mut cx = MapCx::host(&mut self.mem, self.kernel.state.cpus.count);
             let map = maps::create(Arc::new(def), object.btf.clone(), &mut cx)?;
             maps.push(self.kernel.maps.push(map));
@@ -146,14 +156,16 @@ impl Machine {
         let mut loaded = Loaded { progs: Vec::new(), rejected: BTreeMap::new(), maps, notes };
         for linked in programs {
             let id = self.kernel.progs.next_id();
-            let insns = self.resolve(&linked, &loaded.maps, &ksyms);
+            let mut unsupported = BTreeMap::new();
+            let insns = self.resolve(&linked, &loaded.maps, &ksyms, &mut unsupported);
             let funcs = linked.subprogs.iter();
             let spec = CodeSpec {
                 id: id.0,
                 name: &linked.name,
                 insns: &insns,
-                funcs: funcs.map(|f| Function { name: f.name.as_str().into(), insn: f.start }).collect(),
+                funcs: funcs.map(function).collect(),
                 poisoned: linked.poisoned.iter().map(|(i, p)| (*i, p.message.clone())).collect(),
+                unsupported,
                 exception_cb: exception_callback(&linked, object),
                 lenient: false,
             };
@@ -175,6 +187,24 @@ impl Machine {
         }
         self.fill_slots(object, &mut loaded)?;
         Ok(loaded)
+    }
+
+    /// Creates a map that no object defines, such as one to be put into a map of maps.
+    ///
+    /// # Errors
+    /// If the kernel would refuse it or there is no memory.
+    pub fn create_map(&mut self, def: MapDef) -> Result<MapId, MapError> {
+        self.create_map_typed(def, None)
+    }
+
+    /// As [`Machine::create_map`], with the types that the definition's `key_type` and `value_type` are from.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn create_map_typed(&mut self, def: MapDef, btf: Option<Btf>) -> Result<MapId, MapError> {
+        let mut cx = MapCx::host(&mut self.mem, self.kernel.state.cpus.count);
+        let map = maps::create(Arc::new(def), btf, &mut cx)?;
+        Ok(self.kernel.maps.push(map))
     }
 
     /// Puts the object's initial `values` into its arrays of programs and maps of maps, as libbpf's
@@ -208,7 +238,13 @@ impl Machine {
     }
 
     /// Replaces symbolic references by guest addresses, as the kernel's `resolve_pseudo_ldimm64` does.
-    fn resolve(&mut self, linked: &LinkedProgram, maps: &[MapId], ksyms: &[u64]) -> Vec<Insn> {
+    fn resolve(
+        &mut self,
+        linked: &LinkedProgram,
+        maps: &[MapId],
+        ksyms: &[u64],
+        unsupported: &mut BTreeMap<usize, Unsupported>,
+    ) -> Vec<Insn> {
         let mut insns = linked.insns.clone();
         for i in 0..insns.len() {
             let insn = insns[i];
@@ -225,6 +261,12 @@ impl Machine {
                 pseudo::BTF_ID => ksyms.get(index).copied(),
                 _ => None,
             };
+            if addr.is_none() && matches!(insn.src, pseudo::MAP_IDX_VALUE) {
+                let map = maps.get(index).and_then(|m| self.kernel.maps.get(*m));
+                let name =
+                    map.map_or_else(String::new, |m| format!("direct value of {} map", m.def.map_type));
+                unsupported.insert(i, Unsupported::new(UnsupportedKind::MapType, name));
+            }
             if let (Some(addr), true) = (addr, i + 1 < insns.len()) {
                 insns[i].src = pseudo::IMM64;
                 insns[i].imm = addr as u32 as i32;
@@ -278,6 +320,11 @@ impl Machine {
         let packet = packet.and_then(|id| contexts::finish(self, prog_type, id));
         Ok(Report { outcome, insns: execution.executed(), packet })
     }
+}
+
+fn function(f: &SubprogDef) -> Function {
+    let global = f.linkage != FuncLinkage::Static;
+    Function { name: f.name.as_str().into(), insn: f.start, global }
 }
 
 /// The function that the main function's `exception_callback:` declaration tag names.

@@ -33,6 +33,7 @@ pub(crate) fn call(machine: &mut Machine, id: u32, args: &[u64]) -> Outcome {
         poisoned: BTreeMap::new(),
         exception_cb: None,
         lenient: true,
+        ..CodeSpec::default()
     };
     let code = Arc::new(Code::new(spec).unwrap());
     let stack = Execution::alloc_stack(&mut machine.mem).unwrap();

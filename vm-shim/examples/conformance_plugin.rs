@@ -66,8 +66,8 @@ impl Env for TestEnv {
         Ok(Some(bytes.fold(0, |v, b| v << 8 | b)))
     }
 
-    fn load_typed(&mut self, _: &mut Cx<'_>, _: u64, _: u8) -> Option<u64> {
-        None
+    fn load_typed(&mut self, _: &mut Cx<'_>, _: u64, _: u8) -> Result<Option<u64>, Trap> {
+        Ok(None)
     }
 
     fn exit(&mut self, _: &mut Cx<'_>, _: u64) -> Result<(), Trap> {

@@ -124,7 +124,10 @@ pub trait Env {
 
     /// A load that memory refused. `Some` is the value: a typed kernel pointer may be read directly, and reads 0
     /// where nothing is mapped. `None` makes it a fault.
-    fn load_typed(&mut self, cx: &mut Cx<'_>, addr: u64, size: u8) -> Option<u64>;
+    ///
+    /// # Errors
+    /// What is there, but cannot be read this way, as a gap.
+    fn load_typed(&mut self, cx: &mut Cx<'_>, addr: u64, size: u8) -> Result<Option<u64>, Trap>;
 
     /// The program's main function returns `ret`.
     ///
@@ -154,8 +157,8 @@ impl Env for NoEnv {
         Ok(None)
     }
 
-    fn load_typed(&mut self, _: &mut Cx<'_>, _: u64, _: u8) -> Option<u64> {
-        None
+    fn load_typed(&mut self, _: &mut Cx<'_>, _: u64, _: u8) -> Result<Option<u64>, Trap> {
+        Ok(None)
     }
 
     fn exit(&mut self, _: &mut Cx<'_>, _: u64) -> Result<(), Trap> {

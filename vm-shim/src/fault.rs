@@ -338,6 +338,13 @@ impl Trap {
     }
 }
 
+impl From<TrapKind> for Trap {
+    #[cold]
+    fn from(kind: TrapKind) -> Self {
+        Self(Box::new(kind))
+    }
+}
+
 impl From<FaultKind> for Trap {
     #[cold]
     fn from(kind: FaultKind) -> Self {

@@ -75,8 +75,11 @@ fn btf(rng: &mut Rng) {
 
 /// The interpreter: programs of random instructions, most of them nearly valid.
 fn program(rng: &mut Rng) {
-    let count = 1 + rng.below(30);
-    let mut insns: Vec<Insn> = (0..count).map(|_| insn(rng, count)).collect();
+    let count = 11 + rng.below(30);
+    // Registers begin with some value, so that few programs end at once; R1 and R2 are the program's arguments.
+    let set = |dst| Insn { opcode: 0xb7, dst, src: 0, off: 0, imm: i32::from(dst) * 1000 };
+    let mut insns: Vec<Insn> = [0, 3, 4, 5, 6, 7, 8, 9].map(set).into();
+    insns.extend((insns.len()..count).map(|at| insn(rng, at, count)));
     insns.push(Insn { opcode: 0x95, dst: 0, src: 0, off: 0, imm: 0 });
     for (i, insn) in insns.iter().enumerate() {
         let _ = disassemble(insn, insns.get(i + 1));
@@ -93,26 +96,65 @@ fn program(rng: &mut Rng) {
     let _ = run.run(&mut mem, &mut NoEnv);
 }
 
-/// An instruction: any opcode, or one of those that programs are made of, with registers and offsets that make sense.
-fn insn(rng: &mut Rng, count: usize) -> Insn {
-    const COMMON: [u8; 24] = [
-        0xb7, 0xbf, 0x07, 0x0f, 0x17, 0x1f, 0x27, 0x2f, 0x37, 0x3f, 0x97, 0xb4, 0xbc, 0x61, 0x79, 0x7b, 0x63,
-        0x7a, 0xdb, 0xc3, 0x05, 0x15, 0x2d, 0x85,
+/// The instruction at place `at` of `count`: mostly valid, with values that programs get wrong.
+fn insn(rng: &mut Rng, at: usize, count: usize) -> Insn {
+    const OPS: [u8; 40] = [
+        0xb7, 0xbf, 0x07, 0x0f, 0x17, 0x1f, 0x27, 0x2f, 0x37, 0x3f, 0x97, 0x9f, 0x67, 0x6f, 0xc7, 0xcf, 0xb4,
+        0xbc, 0x34, 0x3c, 0x87, 0xdc, 0xd4, 0xd7, 0x61, 0x69, 0x71, 0x79, 0x81, 0x91, 0x63, 0x7b, 0x7a, 0x73,
+        0xdb, 0xc3, 0x05, 0x15, 0x2d, 0x85,
     ];
-    let opcode = if rng.below(6) == 0 { rng.next() as u8 } else { *rng.pick(&COMMON) };
-    let jump = matches!(opcode & 7, 5 | 6);
-    let off = match rng.below(8) {
-        0 => rng.next() as i16,
-        _ if jump => rng.below(count) as i16 - count as i16 / 2,
-        _ => -8 * rng.below(8) as i16,
+    let mut insn = Insn {
+        opcode: *rng.pick(&OPS),
+        dst: rng.below(10) as u8,
+        src: rng.below(11) as u8,
+        off: 0,
+        imm: *rng.pick(&[1, 2, 8, 16, 31, 63, -1, i32::MIN, i32::MAX]),
     };
-    let imm = match rng.below(4) {
-        0 => rng.next() as i32,
-        1 if opcode == 0x85 => rng.below(count) as i32 - count as i32 / 2,
-        _ => rng.below(16) as i32,
-    };
-    let src = if opcode == 0x85 { rng.below(3) as u8 } else { rng.below(12) as u8 };
-    Insn { opcode, dst: rng.below(12) as u8, src, off, imm }
+    let target = |rng: &mut Rng| rng.below(count) as i64 - at as i64 - 1;
+    match insn.opcode {
+        0x85 => {
+            insn.dst = 0;
+            insn.src = rng.below(2) as u8;
+            insn.imm = if insn.src == 1 { target(rng) as i32 } else { rng.below(300) as i32 };
+        }
+        0x05 | 0x15 | 0x2d => insn.off = target(rng) as i16,
+        0xdc | 0xd4 | 0xd7 => (insn.src, insn.imm) = (0, *rng.pick(&[16, 32, 64])),
+        0xdb | 0xc3 => {
+            insn.imm = *rng.pick(&[0, 1, 0x40, 0x41, 0x50, 0x51, 0xa0, 0xa1, 0xe1, 0xf1, 0x100, 0x110]);
+            (insn.dst, insn.off) = (10, -8 * (1 + rng.below(4) as i16));
+        }
+        op if matches!(op & 7, 1..=3) => {
+            // Around the stack or the context, rarely elsewhere; rarely not aligned.
+            insn.off = -8 * (1 + rng.below(66) as i16) + i16::from(rng.below(8) == 0);
+            if rng.below(4) != 0 {
+                *(if op & 7 == 1 { &mut insn.src } else { &mut insn.dst }) = 10;
+            }
+        }
+        op if op & 7 == 7 || op & 7 == 4 => {
+            insn.off = i16::from(rng.below(4) == 0 && matches!(op & 0xf0, 0x30 | 0x90));
+            if op & 8 != 0 || op == 0x87 {
+                insn.imm = 0;
+            }
+            if matches!(op & 0xf0, 0x60 | 0x70 | 0xc0) {
+                insn.imm &= 31;
+            }
+        }
+        _ => {}
+    }
+    let register = insn.opcode & 8 != 0 || matches!(insn.opcode & 7, 1 | 3) || insn.opcode == 0x85;
+    if !register {
+        insn.src = 0;
+    }
+    if insn.opcode == 0x05 {
+        (insn.dst, insn.imm) = (0, 0);
+    }
+    if matches!(insn.opcode & 7, 1 | 3) && !matches!(insn.opcode, 0xdb | 0xc3) || insn.opcode == 0x2d {
+        insn.imm = 0;
+    }
+    if rng.below(100) == 0 {
+        insn.opcode = rng.next() as u8;
+    }
+    insn
 }
 
 /// The whole machine: objects with changed code and data, loaded and run against the simulated kernel.

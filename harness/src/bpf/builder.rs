@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bpf_helpers_mock::state::Rng;
 use bpf_helpers_mock::{LoadOptions, Machine};
 use bpf_vm_shim::btf::Btf;
 use bpf_vm_shim::exec::Limits;
@@ -149,6 +150,7 @@ impl BpfBuilder {
         }
         let mut machine = Machine::new(self.kernel);
         machine.limits = self.limits;
+        machine.kernel.state.rng = Rng::seeded(self.seed);
         let mut bpf = Bpf { machine, objects: Vec::new(), attached: Vec::new() };
         let mut objects = Vec::new();
         for (name, source) in self.sources {

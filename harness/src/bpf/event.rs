@@ -93,6 +93,12 @@ impl<'a> Event<'a> {
         self
     }
 
+    /// The packet, with its Ethernet header, or the context of a program that the `bpf` system call runs.
+    pub fn payload(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.what.packet = bytes.into();
+        self
+    }
+
     /// The system call's number.
     pub fn nr(mut self, nr: u64) -> Self {
         self.what.nr = nr;
@@ -192,7 +198,7 @@ impl What {
             }
             Point::Syscall => contexts::syscall_input(machine, &self.packet),
             Point::Xdp | Point::Tc | Point::Socket | Point::CgroupSkb => {
-                contexts::default_input(machine, prog.id)
+                contexts::packet(machine, prog.prog_type, &self.packet)
             }
         }
     }

@@ -1,7 +1,10 @@
 //! Global variables by name, before and after loading.
 
+use bpf_helpers_mock::Machine;
+use bpf_helpers_mock::maps::MapId;
 use bpf_vm_shim::object::{GlobalVar, Object};
 
+use super::Loaded;
 use crate::error::Error;
 use crate::value::{Value, encode_into};
 
@@ -38,4 +41,36 @@ pub(super) fn set_initial(object: &mut Object, name: &str, value: &Value) -> Res
     encode(object, &var, value, &mut bytes)?;
     let data = object.maps.get_mut(var.map).and_then(|m| m.data.as_mut()).ok_or_else(missing)?;
     data.write(var.offset, &bytes).ok_or_else(missing)
+}
+
+/// A variable's bytes in the machine.
+pub(super) fn read(loaded: &Loaded, machine: &mut Machine, var: &GlobalVar) -> Result<Vec<u8>, Error> {
+    let (_, value) = section(loaded, machine, var)?;
+    let (from, to) = (var.offset as usize, var.offset as usize + var.size as usize);
+    value.get(from..to).map(<[u8]>::to_vec).ok_or_else(|| lost(var))
+}
+
+/// Changes a variable's bytes in the machine.
+pub(super) fn write(
+    loaded: &Loaded,
+    machine: &mut Machine,
+    var: &GlobalVar,
+    bytes: &[u8],
+) -> Result<(), Error> {
+    let (id, mut value) = section(loaded, machine, var)?;
+    let (from, to) = (var.offset as usize, var.offset as usize + var.size as usize);
+    value.get_mut(from..to).ok_or_else(|| lost(var))?.copy_from_slice(bytes);
+    Ok(machine.map_update(id, &[0; 4], &value, 0)?)
+}
+
+/// The map of a variable's section and its whole value.
+fn section(loaded: &Loaded, machine: &mut Machine, var: &GlobalVar) -> Result<(MapId, Vec<u8>), Error> {
+    let id = *loaded.maps.get(var.map).ok_or_else(|| lost(var))?;
+    let values = machine.map_read(id, &[0; 4])?;
+    let value = values.and_then(|v| v.into_iter().next()).ok_or_else(|| lost(var))?;
+    Ok((id, value))
+}
+
+fn lost(var: &GlobalVar) -> Error {
+    Error::Invalid(format!("global variable '{}' is in no map", var.name))
 }

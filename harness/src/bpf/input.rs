@@ -57,6 +57,9 @@ impl Input {
         match (&self.packet, &self.ctx) {
             (_, Some(ctx)) if prog_type == ProgType::Syscall => contexts::syscall_input(machine, ctx),
             (_, Some(ctx)) => contexts::raw_input(machine, ctx),
+            (Some(packet), None) if contexts::has_packet(prog_type) => {
+                contexts::packet(machine, prog_type, packet)
+            }
             (None, None) if self.test_run && prog_type == ProgType::Syscall => {
                 contexts::syscall_input(machine, &[])
             }

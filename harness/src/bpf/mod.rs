@@ -7,6 +7,7 @@ mod globals;
 mod input;
 mod point;
 mod report;
+mod state;
 
 pub use builder::BpfBuilder;
 pub use event::{Event, Fired};
@@ -116,6 +117,7 @@ impl Bpf {
             }
             _ => None,
         };
-        RunReport { program: program.to_owned(), outcome: report.outcome, insns: report.insns, diagnostic }
+        let (outcome, insns, packet) = (report.outcome, report.insns, report.packet);
+        RunReport { program: program.to_owned(), outcome, insns, packet, diagnostic }
     }
 }

@@ -1,5 +1,6 @@
 //! How a run ended.
 
+use bpf_helpers_mock::contexts::PacketOutput;
 use bpf_vm_shim::exec::Outcome;
 
 use crate::error::Error;
@@ -15,6 +16,8 @@ pub struct RunReport {
     pub outcome: Outcome,
     /// Instructions executed.
     pub insns: u64,
+    /// What became of the packet, if there was one.
+    pub packet: Option<PacketOutput>,
     /// The fault, ready to be shown.
     pub diagnostic: Option<Box<Diagnostic>>,
 }

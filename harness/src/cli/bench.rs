@@ -80,10 +80,11 @@ fn measure(name: &'static str, body: &[Insn], iterations: u32) -> Result<Row, St
         id: 0,
         name,
         insns: &insns,
-        funcs: vec![Function { name: name.into(), insn: 0 }],
+        funcs: vec![Function { name: name.into(), insn: 0, global: false }],
         poisoned: std::collections::BTreeMap::new(),
         exception_cb: None,
         lenient: false,
+        ..CodeSpec::default()
     };
     let code = std::sync::Arc::new(Code::new(spec).map_err(|e| e.to_string())?);
     let mut mem = Memory::default();

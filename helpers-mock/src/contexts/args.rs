@@ -19,7 +19,7 @@ pub struct TypedArgs {
     pub func: Option<String>,
     /// The arguments.
     pub args: Vec<u64>,
-    /// The return value, in the slot behind the arguments (fexit, fmod_ret).
+    /// The return value, in the slot behind the arguments (fexit, fmod_ret; LSM: of the programs before).
     pub ret: Option<u64>,
     /// The value given at attaching.
     pub cookie: u64,
@@ -34,8 +34,8 @@ impl TypedArgs {
         let name = attach.name();
         let btf = machine.kernel.profile.btf.as_ref();
         let known = name.zip(btf).and_then(|(name, btf)| arg_count(btf, attach.kind, name));
-        let has_ret = prog.prog_type == ProgType::Tracing
-            && matches!(attach.kind, AttachKind::Fexit | AttachKind::FmodRet | AttachKind::Fsession);
+        let returns = matches!(attach.kind, AttachKind::Fexit | AttachKind::FmodRet | AttachKind::Fsession);
+        let has_ret = prog.prog_type == ProgType::Tracing && returns || prog.prog_type == ProgType::Lsm;
         let func = matches!(
             attach.kind,
             AttachKind::Fentry | AttachKind::Fexit | AttachKind::FmodRet | AttachKind::Fsession

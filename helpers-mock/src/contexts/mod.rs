@@ -5,6 +5,7 @@
 
 mod args;
 mod error;
+mod flow;
 mod iter;
 mod net;
 mod perf_event;
@@ -12,6 +13,8 @@ mod probe;
 mod regs;
 mod sizes;
 mod syscall;
+#[cfg(test)]
+mod tests;
 mod tracepoint;
 
 use bpf_vm_shim::mem::{Alloc, Area, Perm, RegionKind};
@@ -19,6 +22,7 @@ use bpf_vm_shim::object::{AttachKind, ProgType};
 
 pub use args::TypedArgs;
 pub use error::ContextError;
+pub use flow::flow_dissector_input;
 pub use net::{DEFAULT_PACKET, PacketOutput, SkbInput, XdpInput, has_packet, packet, skb, xdp};
 pub(crate) use net::{finish, protocol};
 pub use perf_event::PerfEvent;
@@ -56,6 +60,7 @@ pub fn default_input(machine: &mut Machine, prog: ProgId) -> Result<RunInput, Co
             | ProgType::RawTracepointWritable,
             _,
         ) => TypedArgs::default_for(machine, &loaded).build(machine),
+        (ProgType::FlowDissector, _) => flow_dissector_input(machine, &[0; 64]),
         (ProgType::Syscall, _) => syscall::default_input(machine, &loaded),
         (prog_type, _) => {
             let bytes = vec![0; sizes::context_size(prog_type, machine.kernel.profile.arch) as usize];

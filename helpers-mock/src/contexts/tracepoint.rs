@@ -168,7 +168,8 @@ impl Tracepoint {
         let AttachPoint::Tracepoint { category, name } = &prog.linked.attach.point else {
             return Ok(Self { room: MAX_RECORD, ..Self::default() });
         };
-        let types = machine.kernel.profile.btf.as_ref();
+        // Without a kernel of its own, the types that the object was compiled against.
+        let types = machine.kernel.profile.btf.as_ref().or(prog.object.btf.as_ref());
         let layout = match types.map(|btf| TracepointLayout::from_btf(btf, name)) {
             Some(Ok(layout)) => layout,
             _ if category == "syscalls" => TracepointLayout::syscall(name),

@@ -3,8 +3,10 @@
 use bpf_vm_shim::env::{CallResult, Flow};
 
 use super::desc::{Arg, Call, HelperDesc};
+use super::map_arg;
 use crate::errno::Errno;
 use crate::kernel::Kernel;
+use crate::maps::FdArray;
 
 pub(super) static TABLE: &[HelperDesc] = &[
     HelperDesc::plain(7, "bpf_get_prandom_u32", &[], (4, 1), get_prandom_u32),
@@ -13,6 +15,13 @@ pub(super) static TABLE: &[HelperDesc] = &[
     HelperDesc::plain(15, "bpf_get_current_uid_gid", &[], (4, 2), get_current_uid_gid),
     HelperDesc::plain(16, "bpf_get_current_comm", &[Arg::MemOut, Arg::Size], (4, 2), get_current_comm),
     HelperDesc::gpl(35, "bpf_get_current_task", &[], (4, 8), get_current_task),
+    HelperDesc::plain(
+        37,
+        "bpf_current_task_under_cgroup",
+        &[Arg::Map, Arg::Any],
+        (4, 9),
+        current_task_under_cgroup,
+    ),
     HelperDesc::plain(42, "bpf_get_numa_node_id", &[], (4, 10), get_numa_node_id),
     HelperDesc::plain(80, "bpf_get_current_cgroup_id", &[], (4, 18), get_current_cgroup_id),
     HelperDesc::plain(
@@ -99,6 +108,22 @@ fn get_current_ancestor_cgroup_id(kernel: &mut Kernel, call: &mut Call<'_, '_>) 
     let level = call.args[0] as u32;
     let id = kernel.state.cgroups.ancestor(kernel.state.current().cgroup, level);
     Ok(Flow::Return(id.unwrap_or_default()))
+}
+
+/// `bpf_current_task_under_cgroup(map, index)`: 1 or 0; `-EINVAL` for another kind of map, `-E2BIG` outside it,
+/// `-EAGAIN` for an empty slot.
+fn current_task_under_cgroup(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
+    let index = call.args[1] as u32;
+    let id = map_arg(kernel, call.args[0])?;
+    let array = kernel.maps.get(id).and_then(|m| m.ops.as_any().downcast_ref::<FdArray>());
+    let cgroup = match array {
+        None => Err(Errno::EINVAL),
+        Some(array) if index >= array.len() => Err(Errno::E2BIG),
+        Some(array) => array.get(index).ok_or(Errno::EAGAIN),
+    };
+    let current = kernel.state.current().cgroup;
+    let under = cgroup.map(|of| kernel.state.cgroups.is_descendant(current, of.into()).into());
+    Ok(Flow::Return(under.unwrap_or_else(Errno::ret)))
 }
 
 /// `bpf_get_ns_current_pid_tgid(dev, ino, nsdata, size)`: the ids as seen in the task's own PID namespace, which must

@@ -4,10 +4,8 @@
 //! the command line's support lists, the documentation) is derived from the rows. To add a helper, add a row.
 
 mod args;
-mod desc;
-mod overrides;
-
 mod checksum;
+mod desc;
 mod dynptr;
 mod identity;
 #[cfg(test)]
@@ -15,7 +13,9 @@ mod identity_tests;
 mod kptr;
 mod lock;
 mod loops;
+mod map_struct;
 mod maps;
+mod overrides;
 mod packet;
 mod perf;
 mod print;
@@ -30,6 +30,7 @@ mod skb_bytes;
 mod skb_change;
 mod skb_meta;
 mod stack;
+mod storage;
 mod strings;
 mod time;
 pub(crate) mod timer;
@@ -40,10 +41,11 @@ mod xdp;
 use std::sync::LazyLock;
 
 use bpf_vm_shim::env::{CallResult, Cx, Flow, Resume};
-use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
+use bpf_vm_shim::fault::{Trap, Unsupported, UnsupportedKind};
 
 use crate::kernel::Kernel;
 use crate::kfuncs;
+use crate::maps::MapId;
 
 pub(crate) use args::{map_arg, require};
 pub use desc::{Arg, Call, HelperDesc, HelperFn, HelperId, ResumeFn, known, name_of};
@@ -58,29 +60,30 @@ pub(crate) use typed::has_typed_pointers;
 /// The tables of all families.
 #[rustfmt::skip] // One line each, so that additions do not collide.
 static FAMILIES: &[&[HelperDesc]] = &[
-    time::TABLE,
-    maps::TABLE,
-    identity::TABLE,
-    probe::TABLE,
-    tracing::TABLE,
-    print::TABLE,
-    print_btf::TABLE,
-    xdp::TABLE,
-    skb_bytes::TABLE,
-    skb_change::TABLE,
-    skb_meta::TABLE,
     checksum::TABLE,
-    redirect::TABLE,
-    strings::TABLE,
-    typed::TABLE,
     dynptr::TABLE,
+    identity::TABLE,
     kptr::TABLE,
     lock::TABLE,
     loops::TABLE,
+    maps::TABLE,
     perf::TABLE,
+    print::TABLE,
+    print_btf::TABLE,
+    probe::TABLE,
+    redirect::TABLE,
     ringbuf::TABLE,
+    skb_bytes::TABLE,
+    skb_change::TABLE,
+    skb_meta::TABLE,
     stack::TABLE,
+    storage::TABLE,
+    strings::TABLE,
+    time::TABLE,
     timer::TABLE,
+    tracing::TABLE,
+    typed::TABLE,
+    xdp::TABLE,
 ];
 
 /// Rows by helper number.
@@ -156,6 +159,16 @@ pub(crate) fn resume(kernel: &mut Kernel, cx: &mut Cx<'_>, resume: Resume, ret: 
 }
 
 /// A load through a typed kernel pointer: reads 0 where nothing is mapped. `None`: this program has no such pointers.
-pub(crate) fn load_typed(kernel: &mut Kernel, cx: &mut Cx<'_>, addr: u64, size: u8) -> Option<u64> {
-    typed::load(kernel, cx, addr, size)
+pub(crate) fn load_typed(
+    kernel: &mut Kernel,
+    cx: &mut Cx<'_>,
+    addr: u64,
+    size: u8,
+) -> Result<Option<u64>, Trap> {
+    if let Some(id) = MapId::from_addr(addr & !0x3ff).filter(|id| kernel.maps.get(*id).is_some()) {
+        let name = kernel.maps.get(id).map_or("", |m| m.def.name.as_str());
+        let what = format!("reading struct bpf_map of map '{name}'");
+        return Err(Unsupported::new(UnsupportedKind::Feature, what).into());
+    }
+    Ok(typed::load(kernel, cx, addr, size))
 }

@@ -45,8 +45,9 @@ fn reads_of_nothing_fail_as_measured_and_zero_the_buffer() {
 
 #[test]
 fn strings_end_at_the_buffer_or_at_their_nul() {
-    // (helper, source, buffer size, result, buffer afterwards)
-    let table: &[(u32, &[u8], usize, i64, &[u8])] = &[
+    // Helper, source, buffer size, result, buffer afterwards.
+    type Row = (u32, &'static [u8], usize, i64, &'static [u8]);
+    let table: &[Row] = &[
         (115, b"abc\0defg", 8, 4, b"abc\0\xee\xee\xee\xee"),
         (114, b"abc\0defg", 8, 4, b"abc\0\0\0\0\0"),
         (114, b"abc\0defg", 6, 4, b"abc\0\xee\xee"),

@@ -66,6 +66,9 @@ fn gives_pointer(kfunc: &KfuncDecl, btf: Option<&Btf>) -> bool {
 /// A load that memory refused: kernel memory is read, an address where nothing is reads 0. Anything else (outside a map
 /// value, freed, never written) stays a fault, as it does for programs without typed pointers.
 pub(crate) fn load(kernel: &Kernel, cx: &mut Cx<'_>, addr: u64, size: u8) -> Option<u64> {
+    if let Some(value) = super::map_struct::load(kernel, addr, size) {
+        return Some(value);
+    }
     if !kernel.run()?.prog.typed_pointers {
         return None;
     }

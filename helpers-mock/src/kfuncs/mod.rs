@@ -18,6 +18,9 @@ mod task;
 mod wq;
 mod xdp;
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 use bpf_vm_shim::env::{CallResult, Cx, Flow, Resume};
 use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
 
@@ -54,24 +57,28 @@ pub(crate) fn resume(kernel: &mut Kernel, cx: &mut Cx<'_>, resume: Resume, ret: 
 /// The tables of all families.
 #[rustfmt::skip] // One line each, so that additions do not collide.
 static FAMILIES: &[&[KfuncDesc]] = &[
-    task::TABLE,
-    section::TABLE,
+    bits::TABLE,
     cast::TABLE,
+    cpumask::TABLE,
     dynptr::TABLE,
     exception::TABLE,
     iter::TABLE,
+    libc::TABLE,
     list::TABLE,
+    maps::TABLE,
     object::TABLE,
     rbtree::TABLE,
     res_lock::TABLE,
-    wq::TABLE,
-    maps::TABLE,
-    libc::TABLE,
+    section::TABLE,
     strings::TABLE,
-    cpumask::TABLE,
-    bits::TABLE,
+    task::TABLE,
+    wq::TABLE,
     xdp::TABLE,
 ];
+
+/// Rows by name.
+static BY_NAME: LazyLock<BTreeMap<&'static str, &'static KfuncDesc>> =
+    LazyLock::new(|| all().map(|row| (row.name, row)).collect());
 
 /// Every simulated kernel function.
 pub fn all() -> impl Iterator<Item = &'static KfuncDesc> {
@@ -81,7 +88,7 @@ pub fn all() -> impl Iterator<Item = &'static KfuncDesc> {
 /// A simulated kernel function by its name.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static KfuncDesc> {
-    all().find(|k| k.name == name)
+    BY_NAME.get(name).copied()
 }
 
 /// Answers a call of a kernel function by its index in the object's table.

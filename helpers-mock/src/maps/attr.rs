@@ -50,6 +50,8 @@ pub(super) type Refusal = (Errno, String);
 const KMALLOC_MAX: u64 = 4 << 20;
 /// The largest per-CPU allocation (`PCPU_MIN_UNIT_SIZE`).
 const PERCPU_MAX: u64 = 32 << 10;
+/// The largest local storage (`BPF_LOCAL_STORAGE_MAX_VALUE_SIZE`).
+const STORAGE_MAX: u64 = 65_535 - 128;
 /// `sizeof(struct htab_elem)`.
 const HTAB_ELEM: u64 = 48;
 /// `sysctl_perf_event_max_stack`.
@@ -256,6 +258,8 @@ fn stack_trace(def: &MapDef) -> Result<(), Refusal> {
 fn ringbuf(def: &MapDef) -> Result<(), Refusal> {
     let overwrite = if def.map_type == MapType::Ringbuf { flag::RB_OVERWRITE } else { 0 };
     flags(def, flag::NUMA_NODE | overwrite)?;
+    let own = if def.map_type == MapType::Ringbuf { flag::RB_OVERWRITE } else { 0 };
+    flags(def, flag::NUMA_NODE | own)?;
     size("key", def.key_size, 0)?;
     size("value", def.value_size, 0)?;
     if !def.max_entries.is_power_of_two() || !def.max_entries.is_multiple_of(4096) {
@@ -276,8 +280,8 @@ fn local_storage(def: &MapDef) -> Result<(), Refusal> {
     if def.key_type.is_none() || def.value_type.is_none() {
         return invalid("local storage needs BTF types of key and value");
     }
-    if u64::from(def.value_size) > KMALLOC_MAX / 64 - 72 {
-        return too_big(format!("value_size {} is too large", def.value_size));
+    if u64::from(def.value_size) > STORAGE_MAX {
+        return too_big(format!("value_size {} is over the limit of {STORAGE_MAX}", def.value_size));
     }
     Ok(())
 }
@@ -291,8 +295,10 @@ fn cgroup_storage(def: &MapDef) -> Result<(), Refusal> {
         ));
     }
     nonzero("value_size", def.value_size)?;
-    if u64::from(def.value_size) > 4096 {
-        return too_big(format!("value_size {} is over the limit of a page", def.value_size));
+    let percpu = def.map_type == MapType::PercpuCgroupStorage;
+    let limit = if percpu { STORAGE_MAX.min(PERCPU_MAX) } else { STORAGE_MAX };
+    if u64::from(def.value_size) > limit {
+        return too_big(format!("value_size {} is over the limit of {limit}", def.value_size));
     }
     flags(def, flag::NUMA_NODE | ACCESS)?;
     if def.max_entries != 0 {

@@ -13,6 +13,7 @@ use super::compat::Uses;
 use super::fd_array::{FdArray, FdKind};
 use super::fields::Fields;
 use super::hash::Hash;
+use super::local_storage::LocalStorage;
 use super::lpm_trie::LpmTrie;
 use super::map_in_map::{HashOfMaps, may_be_inside};
 use super::percpu_array::PercpuArray;
@@ -81,6 +82,10 @@ fn construct(
     Ok(Some(match def.map_type {
         T::Array => Box::new(Array::new(values, def.max_entries, cx)?),
         T::PercpuArray => Box::new(PercpuArray::new(values, def.max_entries, cx)?),
+        T::TaskStorage | T::CgrpStorage | T::CgroupStorage => Box::new(LocalStorage::new(values, def, false)),
+        T::PercpuCgroupStorage => Box::new(LocalStorage::new(values, def, true)),
+        T::Ringbuf => Box::new(RingBuf::new(def)),
+        T::UserRingbuf => Box::new(UserRingBuf::new(def)),
         T::Hash | T::LruHash => Box::new(Hash::new(values, def, cx.cpus)),
         T::PercpuHash | T::LruPercpuHash => Box::new(PercpuHash::new(values, def, cx.cpus)),
         T::LpmTrie => Box::new(LpmTrie::new(values, def.key_size, def.max_entries)),
@@ -93,8 +98,6 @@ fn construct(
             Box::new(QueueStack::new(def.value_size, def.max_entries, def.map_type == T::Stack))
         }
         T::BloomFilter => Box::new(Bloom::new(def.max_entries, def.map_extra)),
-        T::Ringbuf => Box::new(RingBuf::new(def)),
-        T::UserRingbuf => Box::new(UserRingBuf::new(def)),
         T::StackTrace => Box::new(StackTraces::new(def.value_size, def.max_entries, def.map_flags)),
         _ => return Ok(None),
     }))

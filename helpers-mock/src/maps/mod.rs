@@ -7,6 +7,7 @@ mod attr;
 mod bloom;
 mod compat;
 mod create;
+mod defaults;
 mod entries;
 mod fd_array;
 mod fields;
@@ -14,6 +15,7 @@ mod hash;
 mod host;
 mod index;
 mod jhash;
+mod local_storage;
 mod lpm_trie;
 mod lru;
 mod map_in_map;
@@ -40,9 +42,11 @@ use crate::errno::Errno;
 pub use attr::flag;
 pub use compat::Uses;
 pub use create::create;
+pub(crate) use defaults::complete;
 pub use fd_array::FdArray;
 pub use fields::{Field, FieldKind, Fields};
 pub use host::{Entry, MapOpError};
+pub use local_storage::LocalStorage;
 pub use ring::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, Ring};
 pub use ringbuf::RingBuf;
 pub use stack_trace::StackTraces;
@@ -194,6 +198,15 @@ impl MapId {
     #[must_use]
     pub const fn addr(self) -> u64 {
         MAP_BASE + self.0 as u64 * MAP_PITCH
+    }
+
+    /// The map whose `struct bpf_map` an address lies in, and how far from its start.
+    #[must_use]
+    pub const fn containing(addr: u64) -> Option<(Self, u64)> {
+        match addr.checked_sub(MAP_BASE) {
+            Some(d) if d / MAP_PITCH < 1 << 20 => Some((Self((d / MAP_PITCH) as u32), d % MAP_PITCH)),
+            _ => None,
+        }
     }
 
     /// The map that an address stands for.

@@ -32,10 +32,10 @@ pub struct ObjectBuilder<'a> {
 impl ObjectBuilder<'_> {
     /// Sets a member.
     pub fn set(mut self, path: &str, value: impl Into<Value>) -> Self {
-        if let Ok((btf, object)) = &self.state {
-            if let Err(e) = set(btf, self.mem, *object, path, &value.into()) {
-                self.state = Err(e);
-            }
+        if let Ok((btf, object)) = &self.state
+            && let Err(e) = set(btf, self.mem, *object, path, &value.into())
+        {
+            self.state = Err(e);
         }
         self
     }

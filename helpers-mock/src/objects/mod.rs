@@ -7,6 +7,8 @@ mod error;
 mod path;
 mod skb;
 mod task;
+#[cfg(test)]
+mod tests;
 mod value;
 mod walk;
 

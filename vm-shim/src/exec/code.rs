@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::uninit;
 use super::uop::{Uop, fuse};
-use crate::fault::FaultKind;
+use crate::fault::{FaultKind, TrapKind, Unsupported};
 use crate::isa::{Form, Insn, Key, Op, TABLE, Uses, class, disassemble, lookup, pseudo};
 
 /// The kernel's limit on a program's length (`BPF_COMPLEXITY_LIMIT_INSNS`).
@@ -91,6 +91,14 @@ impl Reg {
     }
 }
 
+impl InvalidKind {
+    /// Whether the kernel looks for this only on paths that can be taken, which is more than the control flow tells:
+    /// such an instruction is a fault when it is reached, no reason to refuse the program.
+    const fn path_sensitive(&self) -> bool {
+        matches!(self, Self::WritesFramePointer | Self::DivByZero | Self::BadShift(_))
+    }
+}
+
 /// An instruction as the interpreter wants it: 16 bytes, everything resolved.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DecodedOp {
@@ -110,6 +118,8 @@ pub struct Function {
     pub name: Arc<str>,
     /// Its first instruction's slot.
     pub insn: usize,
+    /// Whether it is global: the kernel verifies such a function by itself, so call depth is counted anew in it.
+    pub global: bool,
 }
 
 /// What a [`Code`] is made from.
@@ -125,6 +135,8 @@ pub struct CodeSpec<'a> {
     pub funcs: Vec<Function>,
     /// Instructions that must not run, and why.
     pub poisoned: BTreeMap<usize, String>,
+    /// Instructions that need what is not simulated.
+    pub unsupported: BTreeMap<usize, Unsupported>,
     /// The slot of the function that `bpf_throw` ends in.
     pub exception_cb: Option<usize>,
     /// Accept what the kernel refuses but the RFC defines: constant shifts by the width or more, division by a constant
@@ -142,7 +154,7 @@ pub struct Code {
     slots: Vec<u32>,
     index: Vec<u32>,
     funcs: Vec<Function>,
-    traps: Vec<FaultKind>,
+    traps: Vec<TrapKind>,
     exception_cb: Option<u32>,
     insns: Vec<Insn>,
 }
@@ -227,9 +239,9 @@ impl Code {
         self.slots.get(op).copied().unwrap_or(self.insns.len() as u32)
     }
 
-    pub(crate) fn trap(&self, index: u64) -> FaultKind {
+    pub(crate) fn trap(&self, index: u64) -> TrapKind {
         let end = FaultKind::InvalidInstruction { why: "the end of the program".to_owned() };
-        self.traps.get(index as usize).cloned().unwrap_or(end)
+        self.traps.get(index as usize).cloned().unwrap_or(TrapKind::Fault(end))
     }
 
     pub(crate) fn exception_cb(&self) -> Option<usize> {
@@ -282,7 +294,7 @@ impl Builder<'_> {
         if !self.spec.lenient {
             let starts: Vec<usize> = funcs.iter().map(|f| index[f.insn] as usize).collect();
             for (at, reg) in uninit::find(&ops, &kinds, &starts, 0b10) {
-                traps.push(FaultKind::UninitRegister { reg });
+                traps.push(TrapKind::Fault(FaultKind::UninitRegister { reg }));
                 ops[at] = trap_op(traps.len() - 1);
                 kinds[at] = Op::Trap;
             }
@@ -347,7 +359,7 @@ impl Builder<'_> {
             return None;
         }
         match insn.opcode {
-            0x85 | 0x95 | 0x8d => None,
+            0x85 | 0x95 | 0x8d | 0x0d => None,
             0x06 => Some(insn.imm.into()),
             _ => Some(insn.off.into()),
         }
@@ -362,14 +374,15 @@ impl Builder<'_> {
                 starts.insert(self.target(slot, insn.imm.into(), index)?);
             }
         }
-        let named: BTreeMap<usize, &Arc<str>> = self.spec.funcs.iter().map(|f| (f.insn, &f.name)).collect();
+        let named: BTreeMap<usize, &Function> = self.spec.funcs.iter().map(|f| (f.insn, f)).collect();
         starts.extend(named.keys().copied().filter(|s| index.get(*s).is_some_and(|i| *i != NO_OP)));
         let name = |s: &usize| match named.get(s) {
-            Some(name) => Arc::clone(name),
+            Some(f) => Arc::clone(&f.name),
             None if *s == 0 => self.spec.name.into(),
             None => "".into(),
         };
-        Ok(starts.iter().map(|s| Function { name: name(s), insn: *s }).collect())
+        let global = |s: &usize| named.get(s).is_some_and(|f| f.global);
+        Ok(starts.iter().map(|s| Function { name: name(s), insn: *s, global: global(s) }).collect())
     }
 
     /// No jump leaves its function and no function runs into the next.
@@ -385,7 +398,7 @@ impl Builder<'_> {
                     return Err(self.error(slot, InvalidKind::JumpOutOfRange { from: slot, to: to as i64 }));
                 }
             }
-            if !matches!(self.insns[last].opcode, 0x95 | 0x05 | 0x06) && !self.poisoned(last) {
+            if !matches!(self.insns[last].opcode, 0x95 | 0x05 | 0x06 | 0x0d) && !self.poisoned(last) {
                 return Err(self.error(last, InvalidKind::FallsOff));
             }
         }
@@ -404,7 +417,7 @@ impl Builder<'_> {
             let insn = &self.insns[slot];
             let next = slot + if insn.is_ld_imm64() { 2 } else { 1 };
             match (insn.opcode, self.jump(slot)) {
-                (0x95, _) => {}
+                (0x95 | 0x0d, _) => {}
                 (0x05 | 0x06, Some(d)) => todo.push((slot as i64 + 1 + d) as usize),
                 (_, Some(d)) => todo.extend([next, (slot as i64 + 1 + d) as usize]),
                 (_, None) => todo.push(next),
@@ -418,19 +431,25 @@ impl Builder<'_> {
         slot: usize,
         index: &[u32],
         reachable: &[bool],
-        traps: &mut Vec<FaultKind>,
+        traps: &mut Vec<TrapKind>,
     ) -> Result<DecodedOp, InvalidCode> {
         let mut trap = |kind| {
             traps.push(kind);
             trap_op(traps.len() - 1)
         };
         if let Some(what) = self.spec.poisoned.get(&slot) {
-            return Ok(trap(FaultKind::Poisoned { what: what.clone() }));
+            return Ok(trap(TrapKind::Fault(FaultKind::Poisoned { what: what.clone() })));
+        }
+        if let Some(gap) = self.spec.unsupported.get(&slot) {
+            return Ok(trap(TrapKind::Unsupported(gap.clone())));
         }
         match self.decode_valid(slot, index) {
             Ok(op) => Ok(op),
-            Err(error) if reachable[slot] => Err(error),
-            Err(error) => Ok(trap(FaultKind::InvalidInstruction { why: error.problem.to_string() })),
+            Err(error) if reachable[slot] && !error.problem.path_sensitive() => Err(error),
+            Err(error) => {
+                let why = error.problem.to_string();
+                Ok(trap(TrapKind::Fault(FaultKind::InvalidInstruction { why })))
+            }
         }
     }
 
@@ -479,7 +498,12 @@ impl Builder<'_> {
                 op.off = index[self.target(slot, distance, index)?] as i32;
             }
             Form::Call => match row.op {
-                Op::CallLocal => op.off = index[self.target(slot, insn.imm.into(), index)?] as i32,
+                Op::CallLocal => {
+                    let target = self.target(slot, insn.imm.into(), index)?;
+                    op.off = index[target] as i32;
+                    let global = self.spec.funcs.iter().any(|f| f.insn == target && f.global);
+                    op.src = if global { Reg::R1 } else { Reg::R0 };
+                }
                 _ => op.imm = u64::from(insn.imm as u32),
             },
             Form::LdImm64 => op.imm = self.imm64(slot, index)?,

@@ -9,8 +9,10 @@ use crate::env::{Callback, Env, Flow, Resume};
 use crate::fault::{Fault, FaultKind, Site, Trap, TrapKind, Unsupported};
 use crate::mem::{Alloc, Area, MemError, Memory, Perm, RegionKind};
 
-/// The kernel's `MAX_CALL_FRAMES`.
+/// The kernel's `MAX_CALL_FRAMES`, counted from the last global function or tail call.
 pub(crate) const MAX_FRAMES: usize = 8;
+/// All frames together: each of 33 tail calls may begin with eight more.
+const MAX_TOTAL_FRAMES: usize = 8 * 34;
 /// The kernel's `MAX_BPF_STACK`.
 pub(crate) const STACK_SIZE: u64 = 512;
 /// The kernel's `MAX_TAIL_CALL_CNT`.
@@ -71,6 +73,7 @@ pub(super) struct Frame {
     pub(super) return_to: usize,
     pub(super) saved: [u64; 4],
     pub(super) may_goto: u32,
+    nesting: usize,
 }
 
 /// A run in flight.
@@ -89,6 +92,8 @@ pub struct Execution {
     pub(super) slice_end: u64,
     pub(super) may_goto: u32,
     tail_calls: u32,
+    /// Frames since the last global function or tail call, this one included.
+    nesting: usize,
     /// An exception without a callback has ended the program; R0 is its result.
     pub(super) thrown: bool,
 }
@@ -102,7 +107,7 @@ impl Execution {
     /// # Errors
     /// If the memory limit is reached.
     pub fn alloc_stack(mem: &mut Memory) -> Result<u64, MemError> {
-        let size = (Self::FRAME_PITCH * MAX_FRAMES as u64) as u32;
+        let size = (Self::FRAME_PITCH * MAX_TOTAL_FRAMES as u64) as u32;
         let alloc = Alloc::new(Area::Stack, RegionKind::Stack, size, "").perm(Perm::None).align(4096);
         // The frames' own bounds are painted at each entry; the region spans them all.
         mem.alloc(alloc)
@@ -125,6 +130,7 @@ impl Execution {
             slice_end: u64::MAX,
             may_goto: 0,
             tail_calls: 0,
+            nesting: 1,
             thrown: false,
         };
         run.regs[1..6].copy_from_slice(&args);
@@ -264,14 +270,22 @@ impl Execution {
     }
 
     /// Enters a function: what the caller needs back goes on the frame stack.
-    pub(super) fn push(&mut self, mem: &mut Memory, kind: FrameKind, target: usize) -> Result<(), FaultKind> {
-        if self.frames.len() + 1 >= MAX_FRAMES {
+    pub(super) fn push(
+        &mut self,
+        mem: &mut Memory,
+        kind: FrameKind,
+        target: usize,
+        global: bool,
+    ) -> Result<(), FaultKind> {
+        let nesting = if global { 1 } else { self.nesting + 1 };
+        if nesting > MAX_FRAMES || self.frames.len() + 1 >= MAX_TOTAL_FRAMES {
             return Err(FaultKind::CallDepth { limit: MAX_FRAMES });
         }
         let saved = [self.regs[6], self.regs[7], self.regs[8], self.regs[9]];
         let code = Arc::clone(&self.code);
         let may_goto = std::mem::take(&mut self.may_goto);
-        self.frames.push(Frame { kind, code, return_to: self.pc + 1, saved, may_goto });
+        let outer = std::mem::replace(&mut self.nesting, nesting);
+        self.frames.push(Frame { kind, code, return_to: self.pc + 1, saved, may_goto, nesting: outer });
         self.pc = target;
         self.enter_frame(mem);
         Ok(())
@@ -285,6 +299,7 @@ impl Execution {
         self.regs[6..10].copy_from_slice(&frame.saved);
         self.regs[10] = self.frame_top();
         self.may_goto = frame.may_goto;
+        self.nesting = frame.nesting;
         self.pc = frame.return_to;
         self.code = frame.code;
         Some(frame.kind)
@@ -301,7 +316,7 @@ impl Execution {
             Flow::Callback(callback) => {
                 let Callback { addr, args, resume } = *callback;
                 let target = self.code.func_at(addr).ok_or(FaultKind::BadCallTarget { addr })?;
-                self.push(mem, FrameKind::Callback(resume), target)?;
+                self.push(mem, FrameKind::Callback(resume), target, false)?;
                 self.regs[1..6].copy_from_slice(&args);
                 Ok(())
             }
@@ -316,6 +331,7 @@ impl Execution {
                 self.code = code;
                 self.pc = 0;
                 self.may_goto = 0;
+                self.nesting = 1;
                 self.regs[1] = self.ctx;
                 self.enter_frame(mem);
                 Ok(())
@@ -330,7 +346,7 @@ impl Execution {
         }
         match self.code.exception_cb() {
             Some(target) => {
-                self.push(mem, FrameKind::Exception, target)?;
+                self.push(mem, FrameKind::Exception, target, false)?;
                 self.regs[1] = cookie;
             }
             None => {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::alu;
-use super::code::DecodedOp;
+use super::code::{DecodedOp, Reg};
 use super::execution::{Execution, FrameKind};
 use super::observe::{InsnView, Observer};
 use super::uop::{Uop, with_uops};
@@ -494,6 +494,12 @@ pub(super) fn run<const OBSERVED: bool>(
         (Ja, $op:ident) => {{
             jump!($op.off);
         }};
+        (AddrSpaceCast, $op:ident) => {{
+            trap!(gap("address space cast (arena)"));
+        }};
+        (Gotox, $op:ident) => {{
+            trap!(gap("gotox (jump through a register)"));
+        }};
         (Ja32, $op:ident) => {{
             jump!($op.off);
         }};
@@ -509,7 +515,7 @@ pub(super) fn run<const OBSERVED: bool>(
         }};
         (CallLocal, $op:ident) => {{
             sync!(pc - 1);
-            run.push(mem, FrameKind::Call, $op.off as usize)?;
+            run.push(mem, FrameKind::Call, $op.off as usize, $op.src == Reg::R1)?;
             resume_at!(run.pc);
             if run.executed >= stop_at {
                 return stopped(run, pc, run.executed);
@@ -522,7 +528,7 @@ pub(super) fn run<const OBSERVED: bool>(
             let addr = dst!($op);
             if let Some(target) = code.func_at(addr) {
                 sync!(pc - 1);
-                run.push(mem, FrameKind::Call, target)?;
+                run.push(mem, FrameKind::Call, target, false)?;
                 resume_at!(run.pc);
                 if run.executed >= stop_at {
                     return stopped(run, pc, run.executed);
@@ -897,7 +903,7 @@ fn missed(
         Ok(v) => return Ok(v),
         Err(bad) => bad,
     };
-    match env.load_typed(&mut Cx::new(mem, run), addr, size) {
+    match env.load_typed(&mut Cx::new(mem, run), addr, size)? {
         Some(v) => Ok(v),
         None => Err(refused(mem, bad, reg).into()),
     }
@@ -906,6 +912,12 @@ fn missed(
 #[cold]
 fn store_missed(mem: &mut Memory, addr: u64, reg: u8, size: u8, v: u64) -> Result<(), Trap> {
     mem.store(addr, size, v).map_err(|bad| refused(mem, bad, reg).into())
+}
+
+/// An instruction that exists and that this interpreter does not do.
+#[cold]
+fn gap(name: &str) -> Unsupported {
+    Unsupported::new(UnsupportedKind::Opcode, name)
 }
 
 fn aligned(addr: u64, size: u8) -> Result<(), FaultKind> {

@@ -20,7 +20,7 @@ fn first_missing(op: &DecodedOp, kind: Op, row: &Row, written: u16, main: bool) 
     let reads_dst = match row.form {
         // Both subtraction from itself and a move overwrite without looking.
         Form::Alu(_) => !matches!(kind, Op::Mov64K | Op::Mov64X | Op::Mov32K | Op::Mov32X),
-        Form::Movsx(_) | Form::LdImm64 | Form::Load | Form::LoadAcquire => false,
+        Form::Movsx(_) | Form::LdImm64 | Form::Load | Form::LoadAcquire | Form::Cast => false,
         _ => row.uses.dst(),
     };
     if reads_dst {
@@ -40,7 +40,7 @@ fn first_missing(op: &DecodedOp, kind: Op, row: &Row, written: u16, main: bool) 
 fn after(op: &DecodedOp, row: &Row, written: u16) -> u16 {
     match row.form {
         Form::Call | Form::Callx | Form::LdAbs | Form::LdInd => (written & !ARGS) | 1,
-        Form::Alu(_) | Form::Neg(_) | Form::Movsx(_) | Form::End => written | 1 << op.dst as u8,
+        Form::Alu(_) | Form::Neg(_) | Form::Movsx(_) | Form::End | Form::Cast => written | 1 << op.dst as u8,
         Form::LdImm64 | Form::Load | Form::LoadAcquire => written | 1 << op.dst as u8,
         Form::Fetch | Form::Xchg => written | 1 << op.src as u8,
         Form::Cmpxchg => written | 1,
@@ -71,7 +71,7 @@ pub(super) fn find(ops: &[DecodedOp], kinds: &[Op], funcs: &[usize], entry: u16)
         let Some(row) = kind.row() else { continue };
         let next = after(op, row, state);
         match (row.form, *kind) {
-            (Form::Exit, _) | (_, Op::Trap) => {}
+            (Form::Exit | Form::Gotox, _) | (_, Op::Trap) => {}
             (Form::Goto, Op::Ja | Op::Ja32) => todo.push((op.off as usize, next)),
             (Form::Jump(_) | Form::Goto, _) => todo.extend([(at + 1, next), (op.off as usize, next)]),
             _ => todo.push((at + 1, next)),

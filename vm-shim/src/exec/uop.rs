@@ -21,12 +21,12 @@ macro_rules! with_uops {
                 Jgt64K Jgt64X Jge64K Jge64X Jset64K Jset64X Jne64K Jne64X Jsgt64K Jsgt64X Jsge64K Jsge64X
                 Jlt64K Jlt64X Jle64K Jle64X Jslt64K Jslt64X Jsle64K Jsle64X Jeq32K Jeq32X Jgt32K Jgt32X
                 Jge32K Jge32X Jset32K Jset32X Jne32K Jne32X Jsgt32K Jsgt32X Jsge32K Jsge32X Jlt32K Jlt32X
-                Jle32K Jle32X Jslt32K Jslt32X Jsle32K Jsle32X Ja Ja32 MayGoto CallHelper CallLocal CallKfunc
-                Callx Exit LdImm64 LdAbsB LdAbsH LdAbsW LdIndB LdIndH LdIndW LdxB LdxH LdxW LdxDw LdxsB
-                LdxsH LdxsW StB StH StW StDw StxB StxH StxW StxDw AtomicAdd32 FetchAdd32 AtomicOr32
-                FetchOr32 AtomicAnd32 FetchAnd32 AtomicXor32 FetchXor32 Xchg32 Cmpxchg32 AtomicAdd64
-                FetchAdd64 AtomicOr64 FetchOr64 AtomicAnd64 FetchAnd64 AtomicXor64 FetchXor64 Xchg64
-                Cmpxchg64 LoadAcquire8 StoreRelease8 LoadAcquire16 StoreRelease16 LoadAcquire32
+                Jle32K Jle32X Jslt32K Jslt32X Jsle32K Jsle32X Ja AddrSpaceCast Gotox Ja32 MayGoto CallHelper
+                CallLocal CallKfunc Callx Exit LdImm64 LdAbsB LdAbsH LdAbsW LdIndB LdIndH LdIndW LdxB LdxH
+                LdxW LdxDw LdxsB LdxsH LdxsW StB StH StW StDw StxB StxH StxW StxDw AtomicAdd32 FetchAdd32
+                AtomicOr32 FetchOr32 AtomicAnd32 FetchAnd32 AtomicXor32 FetchXor32 Xchg32 Cmpxchg32
+                AtomicAdd64 FetchAdd64 AtomicOr64 FetchOr64 AtomicAnd64 FetchAnd64 AtomicXor64 FetchXor64
+                Xchg64 Cmpxchg64 LoadAcquire8 StoreRelease8 LoadAcquire16 StoreRelease16 LoadAcquire32
                 StoreRelease32 LoadAcquire64 StoreRelease64 Trap
             }
             pairs {

@@ -66,6 +66,10 @@ pub fn disassemble(insn: &Insn, next: Option<&Insn>) -> String {
         Form::Call if src == pseudo::CALL_HELPER => format!("call {}", hex(imm)),
         Form::Call if src == pseudo::CALL_LOCAL => format!("call {}", signed_hex(imm)),
         Form::Call => format!("call kfunc#{imm}"),
+        Form::Cast => {
+            format!("r{dst} = {token}(r{src}, {:#x}, {:#x})", insn.imm as u32 >> 16, insn.imm & 0xffff)
+        }
+        Form::Gotox => format!("gotox r{dst}"),
         Form::Callx => format!("callx r{dst}"),
         Form::Exit => "exit".to_owned(),
         Form::LdImm64 => {

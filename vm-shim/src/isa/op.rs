@@ -26,6 +26,7 @@ pub enum Uses {
     Dst,
     DstSrc,
     DstImm,
+    DstSrcImm,
     DstSrcOff,
     DstImmOff,
     DstPseudoImm,
@@ -41,14 +42,20 @@ impl Uses {
     pub const fn dst(self) -> bool {
         matches!(
             self,
-            Self::Dst | Self::DstSrc | Self::DstImm | Self::DstSrcOff | Self::DstImmOff | Self::DstPseudoImm
+            Self::Dst
+                | Self::DstSrc
+                | Self::DstImm
+                | Self::DstSrcImm
+                | Self::DstSrcOff
+                | Self::DstImmOff
+                | Self::DstPseudoImm
         )
     }
 
     /// The source field is a register.
     #[must_use]
     pub const fn src(self) -> bool {
-        matches!(self, Self::DstSrc | Self::DstSrcOff | Self::SrcImm)
+        matches!(self, Self::DstSrc | Self::DstSrcImm | Self::DstSrcOff | Self::SrcImm)
     }
 
     /// The offset field is an operand.
@@ -62,7 +69,13 @@ impl Uses {
     pub const fn imm(self) -> bool {
         matches!(
             self,
-            Self::DstImm | Self::DstImmOff | Self::DstPseudoImm | Self::SrcImm | Self::Imm | Self::OffImm
+            Self::DstImm
+                | Self::DstSrcImm
+                | Self::DstImmOff
+                | Self::DstPseudoImm
+                | Self::SrcImm
+                | Self::Imm
+                | Self::OffImm
         )
     }
 }
@@ -88,6 +101,8 @@ pub enum Form {
     Goto,
     Call,
     Callx,
+    Cast,
+    Gotox,
     Exit,
     LdImm64,
     LdAbs,
@@ -227,6 +242,8 @@ pub enum Op {
     Jsle32K,
     Jsle32X,
     Ja,
+    AddrSpaceCast,
+    Gotox,
     Ja32,
     MayGoto,
     CallHelper,
@@ -436,6 +453,8 @@ pub static TABLE: &[Row] = &[
     row(0xd6, Any, Op::Jsle32K, Uses::DstImmOff, Jump(W32), "s<="),
     row(0xde, Any, Op::Jsle32X, Uses::DstSrcOff, Jump(W32), "s<="),
     row(0x05, Any, Op::Ja, Uses::Off, Goto, "goto"),
+    row(0xbf, Off(1), Op::AddrSpaceCast, Uses::DstSrcImm, Form::Cast, "addr_space_cast"),
+    row(0x0d, Any, Op::Gotox, Uses::Dst, Form::Gotox, "gotox"),
     row(0x06, Any, Op::Ja32, Uses::Imm, Goto, "gotol"),
     row(0xe5, Src(0), Op::MayGoto, Uses::Off, Goto, "may_goto"),
     row(0x85, Src(0), Op::CallHelper, Uses::Imm, Call, "call"),

@@ -33,6 +33,8 @@ pub enum MapOrigin {
     StructOps,
     /// Targets of an indirect jump: `.jumptables`. Made by linking.
     JumpTable,
+    /// Made by the host, not by an object.
+    Host,
 }
 
 /// Whether and how the definition asks for pinning. Nothing is ever pinned by this library.
@@ -210,6 +212,18 @@ impl MapDef {
             struct_ops: None,
             autocreate: true,
         }
+    }
+
+    /// The definition of a map that no object defines: what `BPF_MAP_CREATE` needs at the least.
+    #[must_use]
+    pub fn of_type(
+        name: impl Into<String>,
+        map_type: MapType,
+        (key_size, value_size): (u32, u32),
+        max_entries: u32,
+    ) -> Self {
+        let def = Self::new(name, "", MapOrigin::Host);
+        Self { map_type, key_size, value_size, max_entries, ..def }
     }
 
     /// The name as the kernel holds it: cut to 15 bytes.

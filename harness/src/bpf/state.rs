@@ -1,0 +1,178 @@
+//! Reading and changing what a machine holds: maps, variables, clock, tasks, trace.
+
+use bpf_helpers_mock::helpers::{Override, OverrideFn};
+use bpf_helpers_mock::objects::Object as KernelObject;
+use bpf_helpers_mock::state::Task;
+use std::sync::Arc;
+
+use super::{Bpf, Loaded, globals};
+use crate::error::Error;
+use crate::table::{MapRef, Table};
+use crate::value::{Value, decode};
+
+impl Bpf {
+    /// A map, to be read and changed.
+    ///
+    /// # Errors
+    /// If there is none of this name.
+    pub fn map(&mut self, name: &str) -> Result<MapRef<'_>, Error> {
+        MapRef::new(&mut self.machine, name)
+    }
+
+    /// The contents of a map.
+    ///
+    /// # Errors
+    /// If there is none of this name, or its type has no contents to show.
+    pub fn table(&mut self, name: &str) -> Result<Table, Error> {
+        self.map(name)?.table()
+    }
+
+    /// The names of all maps, in the object's order.
+    pub fn map_names(&self) -> impl Iterator<Item = &str> {
+        self.machine.kernel.maps.iter().map(|(_, m)| m.def.name.as_str())
+    }
+
+    /// The value of a global variable.
+    ///
+    /// # Errors
+    /// If there is none of this name.
+    pub fn global(&mut self, name: &str) -> Result<Value, Error> {
+        let (loaded, machine) = Self::holder(&self.objects, &mut self.machine, name)?;
+        let var = globals::find(&loaded.object, name)?;
+        let bytes = globals::read(loaded, machine, var)?;
+        match (&loaded.object.btf, var.type_id) {
+            (Some(btf), Some(ty)) => decode(btf, ty, &bytes)
+                .map_err(|source| Error::Value { what: format!("global variable '{name}'"), source }),
+            _ => Ok(Value::Bytes(bytes)),
+        }
+    }
+
+    /// Sets a global variable of the loaded object. Constants are frozen: set them with the builder.
+    ///
+    /// # Errors
+    /// If there is none of this name, the value does not fit, or it is a constant.
+    pub fn set_global(&mut self, name: &str, value: impl Into<Value>) -> Result<(), Error> {
+        let (loaded, machine) = Self::holder(&self.objects, &mut self.machine, name)?;
+        let var = globals::find(&loaded.object, name)?;
+        let mut bytes = globals::read(loaded, machine, var)?;
+        globals::encode(&loaded.object, var, &value.into(), &mut bytes)?;
+        globals::write(loaded, machine, var, &bytes)
+    }
+
+    /// The object that has a variable; the first one if none has.
+    fn holder<'a>(
+        objects: &'a [Loaded],
+        machine: &'a mut bpf_helpers_mock::Machine,
+        name: &str,
+    ) -> Result<(&'a Loaded, &'a mut bpf_helpers_mock::Machine), Error> {
+        let found = objects.iter().find(|o| o.object.global(name).is_some()).or(objects.first());
+        Ok((found.ok_or(Error::NoObject)?, machine))
+    }
+
+    /// Nanoseconds since boot.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.machine.kernel.state.clock.now()
+    }
+
+    /// Lets the clock run on by itself: this many nanoseconds with each reading.
+    pub fn set_clock_step(&mut self, ns: u64) {
+        self.machine.kernel.state.clock.set_step(ns);
+    }
+
+    /// Sets the clock, without anything happening in between.
+    pub fn set_clock(&mut self, ns: u64) {
+        self.machine.kernel.state.clock.set(ns);
+    }
+
+    /// Lets time pass.
+    ///
+    /// # Errors
+    /// None yet.
+    pub fn advance(&mut self, ns: u64) -> Result<(), Error> {
+        self.machine.kernel.state.clock.advance(ns);
+        Ok(())
+    }
+
+    /// Takes the records of a ring buffer or perf event array, as values of a type of the object's BTF, or as bytes.
+    ///
+    /// # Errors
+    /// If there is no such map or type, or a record is too short.
+    pub fn records(&mut self, map: &str, type_name: Option<&str>) -> Result<Vec<Value>, Error> {
+        let _ = type_name;
+        Err(Error::Invalid(format!("map '{map}' has no records")))
+    }
+
+    /// Adds a task, or replaces the one of the same thread id.
+    pub fn add_task(&mut self, task: Task) {
+        self.machine.kernel.state.tasks.insert(task);
+    }
+
+    /// Lets a task run on the current CPU.
+    ///
+    /// # Errors
+    /// If there is none of this thread id.
+    pub fn run_task(&mut self, pid: u32) -> Result<(), Error> {
+        let cpu = self.machine.kernel.state.cpus.current;
+        let found = self.machine.kernel.state.tasks.run_on(cpu, pid);
+        found.then_some(()).ok_or_else(|| Error::Invalid(format!("there is no task {pid}")))
+    }
+
+    /// The lines that programs have printed (`bpf_trace_printk`), as `trace_pipe` shows them; they stay there.
+    #[must_use]
+    pub fn trace(&self) -> Vec<String> {
+        self.machine.kernel.state.trace_pipe.lines().iter().map(ToString::to_string).collect()
+    }
+
+    /// The address of a kernel symbol; one is made up, always the same, if the test has given none.
+    pub fn symbol(&mut self, name: &str) -> u64 {
+        self.machine.kernel.state.symbols.intern(name)
+    }
+
+    /// A kernel object of a BTF type, with these members set: `("mm.arg_start", 0x1000)`.
+    ///
+    /// # Errors
+    /// If there is no such type or member, or a value does not fit.
+    pub fn kernel_object(&mut self, type_name: &str, members: &[(&str, u64)]) -> Result<KernelObject, Error> {
+        let mut builder = self.machine.object(type_name);
+        for (path, value) in members {
+            builder = builder.set(path, *value);
+        }
+        builder.build().map_err(|e| Error::Invalid(e.to_string()))
+    }
+
+    /// Puts bytes into the memory of the running task and says where.
+    ///
+    /// # Errors
+    /// If the task has no memory of its own, or there is no room.
+    pub fn user_memory(&mut self, bytes: &[u8]) -> Result<u64, Error> {
+        let none = || Error::Invalid("the running task has no user memory".to_owned());
+        let user = self.machine.kernel.state.current_user_mut().ok_or_else(none)?;
+        user.place(bytes).map_err(|e| Error::Invalid(format!("{e:?}")))
+    }
+
+    /// Puts something in place of a helper or kernel function, by its full name.
+    pub fn override_helper(&mut self, name: &str, with: Override) {
+        self.machine.kernel.overrides.set(name, with);
+    }
+
+    /// Lets a closure answer calls of a helper or kernel function; `None` leaves the answer to the real one.
+    pub fn override_with<F>(&mut self, name: &str, f: F)
+    where
+        F: Fn([u64; 5]) -> Option<u64> + Send + Sync + 'static,
+    {
+        let f: Arc<OverrideFn> = Arc::new(move |_, _, args| f(args));
+        self.override_helper(name, Override::With(f));
+    }
+
+    /// Starts recording calls of helpers and kernel functions; see [`Bpf::calls`].
+    pub fn record_calls(&mut self) {
+        self.machine.kernel.overrides.record(true);
+    }
+
+    /// The calls seen since recording began.
+    #[must_use]
+    pub fn calls(&self) -> &[bpf_helpers_mock::helpers::CallRecord] {
+        self.machine.kernel.overrides.calls()
+    }
+}

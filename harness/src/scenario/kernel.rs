@@ -1,0 +1,172 @@
+//! The machine of a scenario: its kernel before loading, its tasks and memory after.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+
+use bpf_helpers_mock::Machine;
+use bpf_helpers_mock::state::Task;
+use bpf_vm_shim::btf::Btf;
+use bpf_vm_shim::mem::{Alloc, Area, Perm, RegionKind};
+use bpf_vm_shim::object::{Arch, KernelProfile};
+
+use super::file::{MemoryFile, Number, Scenario};
+use crate::bpf::{Bpf, BpfBuilder};
+use crate::value::hex_to_bytes;
+
+/// An error and the place that it is about.
+pub(super) type Placed = (Option<Range<usize>>, String);
+
+/// Addresses by name.
+pub(super) type Names = BTreeMap<String, u64>;
+
+pub(super) fn at<T>(spanned: &toml::Spanned<T>) -> impl Fn(String) -> Placed + use<T> {
+    let span = spanned.span();
+    move |message| (Some(span.clone()), message)
+}
+
+/// Configures the builder. `dir` is where the scenario's other files are.
+pub(super) fn configure(scenario: &Scenario, dir: &Path, builder: BpfBuilder) -> Result<BpfBuilder, Placed> {
+    let k = &scenario.kernel;
+    let mut profile = KernelProfile::default();
+    if let Some(version) = &k.version {
+        let wrong = || at(version)(format!("'{}' is no kernel version such as 6.12", version.get_ref()));
+        profile.version = parse_version(version.get_ref()).ok_or_else(wrong)?;
+    }
+    if let Some(arch) = &k.arch {
+        profile.arch = match arch.get_ref().as_str() {
+            "x86_64" | "x86" => Arch::X86_64,
+            "arm64" | "aarch64" => Arch::Arm64,
+            other => {
+                return Err(at(arch)(format!("'{other}' is no architecture; there are x86_64 and arm64")));
+            }
+        };
+    }
+    if let Some(path) = &k.btf {
+        let full = dir.join(path.get_ref());
+        let bytes = std::fs::read(&full).map_err(|e| at(path)(format!("{}: {e}", full.display())))?;
+        profile.btf = Some(Btf::parse(bytes).map_err(|e| at(path)(e.to_string()))?);
+    }
+    profile.cpus = k.cpus.unwrap_or(profile.cpus).max(1);
+    profile.hz = k.hz.unwrap_or(profile.hz).max(1);
+    profile.kconfig.clone_from(&k.kconfig);
+    let mut builder = builder.kernel(profile).allow_uninit_stack(k.allow_uninit_stack);
+    if let Some(seed) = k.seed {
+        builder = builder.seed(seed);
+    }
+    if let Some(budget) = k.budget {
+        builder = builder.budget(budget);
+    }
+    for (name, value) in &scenario.globals {
+        builder = builder.global(name.as_str(), value.get_ref().clone());
+    }
+    Ok(builder)
+}
+
+fn parse_version(text: &str) -> Option<u32> {
+    let mut parts = text.split('.');
+    let major = parts.next()?.parse().ok()?;
+    let minor = parts.next().unwrap_or("0").parse().ok()?;
+    let patch = parts.next().unwrap_or("0").parse().ok()?;
+    parts.next().is_none().then(|| KernelProfile::kernel_version(major, minor, patch))
+}
+
+/// Puts clock, symbols, tasks and memory into the machine; gives the addresses by name.
+pub(super) fn populate(scenario: &Scenario, bpf: &mut Bpf) -> Result<Names, Placed> {
+    let mut names = Names::new();
+    let k = &scenario.kernel;
+    if let Some(ns) = k.clock {
+        bpf.set_clock(ns);
+    }
+    bpf.set_clock_step(k.clock_step.unwrap_or(0));
+    let machine = bpf.machine();
+    for (name, addr) in &scenario.symbols {
+        let addr = number(addr.get_ref(), &names, machine).map_err(at(addr))?;
+        machine.kernel.state.symbols.define(name, addr);
+    }
+    for m in &scenario.memory {
+        let bytes = bytes(m.get_ref(), &names, machine).map_err(at(m))?;
+        let addr = kernel_memory(machine, m.get_ref(), &bytes).map_err(at(m))?;
+        names.extend(m.get_ref().name.clone().map(|n| (n, addr)));
+    }
+    for t in &scenario.task {
+        task(t, machine, &mut names)?;
+    }
+    for o in &scenario.object {
+        let file = o.get_ref();
+        let mut members = Vec::new();
+        for (path, value) in &file.set {
+            members.push((path.as_str(), number(value, &names, bpf.machine()).map_err(at(o))?));
+        }
+        let object = bpf.kernel_object(&file.type_name, &members).map_err(|e| at(o)(e.to_string()))?;
+        names.insert(file.name.clone(), object.addr);
+    }
+    Ok(names)
+}
+
+fn task(t: &toml::Spanned<super::TaskFile>, machine: &mut Machine, names: &mut Names) -> Result<(), Placed> {
+    let file = t.get_ref();
+    let mut task = Task::new(file.pid, file.comm.as_str());
+    task.tgid = file.tgid.unwrap_or(file.pid);
+    (task.uid, task.gid, task.kthread) = (file.uid, file.gid, file.kthread);
+    task.parent = file.parent.unwrap_or(task.parent);
+    if let Some(path) = &file.cgroup {
+        task.cgroup = machine.kernel.state.cgroups.make(path);
+    }
+    for m in &file.memory {
+        let bytes = bytes(m.get_ref(), names, machine).map_err(at(m))?;
+        let addr = match m.get_ref().at {
+            Some(addr) => task.user.write(addr, &bytes).map(|()| addr),
+            None => task.user.place(&bytes),
+        };
+        let addr = addr.map_err(|_| at(m)("these are no user addresses".to_owned()))?;
+        names.extend(m.get_ref().name.clone().map(|n| (n, addr)));
+    }
+    let state = &mut machine.kernel.state;
+    state.tasks.insert(task);
+    if let Some(cpu) = file.cpu {
+        state.tasks.run_on(cpu, file.pid);
+    }
+    Ok(())
+}
+
+fn kernel_memory(machine: &mut Machine, file: &MemoryFile, bytes: &[u8]) -> Result<u64, String> {
+    if file.at.is_some() {
+        return Err("kernel memory has no address of one's choice: give it a name and refer to it".to_owned());
+    }
+    let size = u32::try_from(bytes.len()).map_err(|_| "too large".to_owned())?;
+    let name = file.name.clone().unwrap_or_default();
+    let alloc = Alloc::new(Area::Kernel, RegionKind::Kernel, size, name).perm(Perm::ProbeOnly);
+    let addr = machine.mem.alloc(alloc).map_err(|e| e.to_string())?;
+    machine.mem.poke(addr, bytes).map_err(|_| "no memory".to_owned())?;
+    Ok(addr)
+}
+
+fn bytes(m: &MemoryFile, names: &Names, machine: &mut Machine) -> Result<Vec<u8>, String> {
+    match (&m.text, &m.hex, &m.words, m.zeros) {
+        (Some(text), None, None, None) => Ok([text.as_bytes(), &[0]].concat()),
+        (None, Some(hex), None, None) => {
+            hex_to_bytes(hex).ok_or_else(|| "'hex' is not hexadecimal".to_owned())
+        }
+        (None, None, Some(words), None) => {
+            let words = words.iter().map(|w| number(w, names, machine).map(u64::to_le_bytes));
+            Ok(words.collect::<Result<Vec<_>, _>>()?.concat())
+        }
+        (None, None, None, Some(n)) if n <= 64 << 20 => Ok(vec![0; n as usize]),
+        (None, None, None, Some(_)) => Err("more than 64 MiB".to_owned()),
+        _ => Err("memory needs exactly one of 'text', 'hex', 'words' and 'zeros'".to_owned()),
+    }
+}
+
+/// A number, or the address behind a name: something of the scenario, else a kernel symbol.
+pub(super) fn number(n: &Number, names: &Names, machine: &mut Machine) -> Result<u64, String> {
+    match n {
+        Number::Is(v) => Ok(*v),
+        Number::AddressOf(name) => {
+            match names.get(name).copied().or_else(|| machine.kernel.state.symbols.addr(name)) {
+                Some(addr) => Ok(addr),
+                None => Err(format!("nothing is called '{name}': no memory, object or symbol")),
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Playing a scenario.
+
+use std::path::Path;
+
+use bpf_helpers_mock::objects;
+use bpf_vm_shim::object::Object;
+
+use super::ScenarioError;
+use super::file::{EventFile, Scenario};
+use super::kernel::{Names, Placed, at, configure, number, populate};
+use super::output::{Output, show};
+use crate::bpf::{Bpf, BpfBuilder, Point, RunReport};
+use crate::error::Error;
+use crate::value::{Value, hex_to_bytes};
+
+/// What came of a scenario.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Played {
+    /// How each run ended, in order.
+    pub runs: Vec<RunReport>,
+    /// What the scenario asked to show.
+    pub output: Output,
+    /// The machine afterwards.
+    pub bpf: Bpf,
+}
+
+/// The most events of one scenario, repetitions included.
+const MAX_EVENTS: u32 = 10_000_000;
+
+/// Plays a scenario with an object. `file` is the scenario's path, for errors and for the files that it names; `builder`
+/// has what the caller wants to be different.
+///
+/// # Errors
+/// What is wrong with the scenario, and where. Faults of programs are in the runs; the scenario goes on after them.
+pub fn play(file: &Path, text: &str, object: Object, builder: BpfBuilder) -> Result<Played, ScenarioError> {
+    let name = file.display().to_string();
+    let scenario = Scenario::parse(&name, text)?;
+    let dir = file.parent().unwrap_or(Path::new("."));
+    run(&scenario, dir, object, builder)
+        .map_err(|(span, message)| ScenarioError::new(&name, text, span, message))
+}
+
+fn run(scenario: &Scenario, dir: &Path, object: Object, builder: BpfBuilder) -> Result<Played, Placed> {
+    for (name, value) in &scenario.globals {
+        if object.global(name).is_none() {
+            let e = Error::not_found("global variable", name, object.globals.iter().map(|g| g.name.as_str()));
+            return Err(at(value)(e.to_string()));
+        }
+    }
+    let nowhere = |e: Error| (None, e.to_string());
+    let mut bpf = configure(scenario, dir, builder)?.parsed(object).load().map_err(nowhere)?;
+    let names = populate(scenario, &mut bpf)?;
+    if scenario.attach.is_empty() {
+        bpf.attach_all();
+    }
+    for a in &scenario.attach {
+        let file = a.get_ref();
+        match &file.to {
+            None => bpf.attach(&file.program),
+            Some(to) => {
+                let point: Point = to.parse().map_err(at(a))?;
+                bpf.attach_to(&file.program, &point, file.cookie)
+            }
+        }
+        .map_err(|e| at(a)(e.to_string()))?;
+    }
+    let mut runs = Vec::new();
+    let mut events = 0u32;
+    for e in &scenario.event {
+        for _ in 0..e.get_ref().repeat.unwrap_or(1) {
+            events += 1;
+            if events > MAX_EVENTS {
+                return Err(at(e)(format!("more than {MAX_EVENTS} events")));
+            }
+            event(e, &mut bpf, &names, &mut runs)?;
+        }
+    }
+    let output = show(&scenario.output, &mut bpf)?;
+    Ok(Played { runs, output, bpf })
+}
+
+fn event(
+    e: &toml::Spanned<EventFile>,
+    bpf: &mut Bpf,
+    names: &Names,
+    runs: &mut Vec<RunReport>,
+) -> Result<(), Placed> {
+    let file = e.get_ref();
+    let point: Point = file.probe.get_ref().parse().map_err(at(&file.probe))?;
+    let mut args = Vec::new();
+    for a in &file.args {
+        args.push(number(a.get_ref(), names, bpf.machine()).map_err(at(a))?);
+    }
+    bpf.advance(file.after).map_err(|err| at(e)(err.to_string()))?;
+    let payload = match (&file.packet, &file.ctx) {
+        (Some(hex), None) | (None, Some(hex)) => {
+            hex_to_bytes(hex.get_ref()).ok_or_else(|| at(hex)("this is not hexadecimal".to_owned()))?
+        }
+        (None, None) if matches!(point, Point::Syscall) => Vec::new(),
+        (None, None) => vec![0; 64],
+        (Some(_), Some(hex)) => {
+            return Err(at(hex)("an event has a packet or a context, not both".to_owned()));
+        }
+    };
+    let mut event = bpf.event(point).payload(payload).args(args).nr(file.nr);
+    if let Some(ret) = file.ret {
+        event = event.ret(ret);
+    }
+    for (field, value) in &file.set {
+        event = event.set(field.as_str(), field_value(value.get_ref()).map_err(at(value))?);
+    }
+    if let Some(cpu) = file.cpu {
+        event = event.cpu(cpu);
+    }
+    if let Some(pid) = file.task {
+        event = event.task(pid);
+    }
+    runs.extend(event.try_fire().map_err(|err| at(&file.probe)(err.to_string()))?);
+    Ok(())
+}
+
+fn field_value(value: &Value) -> Result<objects::Value, String> {
+    match value {
+        Value::Bool(v) => Ok((*v).into()),
+        Value::Int(v) => Ok((*v).into()),
+        Value::Uint(v) => Ok((*v).into()),
+        Value::Text(t) => Ok(t.as_str().into()),
+        _ => Err("a field is a number or a text".to_owned()),
+    }
+}

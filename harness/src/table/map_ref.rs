@@ -1,0 +1,139 @@
+//! One map of a machine, to be read and changed as user space does.
+
+use bpf_helpers_mock::Machine;
+use bpf_helpers_mock::maps::MapId;
+
+use super::{Codec, Entry, Table};
+use crate::error::Error;
+use crate::value::Value;
+
+/// A map, as the `bpf` system call sees it. Keys and values go through its BTF types.
+#[derive(Debug)]
+pub struct MapRef<'a> {
+    machine: &'a mut Machine,
+    id: MapId,
+    name: String,
+    codec: Codec,
+}
+
+impl<'a> MapRef<'a> {
+    pub(crate) fn new(machine: &'a mut Machine, name: &str) -> Result<Self, Error> {
+        let maps = &machine.kernel.maps;
+        let id = machine.map_by_name(name);
+        let found = id.and_then(|id| Some((id, maps.get(id)?)));
+        let names = || maps.iter().map(|(_, m)| m.def.name.as_str());
+        let (id, map) = found.ok_or_else(|| Error::not_found("map", name, names()))?;
+        let codec = Codec::new(&map.def, map.btf.as_ref());
+        Ok(Self { id, name: map.def.name.clone(), codec, machine })
+    }
+
+    /// The map's number in its machine.
+    #[must_use]
+    pub fn id(&self) -> MapId {
+        self.id
+    }
+
+    /// A copy of its contents.
+    ///
+    /// # Errors
+    /// If the type is not simulated or cannot be walked, or the contents do not fit their types.
+    pub fn table(&mut self) -> Result<Table, Error> {
+        let entries = self.machine.map_entries(self.id)?;
+        let mut out = Vec::with_capacity(entries.len());
+        for e in entries {
+            let value = self.decode(e.values)?;
+            out.push(Entry { key: self.codec.key(&e.key)?, value });
+        }
+        Ok(Table::new(self.name.clone(), out))
+    }
+
+    /// The value of a key; `None` if it is not there.
+    ///
+    /// # Errors
+    /// If the key does not fit its type, or the map has no keys.
+    pub fn get(&mut self, key: impl Into<Value>) -> Result<Option<Value>, Error> {
+        let key = self.codec.key_bytes(&key.into())?;
+        self.machine.map_read(self.id, &key)?.map(|v| self.decode(v)).transpose()
+    }
+
+    /// Sets the value of a key, whether it is there or not.
+    ///
+    /// # Errors
+    /// If key or value do not fit their types, or the kernel would refuse.
+    pub fn update(&mut self, key: impl Into<Value>, value: impl Into<Value>) -> Result<(), Error> {
+        self.update_flags(key, value, 0)
+    }
+
+    /// As [`MapRef::update`], with flags (`BPF_NOEXIST`, ...).
+    ///
+    /// # Errors
+    /// As [`MapRef::update`].
+    pub fn update_flags(
+        &mut self,
+        key: impl Into<Value>,
+        value: impl Into<Value>,
+        flags: u64,
+    ) -> Result<(), Error> {
+        let key = self.codec.key_bytes(&key.into())?;
+        let value = self.codec.value_bytes(&value.into())?;
+        Ok(self.machine.map_update(self.id, &key, &value, flags)?)
+    }
+
+    /// Removes a key.
+    ///
+    /// # Errors
+    /// If it is not there or does not fit its type.
+    pub fn delete(&mut self, key: impl Into<Value>) -> Result<(), Error> {
+        let key = self.codec.key_bytes(&key.into())?;
+        Ok(self.machine.map_delete(self.id, &key)?)
+    }
+
+    /// Removes all keys; the elements of arrays are set to zero.
+    ///
+    /// # Errors
+    /// If the type is not simulated or cannot be changed.
+    pub fn clear(&mut self) -> Result<(), Error> {
+        for e in self.machine.map_entries(self.id)? {
+            if self.machine.map_delete(self.id, &e.key).is_err() {
+                let size: usize = match e.values.as_slice() {
+                    [one] => one.len(),
+                    many => many.iter().map(|v| v.len().next_multiple_of(8)).sum(),
+                };
+                self.machine.map_update(self.id, &e.key, &vec![0; size], 0)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a value to a queue, stack or bloom filter.
+    ///
+    /// # Errors
+    /// If it does not fit its type, or the map is full.
+    pub fn push(&mut self, value: impl Into<Value>) -> Result<(), Error> {
+        let value = self.codec.value_bytes(&value.into())?;
+        Ok(self.machine.map_push(self.id, &value, 0)?)
+    }
+
+    /// Takes the next value out of a queue or stack; `None` if it is empty.
+    ///
+    /// # Errors
+    /// If the map is neither.
+    pub fn pop(&mut self) -> Result<Option<Value>, Error> {
+        self.machine.map_pop(self.id)?.map(|v| self.codec.value(&v)).transpose()
+    }
+
+    /// One value, or one per CPU.
+    fn decode(&self, values: Vec<Vec<u8>>) -> Result<Value, Error> {
+        let percpu = self.machine.kernel.maps.get(self.id).is_some_and(|m| {
+            use bpf_vm_shim::object::MapType as T;
+            matches!(
+                m.def.map_type,
+                T::PercpuHash | T::LruPercpuHash | T::PercpuArray | T::PercpuCgroupStorage
+            )
+        });
+        match values.as_slice() {
+            [one] if !percpu => self.codec.value(one),
+            many => Ok(Value::PerCpu(many.iter().map(|v| self.codec.value(v)).collect::<Result<_, _>>()?)),
+        }
+    }
+}
