@@ -6,6 +6,7 @@ mod event;
 mod globals;
 mod input;
 mod point;
+mod records;
 mod report;
 mod state;
 
@@ -18,7 +19,7 @@ pub use report::RunReport;
 use bpf_helpers_mock::maps::MapId;
 use bpf_helpers_mock::{Machine, ProgId};
 use bpf_vm_shim::exec::{InvalidCode, Outcome};
-use bpf_vm_shim::object::{LinkedProgram, Object};
+use bpf_vm_shim::object::{LinkedProgram, Object, ProgType};
 
 use crate::error::Error;
 use crate::report::Diagnostic;
@@ -83,6 +84,12 @@ impl Bpf {
     /// If there is none of this name, or it is not valid.
     pub fn program(&self, name: &str) -> Result<&LinkedProgram, Error> {
         Ok(&self.loaded_program(name)?.linked)
+    }
+
+    /// The type of a program; `unspec` if there is none of this name.
+    #[must_use]
+    pub fn program_type(&self, name: &str) -> ProgType {
+        self.machine.kernel.progs.by_name(name).map_or(ProgType::Unspec, |p| p.prog_type)
     }
 
     fn loaded_program(&self, name: &str) -> Result<&bpf_helpers_mock::LoadedProg, Error> {

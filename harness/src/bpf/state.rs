@@ -85,22 +85,15 @@ impl Bpf {
         self.machine.kernel.state.clock.set(ns);
     }
 
-    /// Lets time pass.
+    /// Lets time pass: timers and work items that fall due on the way run.
     ///
     /// # Errors
-    /// None yet.
+    /// If one of them faults, or timers never come to rest.
     pub fn advance(&mut self, ns: u64) -> Result<(), Error> {
-        self.machine.kernel.state.clock.advance(ns);
+        for fired in self.machine.advance(ns)? {
+            self.report("timer callback", fired.report).ret()?;
+        }
         Ok(())
-    }
-
-    /// Takes the records of a ring buffer or perf event array, as values of a type of the object's BTF, or as bytes.
-    ///
-    /// # Errors
-    /// If there is no such map or type, or a record is too short.
-    pub fn records(&mut self, map: &str, type_name: Option<&str>) -> Result<Vec<Value>, Error> {
-        let _ = type_name;
-        Err(Error::Invalid(format!("map '{map}' has no records")))
     }
 
     /// Adds a task, or replaces the one of the same thread id.

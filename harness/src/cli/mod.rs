@@ -8,6 +8,7 @@ mod doctor;
 mod helpers;
 mod input;
 mod inspect;
+mod pcap;
 mod run;
 
 use std::io::Write;

@@ -80,7 +80,7 @@ impl Source for Machine<'_, '_> {
 }
 
 /// Formats for a helper; the inner result is the kernel's.
-pub(super) fn formatted(
+pub(crate) fn formatted(
     kernel: &mut Kernel,
     cx: &mut Cx<'_>,
     fmt: &[u8],
@@ -99,7 +99,7 @@ fn sized_format(call: &mut Call<'_, '_>, addr: u64, size: u64) -> Result<Option<
 }
 
 /// The arguments of a `v` form: `None` if the kernel refuses their size.
-fn varargs(call: &mut Call<'_, '_>, addr: u64, len: u64) -> Result<Option<Vec<u64>>, Trap> {
+pub(crate) fn varargs(call: &mut Call<'_, '_>, addr: u64, len: u64) -> Result<Option<Vec<u64>>, Trap> {
     let len = len as u32;
     if !len.is_multiple_of(8) || len > MAX_VARARGS * 8 || (len > 0 && addr == 0) {
         return Ok(None);
@@ -164,7 +164,7 @@ fn snprintf(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
 
 /// Writes text as `snprintf` does: cut to the buffer, always with a NUL. The rest of the buffer keeps its bytes, but
 /// counts as initialised, as the verifier sees it.
-pub(super) fn put_bytes(
+pub(crate) fn put_bytes(
     call: &mut Call<'_, '_>,
     out: u64,
     size: u64,
@@ -208,7 +208,7 @@ fn seq_write(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
 }
 
 /// All or nothing: `-EOVERFLOW` if it does not fit.
-pub(super) fn seq_append(kernel: &mut Kernel, seq: u64, data: &[u8]) -> Flow {
+pub(crate) fn seq_append(kernel: &mut Kernel, seq: u64, data: &[u8]) -> Flow {
     let fits = kernel.state.seq_files.at(seq).write(data);
     Flow::Return(if fits { 0 } else { Errno::EOVERFLOW.ret() })
 }
