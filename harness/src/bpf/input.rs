@@ -40,6 +40,12 @@ impl Input {
         self
     }
 
+    /// Whether there is a context or a packet in it.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        self.ctx.is_some() || self.packet.is_some()
+    }
+
     /// What the kernel's selftests give to `BPF_PROG_TEST_RUN`: as the default, but no context for programs that the
     /// `bpf` system call runs.
     #[must_use]

@@ -179,9 +179,6 @@ impl<'a> Session<'a> {
             let bytes = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
             given = given.with_packet(bytes);
         }
-        if args.annotations {
-            given = given.as_test_run();
-        }
         let mut builder = Bpf::builder().parsed(object.clone()).load_all(true);
         builder = configure(args, builder)?;
         let bpf = builder.load().map_err(|e| e.to_string())?;
@@ -228,8 +225,19 @@ impl<'a> Session<'a> {
     fn run(&mut self, program: &str, input: &Input) -> Line {
         let def = self.object.program(program);
         let id = def.map(|d| (d.name.as_str(), d.prog_type));
+        let prog_type = id.map_or(ProgType::Unspec, |(_, t)| t);
         let mut machine = self.bpf.fork();
-        let result = machine.run(program, input.clone());
+        let mut input = input.clone();
+        let notes = self.annotations(program);
+        if self.args.annotations && !input.is_given() && prog_type == ProgType::Syscall {
+            // The selftests give no context to what they run; what must only load may want the largest one.
+            input = if notes.retval.is_some() {
+                input.as_test_run()
+            } else {
+                Input::ctx(vec![0; u16::MAX.into()])
+            };
+        }
+        let result = machine.run(program, input);
         let mut line = match result {
             Ok(report) => line_of(&self.name, id, &report),
             Err(Error::Rejected { source, .. }) => {
@@ -242,7 +250,7 @@ impl<'a> Session<'a> {
             line.trace = Some(machine.trace());
         }
         if self.args.annotations {
-            judge(&mut line, &self.annotations(program));
+            judge(&mut line, &notes);
         }
         line
     }
@@ -324,7 +332,7 @@ fn line_of(object: &str, id: Option<(&str, ProgType)>, report: &RunReport) -> Li
             line.fault = Some(Fault {
                 id: fault.kind.id().to_owned(),
                 message: fault.kind.to_string(),
-                source: source.map(|s| format!("{s}: {}", s.text.trim())),
+                source: source.map(|s| format!("{s}: {}", s.text.trim()).trim_end_matches(": ").to_owned()),
             });
             line.rendered = report.diagnostic.as_ref().map(|d| d.render(false));
         }

@@ -259,10 +259,14 @@ impl Memory {
             let Some(dir) = self.dirs.get_mut((index - FIRST_DIR) as usize) else { return };
             let dir = Arc::make_mut(dir);
             dir.regions.insert(region.start, region.clone());
-            for (slot, page) in dir.pages.iter_mut().enumerate() {
-                let start = index * DIR_SPAN + slot as u64 * PAGE;
-                let overlaps = region.end() > start && u64::from(region.start) < start + PAGE;
-                if let Some(page) = page.as_mut().filter(|_| overlaps) {
+            let base = index * DIR_SPAN;
+            let slots =
+                u64::from(region.start).saturating_sub(base) / PAGE..(region.end() - base).div_ceil(PAGE);
+            let touched =
+                dir.pages.iter_mut().enumerate().take(slots.end as usize).skip(slots.start as usize);
+            for (slot, page) in touched {
+                let start = base + slot as u64 * PAGE;
+                if let Some(page) = page.as_mut().filter(|_| region.end() > start) {
                     let (shadow, data) = Arc::make_mut(page).parts_mut();
                     paint(shadow, start, region);
                     if clear {
