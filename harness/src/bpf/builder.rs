@@ -180,7 +180,6 @@ impl BpfBuilder {
             let loaded = bpf.machine.load(&object, &self.options)?;
             bpf.objects.push(Loaded {
                 object,
-                progs: loaded.progs,
                 rejected: loaded.rejected.into_iter().collect(),
                 maps: loaded.maps,
                 notes: loaded.notes,

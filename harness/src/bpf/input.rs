@@ -4,8 +4,6 @@ use bpf_helpers_mock::contexts::{self, ContextError};
 use bpf_helpers_mock::{Machine, ProgId, RunInput};
 use bpf_vm_shim::object::ProgType;
 
-use crate::error::Error;
-
 /// The input of one run, by hand.
 #[derive(Clone, Default, Debug)]
 pub struct Input {

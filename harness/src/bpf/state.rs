@@ -145,6 +145,20 @@ impl Bpf {
     }
 
     /// Puts something in place of a helper or kernel function, by its full name.
+    ///
+    /// ```
+    /// use bpf_harness::Bpf;
+    /// use bpf_helpers_mock::{Errno, helpers::Override};
+    /// # let object = bpf_fixtures::object("vfsreadlat").unwrap();
+    /// let mut bpf = Bpf::load(object)?;
+    /// bpf.attach_all();
+    /// bpf.record_calls();
+    /// bpf.override_helper("bpf_map_update_elem", Override::FailNth(1, Errno::ENOMEM));
+    /// bpf.kprobe("vfs_read").fire()?;
+    /// assert!(bpf.table("start")?.is_empty());
+    /// assert!(bpf.calls().iter().any(|c| c.ret == Some(Errno::ENOMEM.ret())));
+    /// # Ok::<(), bpf_harness::Error>(())
+    /// ```
     pub fn override_helper(&mut self, name: &str, with: Override) {
         self.machine.kernel.overrides.set(name, with);
     }
