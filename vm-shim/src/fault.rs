@@ -197,6 +197,8 @@ fn place(access: &BadAccess, problem: &AccessProblem) -> String {
             let size = i64::from(r.size);
             let far = if r.offset < 0 {
                 format!("{} before its start", bytes(r.offset.unsigned_abs()))
+            } else if end <= size && r.offset >= 0 {
+                "a part of it that is not in use".to_owned()
             } else if r.offset >= size {
                 format!("{} past its end", bytes((r.offset - size) as u64))
             } else {

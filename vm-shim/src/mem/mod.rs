@@ -459,9 +459,13 @@ impl Memory {
         let off = bad.addr as u32;
         let Some(dir) = self.dir(bad.addr) else { return AccessProblem::Wild };
         let before = dir.before(off).filter(|r| u64::from(off) < r.end() + PAGE);
-        // Just before an allocation, a negative offset is the likelier story, unless an earlier one still goes on.
+        // Between two allocations, the nearer one is the likelier story.
         let after = dir.after(off).filter(|r| r.start - off <= RED_ZONE);
-        let covered = before.is_some_and(|r| u64::from(off) < r.end() - u64::from(RED_ZONE).min(r.span()));
+        let past = |r: &Region| u64::from(off).checked_sub(r.end() - u64::from(RED_ZONE).min(r.span()));
+        let covered = match (before, after) {
+            (Some(b), Some(a)) => past(b).is_none_or(|past| past <= u64::from(a.start - off)),
+            _ => false,
+        };
         let Some(region) = after.filter(|_| !covered).or(before) else { return AccessProblem::Wild };
         let distance = i64::from(off) - i64::from(region.start);
         let pitch = i64::from(region.pitch);
