@@ -5,6 +5,7 @@
 
 mod bench;
 mod doctor;
+mod explore;
 mod helpers;
 mod input;
 mod inspect;

@@ -8,7 +8,7 @@ use bpf_vm_shim::exec::Outcome;
 use bpf_vm_shim::object::{Object, ProgType};
 use serde::Serialize;
 
-use super::{Format, Status, input, json_line, pcap};
+use super::{Format, Status, explore, input, json_line, pcap};
 use crate::annotations::{Annotations, Expected};
 use crate::bpf::{Bpf, BpfBuilder, Input, RunReport};
 use crate::error::Error;
@@ -149,7 +149,7 @@ pub(super) fn main(args: &Args, out: &mut dyn Write) -> io::Result<Status> {
         Ok(mut session) => {
             for program in session.programs() {
                 for input in session.inputs.clone() {
-                    emit(session.run(&program, &input))?;
+                    emit(session.run_guarded(&program, &input))?;
                 }
             }
         }
@@ -232,6 +232,15 @@ impl<'a> Session<'a> {
         self.object.btf.as_ref().map(|btf| Annotations::of(btf, name)).unwrap_or_default()
     }
 
+    /// As [`Session::run`]; should the simulator itself fail, that is an error of this run and not the end of all.
+    fn run_guarded(&mut self, program: &str, input: &Input) -> Line {
+        let run = std::panic::AssertUnwindSafe(|| self.run(program, input));
+        std::panic::catch_unwind(run).unwrap_or_else(|_| {
+            let message = "the simulator failed: please report this program".to_owned();
+            Line::error(&self.name, Some((program, self.bpf.program_type(program))), message)
+        })
+    }
+
     fn run(&mut self, program: &str, input: &Input) -> Line {
         let def = self.object.program(program);
         let id = def.map(|d| (d.name.as_str(), d.prog_type));
@@ -260,6 +269,15 @@ impl<'a> Session<'a> {
             line.trace = Some(machine.trace());
         }
         if self.args.annotations {
+            if notes.expected() == Some(Expected::Failure) && line.outcome == "returned" {
+                // The kernel refuses it for what another input would do.
+                if let Some((report, input)) = explore::find_fault(&mut self.bpf, program) {
+                    line = line_of(&self.name, id, &report);
+                    if let Some(fault) = &mut line.fault {
+                        fault.message.push_str(&format!(" (input: {input})"));
+                    }
+                }
+            }
             judge(&mut line, &notes);
         }
         line
