@@ -316,18 +316,16 @@ impl Machine {
         let scratch = input.scratch.clone();
         let (prog_type, packet) = (loaded.prog_type, input.packet);
         self.kernel.runs.push(Run::new(loaded, input));
-        let outcome = execution.run(&mut self.mem, &mut self.kernel);
-        for run in self.kernel.runs.split_off(depth) {
-            // A run that faulted must not block the ring buffers for the next one.
-            self.discard_records(run);
-        }
         let engine = Arc::clone(&self.engine);
         let (outcome, insns) = match at {
             None => engine.run(execution, &mut self.mem, &mut self.kernel),
             // Other engines can start programs at their beginning only.
             Some(_) => Interp.run(execution, &mut self.mem, &mut self.kernel),
         };
-        self.kernel.runs.truncate(depth);
+        for run in self.kernel.runs.split_off(depth) {
+            // A run that faulted must not block the ring buffers for the next one.
+            self.discard_records(run);
+        }
         for addr in scratch {
             // Freed already if the input is used again.
             let _ = self.mem.free(addr);
