@@ -42,9 +42,8 @@ impl Bpf {
         let records = self.take_records(map)?;
         let Some((btf, ty)) = found else { return Ok(records.into_iter().map(Value::Bytes).collect()) };
         let what = || format!("a record of map '{map}'");
-        let decoded = records
-            .iter()
-            .map(|r| decode(&btf, ty, r).map_err(|source| Error::Value { what: what(), source }));
+        let decoded =
+            records.iter().map(|r| decode(&btf, ty, r).map_err(|source| Error::value(what(), source)));
         decoded.collect()
     }
 

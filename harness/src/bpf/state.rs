@@ -42,7 +42,7 @@ impl Bpf {
         let bytes = globals::read(loaded, machine, var)?;
         match (&loaded.object.btf, var.type_id) {
             (Some(btf), Some(ty)) => decode(btf, ty, &bytes)
-                .map_err(|source| Error::Value { what: format!("global variable '{name}'"), source }),
+                .map_err(|source| Error::value(format!("global variable '{name}'"), source)),
             _ => Ok(Value::Bytes(bytes)),
         }
     }

@@ -40,6 +40,9 @@ pub(super) struct Args {
     /// Print what the programs print to the trace
     #[arg(long)]
     trace: bool,
+    /// The type of programs whose section name says none, as libbpf calls it (`xdp`, `sched_cls`, ...)
+    #[arg(long = "type", value_name = "TYPE")]
+    prog_type: Option<String>,
     /// How many CPUs there are
     #[arg(long, value_name = "N")]
     cpus: Option<u32>,
@@ -180,6 +183,13 @@ impl<'a> Session<'a> {
             given = given.with_packet(bytes);
         }
         let mut builder = Bpf::builder().parsed(object.clone()).load_all(true);
+        if let Some(name) = &args.prog_type {
+            let known =
+                ProgType::from_name(name).ok_or_else(|| format!("there is no program type '{name}'"))?;
+            for p in object.programs.iter().filter(|p| p.prog_type == ProgType::Unspec) {
+                builder = builder.prog_type(p.name.as_str(), known);
+            }
+        }
         builder = configure(args, builder)?;
         let bpf = builder.load().map_err(|e| e.to_string())?;
         let inputs = match &args.pcap {
