@@ -54,7 +54,7 @@ const BUDGET: u64 = 1_000_000;
 /// What differs from the default input.
 #[derive(Clone, Copy)]
 enum Variant {
-    /// Every byte of packet, map values and stack-free inputs is this.
+    /// Every byte of packet, context and map values is this.
     Fill(u8),
     /// Random bytes by this seed.
     Random(u64),
@@ -134,7 +134,9 @@ fn prepare(bpf: &mut Bpf, prog_type: ProgType, variant: Variant) -> Input {
     if let Variant::Random(seed) = variant {
         machine.kernel.state.rng = Rng::seeded(seed);
     }
-    let maps: Vec<_> = machine.kernel.maps.iter().map(|(id, m)| (id, Arc::clone(&m.def))).collect();
+    // Locks, trees and the like are not the host's to overwrite.
+    let plain = machine.kernel.maps.iter().filter(|(_, m)| m.fields.is_empty());
+    let maps: Vec<_> = plain.map(|(id, m)| (id, Arc::clone(&m.def))).collect();
     for (id, def) in maps {
         let filled = matches!(def.map_type, MapType::Array | MapType::Hash | MapType::LruHash);
         if !filled || def.is_readonly() || def.value_size > 1 << 16 {
