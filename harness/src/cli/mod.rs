@@ -30,7 +30,7 @@ enum Command {
     /// Say what is in objects, and what of it is supported
     Inspect(inspect::Args),
     /// Run the programs of an object
-    Run(run::Args),
+    Run(Box<run::Args>),
     /// List helpers, kernel functions and map types, and whether they are supported
     Helpers(helpers::Args),
     /// Measure the interpreter on small loops

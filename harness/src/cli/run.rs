@@ -256,6 +256,9 @@ impl<'a> Session<'a> {
                 Input::ctx(vec![0; u16::MAX.into()])
             };
         }
+        if let Some(linear) = notes.linear_size.filter(|_| self.args.annotations) {
+            input = input.with_linear_size(linear);
+        }
         let result = machine.run(program, input);
         let mut line = match result {
             Ok(report) => line_of(&self.name, id, &report),
@@ -313,7 +316,7 @@ fn scenario(args: &Args, path: &Path, name: &str, out: &mut dyn Write) -> io::Re
                 let prog_type = played.bpf.program_type(&report.program);
                 emit(line_of(name, Some((&report.program, prog_type)), report), out)?;
             }
-            let trace = args.trace.then(|| played.bpf.trace()).unwrap_or_default();
+            let trace = if args.trace { played.bpf.trace() } else { Default::default() };
             match args.format {
                 Format::Json => {
                     let output = &played.output;
