@@ -2,6 +2,8 @@
 //!
 //! `cargo run -p bpf-vm-shim --example inspect_object -- [-v] FILE...`
 
+#![allow(clippy::disallowed_methods, reason = "an example is a program: it has arguments and files")]
+
 use std::path::Path;
 
 use bpf_vm_shim::object::{KernelProfile, LinkOptions, Object};

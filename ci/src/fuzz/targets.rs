@@ -65,7 +65,7 @@ fn btf(rng: &mut Rng) {
     let all = 0..bytes.len();
     mutate(rng, &mut bytes, all);
     let Ok(btf) = Btf::parse(bytes) else { return };
-    for id in 0..btf.len().min(1000) as u32 {
+    for id in 0..btf.len().min(1000) {
         let id = TypeId(id);
         let _ = btf.get(id).map(|t| btf.find_all(t.name()).count());
         let _ = (btf.resolve(id), btf.size_of(id), btf.align_of(id));

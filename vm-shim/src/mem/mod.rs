@@ -471,7 +471,7 @@ impl Memory {
         let pitch = i64::from(region.pitch);
         let last = i64::from(region.alloc.count.saturating_sub(1));
         let element = (distance.max(0) / pitch).min(last);
-        let offset = distance - element * pitch;
+        let (element, offset) = nearer(&region.alloc, element, distance - element * pitch, pitch);
         let info = RegionInfo {
             kind: region.alloc.kind,
             name: Arc::clone(&region.alloc.name),
@@ -595,6 +595,13 @@ impl Memory {
         }
         true
     }
+}
+
+/// In the gap between two elements, the nearer one is the likelier to be meant.
+fn nearer(alloc: &Alloc, element: i64, offset: i64, pitch: i64) -> (i64, i64) {
+    let size = i64::from(alloc.size);
+    let next = element + 1 < i64::from(alloc.count) && offset > size && pitch - offset < offset - size;
+    if next { (element + 1, offset - pitch) } else { (element, offset) }
 }
 
 /// Directory index and page slot of an address.
