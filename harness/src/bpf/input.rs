@@ -10,6 +10,7 @@ pub struct Input {
     ctx: Option<Vec<u8>>,
     packet: Option<Vec<u8>>,
     test_run: bool,
+    linear: Option<usize>,
 }
 
 impl Input {
@@ -52,12 +53,24 @@ impl Input {
         self
     }
 
+    /// The same input, with only this many bytes of the packet in the linear part of its socket buffer.
+    #[must_use]
+    pub fn with_linear_size(mut self, bytes: usize) -> Self {
+        self.linear = Some(bytes);
+        self
+    }
+
     pub(super) fn prepare(
         &self,
         machine: &mut Machine,
         prog: ProgId,
         prog_type: ProgType,
     ) -> Result<RunInput, ContextError> {
+        if let Some(linear) = self.linear.filter(|_| prog_type != ProgType::Xdp && self.ctx.is_none()) {
+            let packet = self.packet.clone().unwrap_or_else(|| contexts::DEFAULT_PACKET.to_vec());
+            let skb = contexts::SkbInput { packet, linear: Some(linear), ..contexts::SkbInput::default() };
+            return contexts::skb(machine, prog_type, &skb);
+        }
         match (&self.packet, &self.ctx) {
             (_, Some(ctx)) if prog_type == ProgType::Syscall => contexts::syscall_input(machine, ctx),
             (_, Some(ctx)) => contexts::raw_input(machine, ctx),

@@ -247,6 +247,9 @@ impl<'a> Session<'a> {
                 Input::ctx(vec![0; u16::MAX.into()])
             };
         }
+        if let Some(linear) = notes.linear_size.filter(|_| self.args.annotations) {
+            input = input.with_linear_size(linear);
+        }
         let result = machine.run(program, input);
         let mut line = match result {
             Ok(report) => line_of(&self.name, id, &report),
