@@ -32,7 +32,7 @@ pub(crate) fn clippy() -> Result<(), String> {
 }
 
 pub(crate) fn doc() -> Result<(), String> {
-    let args = ["doc", "--workspace", "--no-deps", "--all-features", "--document-private-items"];
+    let args = ["doc", "--workspace", "--no-deps", "--all-features"];
     run("cargo", &args, &[("RUSTDOCFLAGS", "-D warnings")])
 }
 

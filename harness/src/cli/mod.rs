@@ -26,6 +26,7 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one of it in a process")]
 enum Command {
     /// Say what is in objects, and what of it is supported
     Inspect(inspect::Args),

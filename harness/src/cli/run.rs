@@ -317,6 +317,7 @@ fn scenario(args: &Args, path: &Path, name: &str, out: &mut dyn Write) -> io::Re
                 emit(line_of(name, Some((&report.program, prog_type)), report), out)?;
             }
             let trace = if args.trace { played.bpf.trace() } else { Default::default() };
+            let trace = if args.trace { played.bpf.trace() } else { Vec::new() };
             match args.format {
                 Format::Json => {
                     let output = &played.output;
