@@ -316,7 +316,6 @@ fn scenario(args: &Args, path: &Path, name: &str, out: &mut dyn Write) -> io::Re
                 let prog_type = played.bpf.program_type(&report.program);
                 emit(line_of(name, Some((&report.program, prog_type)), report), out)?;
             }
-            let trace = if args.trace { played.bpf.trace() } else { Default::default() };
             let trace = if args.trace { played.bpf.trace() } else { Vec::new() };
             match args.format {
                 Format::Json => {
