@@ -924,6 +924,7 @@ fn store_missed(mem: &mut Memory, addr: u64, reg: u8, size: u8, v: u64) -> Resul
 /// A call that does not simply return.
 #[cold]
 #[inline(never)]
+#[allow(clippy::boxed_local, reason = "unboxing belongs here, off the hot path")]
 fn detour(run: &mut Execution, mem: &mut Memory, other: Box<CallResult>) -> Result<Stop, Trap> {
     run.follow(mem, (*other)?)?;
     Ok(Stop::Switched)
