@@ -1,6 +1,7 @@
 //! `cargo xtask JOB`: one command per development job. Continuous integration calls nothing else.
 
 mod bench;
+mod conformance;
 mod fixtures;
 mod fuzz;
 mod steps;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::{fixtures, fuzz};
+use crate::{conformance, fixtures, fuzz};
 
 /// Runs a command from the workspace's root and shows it.
 fn run(program: &str, args: &[&str], env: &[(&str, &str)]) -> Result<(), String> {
@@ -32,7 +32,7 @@ pub(crate) fn clippy() -> Result<(), String> {
 }
 
 pub(crate) fn doc() -> Result<(), String> {
-    let args = ["doc", "--workspace", "--no-deps", "--all-features", "--document-private-items"];
+    let args = ["doc", "--workspace", "--no-deps", "--all-features"];
     run("cargo", &args, &[("RUSTDOCFLAGS", "-D warnings")])
 }
 
@@ -58,7 +58,19 @@ pub(crate) fn bless() -> Result<(), String> {
 }
 
 pub(crate) fn examples() -> Result<(), String> {
-    Ok(())
+    cargo(&["run", "--quiet", "--package", "bpf-harness", "--example", "vfsreadlat"])?;
+    cargo(&[
+        "build",
+        "--quiet",
+        "--package",
+        "bpf-vm-shim",
+        "--all-features",
+        "--example",
+        "conformance_plugin",
+    ])?;
+    // Beside this program, wherever the target directory is.
+    let own = std::env::current_exe().map_err(|e| e.to_string())?;
+    conformance::run(&own.with_file_name("examples").join("conformance_plugin"))
 }
 
 pub(crate) fn ci(fuzz_seconds: u64) -> Result<(), String> {

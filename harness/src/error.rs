@@ -92,7 +92,7 @@ pub enum Error {
         /// Whose value.
         what: String,
         /// What is wrong.
-        source: ValueError,
+        source: Box<ValueError>,
     },
     /// A map operation failed.
     #[error(transparent)]
@@ -112,6 +112,11 @@ impl std::fmt::Debug for Error {
 }
 
 impl Error {
+    /// A value that does not fit, and whose it is.
+    pub(crate) fn value(what: impl Into<String>, source: ValueError) -> Self {
+        Self::Value { what: what.into(), source: Box::new(source) }
+    }
+
     pub(crate) fn not_found<'a>(
         what: &'static str,
         name: &str,

@@ -1,4 +1,46 @@
-//! Test compiled BPF programs as ordinary `cargo test` cases.
+//! Test compiled BPF programs as ordinary `cargo test` cases: no root, no kernel, the same bytes out every time.
+//!
+//! [`Bpf`] loads a compiled object into a simulated machine. Attach its programs, let something happen, and look at its
+//! maps, variables and events, which come as typed values:
+//!
+//! ```
+//! use bpf_harness::Bpf;
+//! use bpf_helpers_mock::state::Task;
+//! # let object = bpf_fixtures::object("vfsreadlat").unwrap();
+//! // let object = std::fs::read("vfsreadlat.bpf.o")?;
+//! let mut bpf = Bpf::builder().object(object).cpus(2).global("target_tgid", 42u32).load()?;
+//! bpf.attach_all();
+//! bpf.add_task(Task::new(42, "cat"));
+//!
+//! bpf.kprobe("vfs_read").task(42).args([0x1000, 0, 512]).fire()?;
+//! bpf.advance(15_000)?; // nanoseconds
+//! bpf.kretprobe("vfs_read").task(42).ret(512).fire()?;
+//!
+//! let latency = bpf.table("latency")?;
+//! assert_eq!(latency.get(4u32).unwrap(), &1u64); // 8 to 15 microseconds
+//! let sizes = bpf.table("sizes")?;
+//! assert_eq!(sizes.items()[0].key["comm"], "cat");
+//! print!("{}", latency.log2_hist("usecs", ""));
+//! // insta::assert_yaml_snapshot!(latency);
+//! # Ok::<(), bpf_harness::Error>(())
+//! ```
+//!
+//! A program that does something wrong gives an [`Error::Fault`], which names the C line:
+//!
+//! ```
+//! use bpf_harness::{Bpf, Input};
+//! # let object = bpf_fixtures::object("null_deref").unwrap();
+//! let mut bpf = Bpf::load(object)?;
+//! let report = bpf.run("unchecked_lookup", Input::default_for_type())?;
+//! let fault = report.diagnostic.unwrap();
+//! assert_eq!(fault.id, "null-deref");
+//! assert!(fault.render(false).contains("null_deref.bpf.c:"));
+//! # Ok::<(), bpf_harness::Error>(())
+//! ```
+//!
+//! The command line tool `bpf-harness` ([`cli`]) does the same for other languages, with scenarios ([`scenario`]).
+
+#![forbid(unsafe_code)]
 
 pub mod annotations;
 mod bpf;
@@ -7,6 +49,8 @@ mod error;
 pub mod hist;
 pub mod report;
 pub mod scenario;
+#[cfg(any(test, feature = "proptest"))]
+pub mod strategies;
 mod support;
 pub mod table;
 pub mod value;

@@ -26,6 +26,7 @@ pub(crate) fn map_type(map_type: MapType) -> bool {
             | M::Queue
             | M::Stack
             | M::Ringbuf
+            | M::UserRingbuf
             | M::TaskStorage
             | M::CgrpStorage
             | M::BloomFilter

@@ -10,6 +10,7 @@ use bpf_vm_shim::fault::{FaultKind, Trap};
 use bpf_vm_shim::mem::{BadAccess, Memory, Perm};
 
 use crate::errno::Errno;
+use crate::helpers::packet;
 use crate::kernel::Kernel;
 
 /// `DYNPTR_MAX_SIZE`: sizes have 24 bits.
@@ -102,7 +103,13 @@ pub(crate) fn get(kernel: &Kernel, cx: &mut Cx<'_>, callee: &str, arg: u8, at: u
         let number = run.dynptrs.find(cx.mem, at)?;
         run.dynptrs.by_number.get(&number).map(|(_, d)| *d)
     });
-    found.ok_or_else(|| not_one(callee, arg))
+    let mut dynptr = found.ok_or_else(|| not_one(callee, arg))?;
+    if matches!(dynptr.kind, DynptrKind::Skb | DynptrKind::Xdp) {
+        // Helpers that make room move packets; the dynptr goes with them.
+        let ctx = cx.ctx();
+        dynptr.data = packet(kernel, cx, ctx).map_or(dynptr.data, |(data, _)| data);
+    }
+    Ok(dynptr)
 }
 
 /// Puts a dynptr at an address, which must be writable.
@@ -139,9 +146,8 @@ pub(crate) fn remove_all(kernel: &mut Kernel, kind: DynptrKind) {
 /// Takes the dynptr at an address away, whatever others there are.
 pub(crate) fn remove(kernel: &mut Kernel, mem: &mut Memory, at: u64) {
     if let Some(run) = kernel.run_mut() {
-        if let Some(number) = run.dynptrs.find(mem, at) {
-            run.dynptrs.by_number.remove(&number);
-        }
+        let number = run.dynptrs.find(mem, at);
+        number.map(|n| run.dynptrs.by_number.remove(&n));
     }
 }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bpf_vm_shim::btf::Btf;
+use bpf_vm_shim::btf::{Btf, Type, TypeId};
+use bpf_vm_shim::engine::{Engine, Interp};
 use bpf_vm_shim::exec::{Code, CodeSpec, Execution, Function, InvalidCode, Limits, Outcome};
 use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
 use bpf_vm_shim::isa::{Insn, pseudo};
@@ -97,6 +98,8 @@ pub struct Machine {
     pub kernel: Kernel,
     /// What bounds each run.
     pub limits: Limits,
+    /// What runs programs.
+    pub engine: Arc<dyn Engine>,
     stacks: Vec<u64>,
 }
 
@@ -108,6 +111,7 @@ impl Machine {
             mem: Memory::default(),
             kernel: Kernel::new(profile),
             limits: Limits::default(),
+            engine: Arc::new(Interp),
             stacks: Vec::new(),
         }
     }
@@ -119,6 +123,7 @@ impl Machine {
             mem: self.mem.fork(),
             kernel: self.kernel.clone(),
             limits: self.limits,
+            engine: Arc::clone(&self.engine),
             stacks: self.stacks.clone(),
         }
     }
@@ -169,9 +174,9 @@ impl Machine {
                 exception_cb: exception_callback(&linked, object),
                 lenient: false,
             };
-            match Code::new(spec) {
+            let prog_type = options.prog_types.get(&linked.name).copied().unwrap_or(linked.prog_type);
+            match Code::with_entry(spec, entry_registers(prog_type, &linked, object)) {
                 Ok(code) => {
-                    let prog_type = options.prog_types.get(&linked.name).copied().unwrap_or(linked.prog_type);
                     let code = Arc::new(code);
                     let object = Arc::clone(&shared);
                     let typed_pointers =
@@ -311,14 +316,22 @@ impl Machine {
         let scratch = input.scratch.clone();
         let (prog_type, packet) = (loaded.prog_type, input.packet);
         self.kernel.runs.push(Run::new(loaded, input));
-        let outcome = execution.run(&mut self.mem, &mut self.kernel);
-        self.kernel.runs.truncate(depth);
+        let engine = Arc::clone(&self.engine);
+        let (outcome, insns) = match at {
+            None => engine.run(execution, &mut self.mem, &mut self.kernel),
+            // Other engines can start programs at their beginning only.
+            Some(_) => Interp.run(execution, &mut self.mem, &mut self.kernel),
+        };
+        for run in self.kernel.runs.split_off(depth) {
+            // A run that faulted must not block the ring buffers for the next one.
+            self.discard_records(run);
+        }
         for addr in scratch {
             // Freed already if the input is used again.
             let _ = self.mem.free(addr);
         }
         let packet = packet.and_then(|id| contexts::finish(self, prog_type, id));
-        Ok(Report { outcome, insns: execution.executed(), packet })
+        Ok(Report { outcome, insns, packet })
     }
 }
 
@@ -333,4 +346,27 @@ fn exception_callback(linked: &LinkedProgram, object: &Object) -> Option<usize> 
     let main = linked.subprogs.first()?.func?;
     let tag = btf.decl_tags(main).find_map(|t| t.tag.strip_prefix("exception_callback:"))?;
     linked.subprogs.iter().find(|s| s.name == tag).map(|s| s.start)
+}
+
+/// The registers that hold values when a program starts: the context; the arguments of the function that it replaces;
+/// R0 where nobody uses the result (a function of a structure that returns `void`).
+fn entry_registers(prog_type: ProgType, linked: &LinkedProgram, object: &Object) -> u16 {
+    match prog_type {
+        ProgType::Ext | ProgType::Unspec => 0b11_1110,
+        ProgType::StructOps if returns_void(linked, object).unwrap_or(true) => 0b11,
+        _ => 0b10,
+    }
+}
+
+fn returns_void(linked: &LinkedProgram, object: &Object) -> Option<bool> {
+    let btf = object.btf.as_ref()?;
+    let mut all = object.maps.iter().filter_map(|m| m.struct_ops.as_ref());
+    let (ops, member) = all.find_map(|ops| {
+        ops.members.iter().find(|m| m.program == linked.index).map(|m| (ops, m.name.as_str()))
+    })?;
+    let composite = btf.resolve(ops.type_id).ok()?.1.as_composite()?;
+    let member = composite.members().find(|m| m.name == member)?;
+    let Type::Ptr(target) = btf.resolve(member.type_id).ok()?.1 else { return None };
+    let Type::FuncProto(proto) = btf.resolve(target).ok()?.1 else { return None };
+    Some(proto.ret == TypeId::VOID)
 }

@@ -2,7 +2,8 @@
 
 use crate::errno::Errno;
 use crate::machine::Machine;
-use crate::maps::{MapId, RingBuf, UserRingBuf};
+use crate::maps::{BPF_RB_NO_WAKEUP, MapId, RingBuf, UserRingBuf};
+use crate::run::Run;
 use crate::state::{Counter, PerfEvent, PerfRecord, PerfRing};
 
 /// What a consumer finds in a ring buffer.
@@ -22,6 +23,16 @@ impl Machine {
         let ring = self.kernel.maps.get_mut(map)?.ops.as_any_mut().downcast_mut::<RingBuf>()?;
         let records = ring.drain();
         Some(RingRecords { records, lost: ring.ring().lost(), wakeups: ring.ring().wakeups() })
+    }
+
+    /// Discards the records that a run has reserved and not committed.
+    pub(crate) fn discard_records(&mut self, run: Run) {
+        for (addr, (map, pos)) in run.records {
+            let ops = self.kernel.maps.get_mut(map).map(|m| m.ops.as_any_mut());
+            if let Some(ring) = ops.and_then(|ops| ops.downcast_mut::<RingBuf>()) {
+                ring.commit(&mut self.mem, addr, pos, false, BPF_RB_NO_WAKEUP);
+            }
+        }
     }
 
     /// Writes a sample into a user ring buffer.

@@ -60,7 +60,7 @@ pub(crate) fn kernel_bytes(machine: &mut Machine, bytes: &[u8]) -> u64 {
     put(machine, bytes, Perm::ProbeOnly)
 }
 
-fn put(machine: &mut Machine, bytes: &[u8], perm: Perm) -> u64 {
+pub(crate) fn put(machine: &mut Machine, bytes: &[u8], perm: Perm) -> u64 {
     let alloc = Alloc::new(Area::Kernel, RegionKind::Kernel, bytes.len() as u32, "test").perm(perm);
     let addr = machine.mem.alloc(alloc).unwrap();
     machine.mem.poke(addr, bytes).unwrap();

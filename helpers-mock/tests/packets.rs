@@ -1,6 +1,6 @@
 //! Packet programs give what a real kernel gives: the return value and the packet afterwards.
 
-use bpf_helpers_mock::contexts::packet;
+use bpf_helpers_mock::contexts::{SkbInput, packet, skb};
 use bpf_helpers_mock::{LoadOptions, Machine, ProgId, Report};
 use bpf_vm_shim::exec::Outcome;
 use bpf_vm_shim::object::{KernelProfile, Object, ProgType};
@@ -14,9 +14,9 @@ fn elf(section: &str, code: &[u8]) -> Vec<u8> {
     symtab.extend_from_slice(&[0x12, 0, 1, 0]);
     symtab.extend_from_slice(&0u64.to_le_bytes());
     symtab.extend_from_slice(&(code.len() as u64).to_le_bytes());
-    let sections: [(&str, u32, u64, &[u8], u32, u32, u64); 4] = [
-        (section, 1, 6, code, 0, 0, 0),
-        ("license", 1, 3, b"GPL\0", 0, 0, 0),
+    let sections = [
+        (section, 1u32, 6u64, code, 0u32, 0u32, 0u64),
+        ("license", 1, 3, &b"GPL\0"[..], 0, 0, 0),
         (".symtab", 2, 0, &symtab, 4, 1, 24),
         (".strtab", 3, 0, names.as_bytes(), 0, 0, 0),
     ];
@@ -54,9 +54,8 @@ fn machine(prog_type: ProgType, code: &[u8]) -> (Machine, ProgId) {
         ProgType::SchedCls => "tc",
         other => panic!("no section for {other}"),
     };
-    let mut profile = KernelProfile::default();
-    profile.version = KernelProfile::kernel_version(6, 18, 0);
-    let mut machine = Machine::new(profile);
+    let mut machine = Machine::new(KernelProfile::default());
+    machine.kernel.profile.version = KernelProfile::kernel_version(6, 18, 0);
     let object = Object::parse(&elf(section, code)).unwrap();
     let loaded = machine.load(&object, &LoadOptions::default()).unwrap();
     assert!(loaded.rejected.is_empty(), "{:?}", loaded.rejected);
@@ -158,5 +157,57 @@ fn fields_are_writable_by_program_type() {
     ] {
         let outcome = run(prog_type, &store(at).concat(), &[0; 64]).outcome;
         assert_eq!(outcome == Outcome::Returned(5), ok, "{prog_type} field at {at}: {outcome:?}");
+    }
+}
+
+#[test]
+fn a_non_linear_buffer_is_pulled_into_reach() {
+    let code = [
+        insn(0xbf, 6, 1, 0, 0),
+        insn(0xb7, 2, 0, 0, 40),
+        insn(0x85, 0, 0, 0, 39),
+        insn(0x61, 0, 6, 80, 0),
+        insn(0x61, 1, 6, 76, 0),
+        insn(0x1f, 0, 1, 0, 0),
+        EXIT,
+    ];
+    let (mut machine, prog) = machine(ProgType::SchedCls, &code.concat());
+    let input = SkbInput { packet: (0..64).collect(), linear: Some(20), ..SkbInput::default() };
+    let input = skb(&mut machine, ProgType::SchedCls, &input).unwrap();
+    let report = machine.run(prog, input).unwrap();
+    assert_eq!(report.outcome, Outcome::Returned(40));
+    assert_eq!(report.packet.unwrap().packet, (0..64).collect::<Vec<u8>>());
+}
+
+/// Any helper on any packet of any kind of program answers or faults; none panics.
+#[test]
+fn no_change_of_a_packet_panics() {
+    let lens = [14, 15, 20, 33, 34, 54, 64];
+    let values = [0, 1, 14, 20, 100, -1, -14, -20, 0x7fff_ffff, i32::MIN];
+    for prog_type in [ProgType::Xdp, ProgType::SchedCls, ProgType::SocketFilter] {
+        for helper in [9, 18, 19, 31, 38, 39, 43, 44, 50, 54, 65, 97] {
+            for (len, value) in lens.iter().flat_map(|l| values.iter().map(move |v| (*l, *v))) {
+                for flags in [0, 1, 1 << 7, 1 << 8] {
+                    let mut data = vec![0; len];
+                    data[12..14].copy_from_slice(if value & 1 == 0 { &[8, 0] } else { &[0x86, 0xdd] });
+                    let code = [
+                        insn(0xbf, 6, 1, 0, 0),
+                        insn(0xb7, 2, 0, 0, value),
+                        insn(0xb7, 3, 0, 0, flags & 1),
+                        insn(0xb7, 4, 0, 0, flags),
+                        insn(0xb7, 5, 0, 0, 0),
+                        insn(0x85, 0, 0, 0, helper),
+                        insn(0xbf, 1, 6, 0, 0),
+                        insn(0xb7, 2, 0, 0, value),
+                        insn(0xb7, 3, 0, 0, 1),
+                        insn(0xb7, 4, 0, 0, flags),
+                        insn(0xb7, 5, 0, 0, 0),
+                        insn(0x85, 0, 0, 0, helper),
+                        EXIT,
+                    ];
+                    run(prog_type, &code.concat(), &data);
+                }
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! Standard input: the program as hexadecimal bytes. First argument, optional: memory as hexadecimal bytes; R1 is its
 //! address and R2 its length, both 0 without it. `--engine interp|rbpf` chooses the engine; `--program HEX` and
 //! `--cpu_version vN` are accepted. Prints R0 as hexadecimal and exits 0, or writes the error and exits 1.
+#![allow(clippy::disallowed_methods, reason = "a program, unlike the library, reads arguments and files")]
 
 use std::io::Read;
 use std::process::ExitCode;

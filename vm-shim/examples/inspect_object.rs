@@ -1,6 +1,7 @@
 //! Reads BPF objects and prints one line for each: what is in it, or why it was refused.
 //!
 //! `cargo run -p bpf-vm-shim --example inspect_object -- [-v] FILE...`
+#![allow(clippy::disallowed_methods, reason = "a program, unlike the library, reads arguments and files")]
 
 use std::path::Path;
 

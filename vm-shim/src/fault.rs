@@ -197,20 +197,22 @@ fn place(access: &BadAccess, problem: &AccessProblem) -> String {
             let size = i64::from(r.size);
             let far = if r.offset < 0 {
                 format!("{} before its start", bytes(r.offset.unsigned_abs()))
+            } else if end <= size && r.offset >= 0 {
+                "a part of it that is not in use".to_owned()
             } else if r.offset >= size {
                 format!("{} past its end", bytes((r.offset - size) as u64))
             } else {
                 format!("its last {} lie past the end", bytes((end - size).max(0) as u64))
             };
-            format!("outside the {r}: offset {}, {far}", r.offset)
+            format!("outside the {r}: {}, {far}", r.place())
         }
-        AccessProblem::Freed(r) => format!("offset {} of the {r}", r.offset),
-        AccessProblem::ReadOnly(r) => format!("offset {} of the read-only {r}", r.offset),
+        AccessProblem::Freed(r) => format!("{} of the {r}", r.place()),
+        AccessProblem::ReadOnly(r) => format!("{} of the read-only {r}", r.place()),
         AccessProblem::Uninit(r) => {
-            format!("offset {} of the {r}: never written on this path", r.offset)
+            format!("{} of the {r}: never written on this path", r.place())
         }
         AccessProblem::Kernel(r) => {
-            format!("offset {} of the {r}: only bpf_probe_read_kernel() and friends may read it", r.offset)
+            format!("{} of the {r}: only bpf_probe_read_kernel() and friends may read it", r.place())
         }
     }
 }
@@ -268,14 +270,14 @@ impl fmt::Display for FaultKind {
                         write!(f, ": points to no memory that the program may touch")
                     }
                     Some(AccessProblem::OutOfBounds(r)) => {
-                        write!(f, ": outside the {r}, from offset {}", r.offset)
+                        write!(f, ": outside the {r}, from {}", r.place())
                     }
                     Some(AccessProblem::Freed(r)) => {
-                        write!(f, ": use after free: offset {} of the {r}", r.offset)
+                        write!(f, ": use after free: {} of the {r}", r.place())
                     }
                     Some(AccessProblem::ReadOnly(r)) => write!(f, ": the {r} is read-only"),
                     Some(AccessProblem::Uninit(r)) => {
-                        write!(f, ": uninitialised bytes of the {r}, from offset {}", r.offset)
+                        write!(f, ": uninitialised bytes of the {r}, from {}", r.place())
                     }
                     Some(AccessProblem::Kernel(r)) => write!(f, ": the {r} may only be probed"),
                 }

@@ -1,7 +1,9 @@
 //! The entry points that take input from outside.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use bpf_harness::scenario::play;
 use bpf_harness::{Bpf, Input};
 use bpf_vm_shim::btf::{Btf, TypeId};
 use bpf_vm_shim::env::NoEnv;
@@ -19,6 +21,7 @@ pub(crate) const ALL: &[Target] = &[
     Target { name: "btf", run: btf },
     Target { name: "program", run: program },
     Target { name: "machine", run: machine },
+    Target { name: "scenario", run: scenario },
 ];
 
 /// Where an object's bytes of a section are. Reads the ELF headers on its own: the parser is what is being tested.
@@ -65,7 +68,7 @@ fn btf(rng: &mut Rng) {
     let all = 0..bytes.len();
     mutate(rng, &mut bytes, all);
     let Ok(btf) = Btf::parse(bytes) else { return };
-    for id in 0..btf.len().min(1000) as u32 {
+    for id in 0..btf.len().min(1000) {
         let id = TypeId(id);
         let _ = btf.get(id).map(|t| btf.find_all(t.name()).count());
         let _ = (btf.resolve(id), btf.size_of(id), btf.align_of(id));
@@ -172,4 +175,18 @@ fn machine(rng: &mut Rng) {
             let _ = report.diagnostic.map(|d| (d.to_string(), d.render(false)));
         }
     }
+}
+
+/// Scenario files, played with the object that they are for.
+fn scenario(rng: &mut Rng) {
+    let (name, text) = rng.pick(bpf_fixtures::SCENARIOS);
+    let mut bytes = text.as_bytes().to_vec();
+    let all = 0..bytes.len();
+    mutate(rng, &mut bytes, all);
+    let Ok(text) = String::from_utf8(bytes) else { return };
+    let Some(Ok(object)) = bpf_fixtures::object(name).map(Object::parse) else { return };
+    let builder = Bpf::builder().budget(20_000);
+    // Nothing is read but what the scenario names, beside it: there is no such folder.
+    let _ = play(Path::new("no such folder/fuzz.toml"), &text, object, builder)
+        .map_err(|e| e.render().to_owned());
 }

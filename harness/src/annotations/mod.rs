@@ -26,6 +26,8 @@ pub struct Annotations {
     pub archs: Vec<String>,
     /// Loaded only where programs are interpreted.
     pub no_jit_only: bool,
+    /// How many bytes of the packet lie in the linear part of its socket buffer.
+    pub linear_size: Option<usize>,
     /// Tags that could not be understood.
     pub problems: Vec<String>,
     /// Whether there is any tag.
@@ -68,6 +70,10 @@ impl Annotations {
             "test_auxiliary" => self.auxiliary = true,
             "test_arch" => self.archs.push(value.to_owned()),
             "test_load_mode" if value == "no_jited" => self.no_jit_only = true,
+            "test_linear_size" => match value.parse() {
+                Ok(size) => self.linear_size = Some(size),
+                Err(_) => self.problems.push(format!("cannot read the number in '{tag}'")),
+            },
             "test_retval" => match parse_number(value) {
                 Some(v) => self.retval = Some(v),
                 None => self.problems.push(format!("cannot read the number in '{tag}'")),

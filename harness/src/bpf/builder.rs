@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use bpf_helpers_mock::state::Rng;
 use bpf_helpers_mock::{LoadOptions, Machine};
 use bpf_vm_shim::btf::Btf;
+use bpf_vm_shim::engine;
 use bpf_vm_shim::exec::Limits;
 use bpf_vm_shim::object::{KernelProfile, Object, ProgType};
 
@@ -29,6 +30,7 @@ pub struct BpfBuilder {
     limits: Limits,
     globals: Vec<(String, Value)>,
     seed: u64,
+    engine: Option<String>,
 }
 
 impl BpfBuilder {
@@ -98,6 +100,13 @@ impl BpfBuilder {
         self
     }
 
+    /// What runs the instructions: `interp`, or another engine of [`bpf_vm_shim::engine::names`].
+    #[must_use]
+    pub fn engine(mut self, name: impl Into<String>) -> Self {
+        self.engine = Some(name.into());
+        self
+    }
+
     /// How many instructions one run may execute.
     #[must_use]
     pub fn budget(mut self, insns: u64) -> Self {
@@ -150,6 +159,11 @@ impl BpfBuilder {
         }
         let mut machine = Machine::new(self.kernel);
         machine.limits = self.limits;
+        if let Some(name) = &self.engine {
+            let found = engine::by_name(name);
+            machine.engine =
+                found.ok_or_else(|| Error::not_found("engine", name, engine::names().iter().copied()))?;
+        }
         machine.kernel.state.rng = Rng::seeded(self.seed);
         let mut bpf = Bpf { machine, objects: Vec::new(), attached: Vec::new() };
         let mut objects = Vec::new();
@@ -166,7 +180,6 @@ impl BpfBuilder {
             let loaded = bpf.machine.load(&object, &self.options)?;
             bpf.objects.push(Loaded {
                 object,
-                progs: loaded.progs,
                 rejected: loaded.rejected.into_iter().collect(),
                 maps: loaded.maps,
                 notes: loaded.notes,

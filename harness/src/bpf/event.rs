@@ -15,6 +15,19 @@ use crate::error::Error;
 const MAX_ARGS: usize = 12;
 
 /// An event that is about to happen. Nothing runs before [`Event::fire`].
+///
+/// ```
+/// use bpf_harness::Bpf;
+/// # let object = bpf_fixtures::object("vfsreadlat").unwrap();
+/// let mut bpf = Bpf::load(object)?;
+/// bpf.attach("vfs_read_entry")?;
+/// let fired = bpf.kprobe("vfs_read").cpu(1).arg(0x1000).fire()?;
+/// assert_eq!(fired.ret(), Some(0));
+///
+/// let error = bpf.kprobe("vfs_write").fire().unwrap_err();
+/// assert!(error.to_string().contains("nothing is attached to kprobe/vfs_write"));
+/// # Ok::<(), bpf_harness::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "an event happens only when it is fired"]
 pub struct Event<'a> {

@@ -19,7 +19,7 @@ pub(super) fn encode(object: &Object, var: &GlobalVar, value: &Value, bytes: &mu
     let what = || format!("global variable '{}'", var.name);
     match (&object.btf, var.type_id) {
         (Some(btf), Some(ty)) => {
-            encode_into(btf, ty, value, bytes).map_err(|source| Error::Value { what: what(), source })
+            encode_into(btf, ty, value, bytes).map_err(|source| Error::value(what(), source))
         }
         _ => {
             let raw = value.as_bytes().or_else(|| value.as_u64().map(|v| v.to_le_bytes().to_vec()));

@@ -4,14 +4,13 @@ use bpf_helpers_mock::contexts::{self, ContextError};
 use bpf_helpers_mock::{Machine, ProgId, RunInput};
 use bpf_vm_shim::object::ProgType;
 
-use crate::error::Error;
-
 /// The input of one run, by hand.
 #[derive(Clone, Default, Debug)]
 pub struct Input {
     ctx: Option<Vec<u8>>,
     packet: Option<Vec<u8>>,
     test_run: bool,
+    linear: Option<usize>,
 }
 
 impl Input {
@@ -40,11 +39,24 @@ impl Input {
         self
     }
 
+    /// Whether there is a context or a packet in it.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        self.ctx.is_some() || self.packet.is_some()
+    }
+
     /// What the kernel's selftests give to `BPF_PROG_TEST_RUN`: as the default, but no context for programs that the
     /// `bpf` system call runs.
     #[must_use]
     pub fn as_test_run(mut self) -> Self {
         self.test_run = true;
+        self
+    }
+
+    /// The same input, with only this many bytes of the packet in the linear part of its socket buffer.
+    #[must_use]
+    pub fn with_linear_size(mut self, bytes: usize) -> Self {
+        self.linear = Some(bytes);
         self
     }
 
@@ -54,6 +66,11 @@ impl Input {
         prog: ProgId,
         prog_type: ProgType,
     ) -> Result<RunInput, ContextError> {
+        if let Some(linear) = self.linear.filter(|_| prog_type != ProgType::Xdp && self.ctx.is_none()) {
+            let packet = self.packet.clone().unwrap_or_else(|| contexts::DEFAULT_PACKET.to_vec());
+            let skb = contexts::SkbInput { packet, linear: Some(linear), ..contexts::SkbInput::default() };
+            return contexts::skb(machine, prog_type, &skb);
+        }
         match (&self.packet, &self.ctx) {
             (_, Some(ctx)) if prog_type == ProgType::Syscall => contexts::syscall_input(machine, ctx),
             (_, Some(ctx)) => contexts::raw_input(machine, ctx),

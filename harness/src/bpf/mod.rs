@@ -6,6 +6,7 @@ mod event;
 mod globals;
 mod input;
 mod point;
+mod records;
 mod report;
 mod state;
 
@@ -15,10 +16,10 @@ pub use input::Input;
 pub use point::Point;
 pub use report::RunReport;
 
+use bpf_helpers_mock::Machine;
 use bpf_helpers_mock::maps::MapId;
-use bpf_helpers_mock::{Machine, ProgId};
 use bpf_vm_shim::exec::{InvalidCode, Outcome};
-use bpf_vm_shim::object::{LinkedProgram, Object};
+use bpf_vm_shim::object::{LinkedProgram, Object, ProgType};
 
 use crate::error::Error;
 use crate::report::Diagnostic;
@@ -35,7 +36,6 @@ pub struct Bpf {
 #[derive(Clone, Debug)]
 struct Loaded {
     object: Object,
-    progs: Vec<ProgId>,
     rejected: Vec<(String, InvalidCode)>,
     maps: Vec<MapId>,
     notes: Vec<String>,
@@ -62,6 +62,17 @@ impl Bpf {
     }
 
     /// A copy of everything; its cost follows what is changed afterwards, on either side.
+    ///
+    /// ```
+    /// use bpf_harness::Bpf;
+    /// # let object = bpf_fixtures::object("vfsreadlat").unwrap();
+    /// let mut before = Bpf::load(object)?;
+    /// before.attach_all();
+    /// let mut after = before.fork();
+    /// after.kprobe("vfs_read").fire()?;
+    /// assert_eq!((before.table("start")?.len(), after.table("start")?.len()), (0, 1));
+    /// # Ok::<(), bpf_harness::Error>(())
+    /// ```
     #[must_use]
     pub fn fork(&mut self) -> Self {
         Self { machine: self.machine.fork(), objects: self.objects.clone(), attached: self.attached.clone() }
@@ -83,6 +94,12 @@ impl Bpf {
     /// If there is none of this name, or it is not valid.
     pub fn program(&self, name: &str) -> Result<&LinkedProgram, Error> {
         Ok(&self.loaded_program(name)?.linked)
+    }
+
+    /// The type of a program; `unspec` if there is none of this name.
+    #[must_use]
+    pub fn program_type(&self, name: &str) -> ProgType {
+        self.machine.kernel.progs.by_name(name).map_or(ProgType::Unspec, |p| p.prog_type)
     }
 
     fn loaded_program(&self, name: &str) -> Result<&bpf_helpers_mock::LoadedProg, Error> {

@@ -42,7 +42,7 @@ impl Bpf {
         let bytes = globals::read(loaded, machine, var)?;
         match (&loaded.object.btf, var.type_id) {
             (Some(btf), Some(ty)) => decode(btf, ty, &bytes)
-                .map_err(|source| Error::Value { what: format!("global variable '{name}'"), source }),
+                .map_err(|source| Error::value(format!("global variable '{name}'"), source)),
             _ => Ok(Value::Bytes(bytes)),
         }
     }
@@ -85,22 +85,15 @@ impl Bpf {
         self.machine.kernel.state.clock.set(ns);
     }
 
-    /// Lets time pass.
+    /// Lets time pass: timers and work items that fall due on the way run.
     ///
     /// # Errors
-    /// None yet.
+    /// If one of them faults, or timers never come to rest.
     pub fn advance(&mut self, ns: u64) -> Result<(), Error> {
-        self.machine.kernel.state.clock.advance(ns);
+        for fired in self.machine.advance(ns)? {
+            self.report("timer callback", fired.report).ret()?;
+        }
         Ok(())
-    }
-
-    /// Takes the records of a ring buffer or perf event array, as values of a type of the object's BTF, or as bytes.
-    ///
-    /// # Errors
-    /// If there is no such map or type, or a record is too short.
-    pub fn records(&mut self, map: &str, type_name: Option<&str>) -> Result<Vec<Value>, Error> {
-        let _ = type_name;
-        Err(Error::Invalid(format!("map '{map}' has no records")))
     }
 
     /// Adds a task, or replaces the one of the same thread id.
@@ -152,6 +145,20 @@ impl Bpf {
     }
 
     /// Puts something in place of a helper or kernel function, by its full name.
+    ///
+    /// ```
+    /// use bpf_harness::Bpf;
+    /// use bpf_helpers_mock::{Errno, helpers::Override};
+    /// # let object = bpf_fixtures::object("vfsreadlat").unwrap();
+    /// let mut bpf = Bpf::load(object)?;
+    /// bpf.attach_all();
+    /// bpf.record_calls();
+    /// bpf.override_helper("bpf_map_update_elem", Override::FailNth(1, Errno::ENOMEM));
+    /// bpf.kprobe("vfs_read").fire()?;
+    /// assert!(bpf.table("start")?.is_empty());
+    /// assert!(bpf.calls().iter().any(|c| c.ret == Some(Errno::ENOMEM.ret())));
+    /// # Ok::<(), bpf_harness::Error>(())
+    /// ```
     pub fn override_helper(&mut self, name: &str, with: Override) {
         self.machine.kernel.overrides.set(name, with);
     }

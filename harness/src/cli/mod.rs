@@ -5,9 +5,11 @@
 
 mod bench;
 mod doctor;
+mod explore;
 mod helpers;
 mod input;
 mod inspect;
+mod pcap;
 mod run;
 
 use std::io::Write;
@@ -24,11 +26,12 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one of it in a process")]
 enum Command {
     /// Say what is in objects, and what of it is supported
     Inspect(inspect::Args),
     /// Run the programs of an object
-    Run(run::Args),
+    Run(Box<run::Args>),
     /// List helpers, kernel functions and map types, and whether they are supported
     Helpers(helpers::Args),
     /// Measure the interpreter on small loops

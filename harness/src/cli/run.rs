@@ -1,14 +1,14 @@
 //! `bpf-harness run`: programs of an object, each on a fresh machine.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bpf_vm_shim::btf::Btf;
 use bpf_vm_shim::exec::Outcome;
 use bpf_vm_shim::object::{Object, ProgType};
 use serde::Serialize;
 
-use super::{Format, Status, input, json_line};
+use super::{Format, Status, explore, input, json_line, pcap};
 use crate::annotations::{Annotations, Expected};
 use crate::bpf::{Bpf, BpfBuilder, Input, RunReport};
 use crate::error::Error;
@@ -31,6 +31,18 @@ pub(super) struct Args {
     /// The packet as a file of its bytes
     #[arg(long, value_name = "FILE")]
     packet: Option<PathBuf>,
+    /// Packets from a capture file; every program runs once for each
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["packet", "data_in"])]
+    pcap: Option<PathBuf>,
+    /// Play a scenario with the object
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["annotations", "program", "ctx_hex", "data_in", "packet", "pcap"])]
+    scenario: Option<PathBuf>,
+    /// Print what the programs print to the trace
+    #[arg(long)]
+    trace: bool,
+    /// The type of programs whose section name says none, as libbpf calls it (`xdp`, `sched_cls`, ...)
+    #[arg(long = "type", value_name = "TYPE")]
+    prog_type: Option<String>,
     /// How many CPUs there are
     #[arg(long, value_name = "N")]
     cpus: Option<u32>,
@@ -70,6 +82,8 @@ struct Line {
     matches: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<Vec<String>>,
     #[serde(skip)]
     rendered: Option<String>,
 }
@@ -101,6 +115,7 @@ impl Line {
             expected: None,
             matches: None,
             error: None,
+            trace: None,
             rendered: None,
         }
     }
@@ -121,6 +136,9 @@ impl Line {
 
 pub(super) fn main(args: &Args, out: &mut dyn Write) -> io::Result<Status> {
     let name = args.file.display().to_string();
+    if let Some(path) = &args.scenario {
+        return scenario(args, path, &name, out);
+    }
     let mut status = Status::Ok;
     let mut emit = |line: Line| {
         status = status.and(line.status());
@@ -132,9 +150,10 @@ pub(super) fn main(args: &Args, out: &mut dyn Write) -> io::Result<Status> {
     match Session::open(args, name.clone()) {
         Err(e) => emit(Line::error(&name, None, e))?,
         Ok(mut session) => {
-            for line in session.programs() {
-                let line = session.run(&line);
-                emit(line)?;
+            for program in session.programs() {
+                for input in session.inputs.clone() {
+                    emit(session.run_guarded(&program, &input))?;
+                }
             }
         }
     }
@@ -146,14 +165,11 @@ struct Session<'a> {
     name: String,
     object: Object,
     bpf: Bpf,
-    input: Input,
+    inputs: Vec<Input>,
 }
 
 impl<'a> Session<'a> {
     fn open(args: &'a Args, name: String) -> Result<Self, String> {
-        if args.engine != "interp" {
-            return Err(format!("there is no engine '{}' in this build; there is: interp", args.engine));
-        }
         let object = input::object(&args.file)?;
         let hex = |what: &str, text: &str| {
             hex_to_bytes(text).ok_or_else(|| format!("{what} is not a sequence of hexadecimal bytes"))
@@ -169,13 +185,25 @@ impl<'a> Session<'a> {
             let bytes = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
             given = given.with_packet(bytes);
         }
-        if args.annotations {
-            given = given.as_test_run();
-        }
         let mut builder = Bpf::builder().parsed(object.clone()).load_all(true);
+        if let Some(name) = &args.prog_type {
+            let known =
+                ProgType::from_name(name).ok_or_else(|| format!("there is no program type '{name}'"))?;
+            for p in object.programs.iter().filter(|p| p.prog_type == ProgType::Unspec) {
+                builder = builder.prog_type(p.name.as_str(), known);
+            }
+        }
         builder = configure(args, builder)?;
         let bpf = builder.load().map_err(|e| e.to_string())?;
-        Ok(Self { args, name, object, bpf, input: given })
+        let inputs = match &args.pcap {
+            None => vec![given],
+            Some(path) => {
+                let bytes = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
+                let packets = pcap::packets(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
+                packets.into_iter().map(|p| given.clone().with_packet(p)).collect()
+            }
+        };
+        Ok(Self { args, name, object, bpf, inputs })
     }
 
     /// The programs to run, in the object's order; unknown names last.
@@ -207,7 +235,16 @@ impl<'a> Session<'a> {
         self.object.btf.as_ref().map(|btf| Annotations::of(btf, name)).unwrap_or_default()
     }
 
-    fn run(&mut self, program: &str) -> Line {
+    /// As [`Session::run`]; should the simulator itself fail, that is an error of this run and not the end of all.
+    fn run_guarded(&mut self, program: &str, input: &Input) -> Line {
+        let run = std::panic::AssertUnwindSafe(|| self.run(program, input));
+        std::panic::catch_unwind(run).unwrap_or_else(|_| {
+            let message = "the simulator failed: please report this program".to_owned();
+            Line::error(&self.name, Some((program, self.bpf.program_type(program))), message)
+        })
+    }
+
+    fn run(&mut self, program: &str, input: &Input) -> Line {
         let def = self.object.program(program);
         let id = def.map(|d| (d.name.as_str(), d.prog_type));
         if let Some(mut line) = self.refused(program, id) {
@@ -216,7 +253,22 @@ impl<'a> Session<'a> {
             }
             return line;
         }
-        let result = self.bpf.fork().run(program, self.input.clone());
+        let prog_type = id.map_or(ProgType::Unspec, |(_, t)| t);
+        let mut machine = self.bpf.fork();
+        let mut input = input.clone();
+        let notes = self.annotations(program);
+        if self.args.annotations && !input.is_given() && prog_type == ProgType::Syscall {
+            // The selftests give no context to what they run; what must only load may want the largest one.
+            input = if notes.retval.is_some() {
+                input.as_test_run()
+            } else {
+                Input::ctx(vec![0; u16::MAX.into()])
+            };
+        }
+        if let Some(linear) = notes.linear_size.filter(|_| self.args.annotations) {
+            input = input.with_linear_size(linear);
+        }
+        let result = machine.run(program, input);
         let mut line = match result {
             Ok(report) => line_of(&self.name, id, &report),
             Err(Error::Rejected { source, .. }) => {
@@ -225,8 +277,20 @@ impl<'a> Session<'a> {
             }
             Err(e) => Line::error(&self.name, id.or(Some((program, ProgType::Unspec))), e.to_string()),
         };
+        if self.args.trace {
+            line.trace = Some(machine.trace());
+        }
         if self.args.annotations {
-            judge(&mut line, &self.annotations(program));
+            if notes.expected() == Some(Expected::Failure) && line.outcome == "returned" {
+                // The kernel refuses it for what another input would do.
+                if let Some((report, input)) = explore::find_fault(&mut self.bpf, program) {
+                    line = line_of(&self.name, id, &report);
+                    if let Some(fault) = &mut line.fault {
+                        fault.message.push_str(&format!(" (input: {input})"));
+                    }
+                }
+            }
+            judge(&mut line, &notes);
         }
         line
     }
@@ -247,7 +311,53 @@ impl<'a> Session<'a> {
     }
 }
 
+/// Plays a scenario: a line for each run, then what the scenario asks to show.
+fn scenario(args: &Args, path: &Path, name: &str, out: &mut dyn Write) -> io::Result<Status> {
+    let mut status = Status::Ok;
+    let mut emit = |line: Line, out: &mut dyn Write| {
+        status = status.and(line.status());
+        match args.format {
+            Format::Json => json_line(out, &line),
+            // What went well is not worth a line of its own.
+            Format::Text if line.status() == Status::Ok => Ok(()),
+            Format::Text => text(&line, out),
+        }
+    };
+    let played = std::fs::read_to_string(path)
+        .map_err(|e| format!("{}: {e}", path.display()))
+        .and_then(|text| Ok((text, input::object(&args.file)?)))
+        .and_then(|(text, object)| {
+            let builder = configure(args, Bpf::builder())?;
+            crate::scenario::play(path, &text, object, builder).map_err(|e| match args.format {
+                Format::Json => e.to_string(),
+                Format::Text => format!("\n{}", e.render()),
+            })
+        });
+    match played {
+        Err(e) => emit(Line::error(name, None, e), out)?,
+        Ok(played) => {
+            for report in &played.runs {
+                let prog_type = played.bpf.program_type(&report.program);
+                emit(line_of(name, Some((&report.program, prog_type)), report), out)?;
+            }
+            let trace = if args.trace { played.bpf.trace() } else { Vec::new() };
+            match args.format {
+                Format::Json => {
+                    let output = &played.output;
+                    json_line(out, &serde_json::json!({ "object": name, "output": output, "trace": trace }))?;
+                }
+                Format::Text => {
+                    write!(out, "{}", played.output)?;
+                    trace.iter().try_for_each(|l| writeln!(out, "{l}"))?;
+                }
+            }
+        }
+    }
+    Ok(status)
+}
+
 fn configure(args: &Args, mut builder: BpfBuilder) -> Result<BpfBuilder, String> {
+    builder = builder.engine(args.engine.as_str());
     if let Some(cpus) = args.cpus {
         builder = builder.cpus(cpus);
     }
@@ -259,7 +369,7 @@ fn configure(args: &Args, mut builder: BpfBuilder) -> Result<BpfBuilder, String>
         let btf = Btf::parse(bytes).map_err(|e| format!("{}: {e}", path.display()))?;
         builder = builder.kernel_btf(btf);
     }
-    Ok(builder.allow_uninit_stack(args.annotations))
+    Ok(if args.annotations { builder.allow_uninit_stack(true) } else { builder })
 }
 
 fn line_of(object: &str, id: Option<(&str, ProgType)>, report: &RunReport) -> Line {
@@ -277,7 +387,7 @@ fn line_of(object: &str, id: Option<(&str, ProgType)>, report: &RunReport) -> Li
             line.fault = Some(Fault {
                 id: fault.kind.id().to_owned(),
                 message: fault.kind.to_string(),
-                source: source.map(|s| format!("{s}: {}", s.text.trim())),
+                source: source.map(|s| format!("{s}: {}", s.text.trim()).trim_end_matches(": ").to_owned()),
             });
             line.rendered = report.diagnostic.as_ref().map(|d| d.render(false));
         }
@@ -335,8 +445,9 @@ fn text(line: &Line, out: &mut dyn Write) -> io::Result<()> {
         other => write!(out, "{other}: {}", line.error.as_deref().unwrap_or_default())?,
     }
     match (line.matches, &line.expected) {
-        (Some(true), _) => writeln!(out, ", as expected"),
-        (Some(false), Some(expected)) => writeln!(out, ", expected {expected}"),
-        _ => writeln!(out),
+        (Some(true), _) => writeln!(out, ", as expected")?,
+        (Some(false), Some(expected)) => writeln!(out, ", expected {expected}")?,
+        _ => writeln!(out)?,
     }
+    line.trace.iter().flatten().try_for_each(|l| writeln!(out, "{l}"))
 }

@@ -1,6 +1,6 @@
 //! A diagnostic in the style of compilers.
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use super::{Diagnostic, SourceLine};
 
@@ -22,7 +22,13 @@ impl Diagnostic {
             }
         }
         for (source, kind, label) in &lines {
-            group = group.element(snippet(source, *kind, label));
+            // Compilers that do not find the source file note the place without its text.
+            group = if source.text.trim().is_empty() {
+                let origin = Origin::path(source.file.as_str()).line(source.line as usize);
+                group.element(origin.char_column(source.col.max(1) as usize))
+            } else {
+                group.element(snippet(source, *kind, label))
+            };
         }
         if self.source.is_none() {
             group = group.element(

@@ -59,7 +59,7 @@ impl Codec {
     fn decode(&self, ty: Option<TypeId>, bytes: &[u8], what: &str) -> Result<Value, Error> {
         match (&self.btf, ty) {
             (Some(btf), Some(ty)) => decode(btf, ty, bytes)
-                .map_err(|source| Error::Value { what: format!("{what} of map '{}'", self.name), source }),
+                .map_err(|source| Error::value(format!("{what} of map '{}'", self.name), source)),
             // Without types, what has the size of a number is one.
             _ => Ok(match bytes {
                 [a] => Value::Uint((*a).into()),
@@ -74,7 +74,7 @@ impl Codec {
     fn encode(&self, ty: Option<TypeId>, size: u32, value: &Value, what: &str) -> Result<Vec<u8>, Error> {
         if let (Some(btf), Some(ty)) = (&self.btf, ty) {
             let what = || format!("{what} of map '{}'", self.name);
-            return encode(btf, ty, value).map_err(|source| Error::Value { what: what(), source });
+            return encode(btf, ty, value).map_err(|source| Error::value(what(), source));
         }
         let bytes = match value {
             Value::Bytes(b) => b.clone(),

@@ -8,6 +8,19 @@ use crate::error::Error;
 use crate::value::Value;
 
 /// A map, as the `bpf` system call sees it. Keys and values go through its BTF types.
+///
+/// ```
+/// use bpf_harness::Bpf;
+/// # let object = bpf_fixtures::object("vfsreadlat").unwrap();
+/// let mut bpf = Bpf::load(object)?;
+/// let mut start = bpf.map("start")?;
+/// start.update(7u32, 1000u64)?;
+/// assert_eq!(start.get(7u32)?, Some(1000u64.into()));
+/// start.delete(7u32)?;
+/// assert!(start.table()?.is_empty());
+/// assert!(start.update("seven", 1u64).unwrap_err().to_string().contains("does not fit"));
+/// # Ok::<(), bpf_harness::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct MapRef<'a> {
     machine: &'a mut Machine,

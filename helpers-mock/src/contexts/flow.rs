@@ -1,6 +1,6 @@
 //! The flow dissector (`bpf_flow_dissect` in `net/core/flow_dissector.c`).
 
-use bpf_vm_shim::mem::{Alloc, Area, RegionKind};
+use bpf_vm_shim::mem::{Alloc, Area, Perm, RegionKind};
 use bpf_vm_shim::object::ProgType;
 
 use super::error::ContextError;
@@ -33,6 +33,8 @@ pub fn flow_dissector_input(machine: &mut Machine, packet: &[u8]) -> Result<RunI
     }
     // Both were just allocated: they are inside.
     let _ = machine.mem.poke(keys, &bytes);
-    let _ = machine.mem.poke(input.args[0].wrapping_add(FLOW_KEYS_PTR), &keys.to_le_bytes());
+    let pointer = input.args[0].wrapping_add(FLOW_KEYS_PTR);
+    let _ = machine.mem.poke(pointer, &keys.to_le_bytes());
+    machine.mem.protect(pointer, 8, Perm::ReadOnly);
     Ok(input)
 }

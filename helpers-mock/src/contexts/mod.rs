@@ -16,6 +16,7 @@ mod syscall;
 #[cfg(test)]
 mod tests;
 mod tracepoint;
+mod typed;
 
 use bpf_vm_shim::mem::{Alloc, Area, Perm, RegionKind};
 use bpf_vm_shim::object::{AttachKind, ProgType};
@@ -23,6 +24,7 @@ use bpf_vm_shim::object::{AttachKind, ProgType};
 pub use args::TypedArgs;
 pub use error::ContextError;
 pub use flow::flow_dissector_input;
+pub use iter::Iter;
 pub use net::{DEFAULT_PACKET, PacketOutput, SkbInput, XdpInput, has_packet, packet, skb, xdp};
 pub(crate) use net::{finish, protocol};
 pub use perf_event::PerfEvent;
@@ -51,7 +53,7 @@ pub fn default_input(machine: &mut Machine, prog: ProgId) -> Result<RunInput, Co
         (ProgType::Kprobe, _) => Probe::default_for(&loaded).build(machine),
         (ProgType::Tracepoint, _) => Tracepoint::default_for(machine, &loaded)?.build(machine),
         (ProgType::PerfEvent, _) => PerfEvent::default().build(machine),
-        (ProgType::Tracing, AttachKind::Iter) => iter::default_input(machine, &loaded),
+        (ProgType::Tracing, AttachKind::Iter) => Iter::default().build(machine),
         (
             ProgType::Tracing
             | ProgType::Lsm
@@ -59,7 +61,7 @@ pub fn default_input(machine: &mut Machine, prog: ProgId) -> Result<RunInput, Co
             | ProgType::RawTracepoint
             | ProgType::RawTracepointWritable,
             _,
-        ) => TypedArgs::default_for(machine, &loaded).build(machine),
+        ) => typed::default_input(machine, &loaded),
         (ProgType::FlowDissector, _) => flow_dissector_input(machine, &[0; 64]),
         (ProgType::Syscall, _) => syscall::default_input(machine, &loaded),
         (prog_type, _) => {

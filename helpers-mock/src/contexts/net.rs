@@ -51,6 +51,8 @@ impl Default for XdpInput {
 pub struct SkbInput {
     /// The packet.
     pub packet: Vec<u8>,
+    /// How many bytes from the Ethernet header on lie in the linear part; by default all.
+    pub linear: Option<usize>,
     /// `skb->pkt_type`; by default from the destination address.
     pub pkt_type: Option<u32>,
     /// `skb->mark`.
@@ -84,6 +86,7 @@ impl Default for SkbInput {
     fn default() -> Self {
         Self {
             packet: DEFAULT_PACKET.to_vec(),
+            linear: None,
             pkt_type: None,
             mark: 0,
             queue_mapping: 0,
@@ -222,8 +225,11 @@ mod field {
     pub(super) const HWTSTAMP: (u64, u64) = (184, 8);
 }
 
+/// Fields: offset and length of each.
+type Fields = &'static [(u64, u64)];
+
 /// Which fields a program of this type may not read, and which it may write.
-fn access(prog_type: ProgType) -> (&'static [(u64, u64)], &'static [(u64, u64)]) {
+fn access(prog_type: ProgType) -> (Fields, Fields) {
     use field::*;
     match prog_type {
         ProgType::SocketFilter => {
@@ -291,6 +297,9 @@ pub fn skb(machine: &mut Machine, prog_type: ProgType, input: &SkbInput) -> Resu
         mem.protect(ctx + at, *len, Perm::ReadWrite);
     }
     let mut packet = Packet::new(mem, PacketKind::Skb, &[], &input.packet, ctx)?;
+    if let Some(linear) = input.linear {
+        packet.fragment(mem, linear)?;
+    }
     if !is_l2(prog_type) {
         packet.pull(mem, ETH_HLEN)?;
     }

@@ -3,7 +3,9 @@
 use bpf_vm_shim::btf::{Btf, BtfBuilder, IntEncoding, Member};
 use bpf_vm_shim::object::{Arch, ProgType};
 
-use super::{ContextError, PerfEvent, Probe, Syscall, Tracepoint, TracepointLayout, TypedArgs, context_size};
+use super::{
+    ContextError, Iter, PerfEvent, Probe, Syscall, Tracepoint, TracepointLayout, TypedArgs, context_size,
+};
 use crate::machine::Machine;
 use crate::testing::machine;
 
@@ -152,4 +154,16 @@ fn a_sample_has_period_and_address_behind_the_registers() {
         assert_eq!((load(&mut m, ctx + regs, 8), load(&mut m, ctx + regs + 8, 8)), (99, 0xabc));
         assert_eq!(context_size(ProgType::PerfEvent, arch), regs as u32 + 16);
     }
+}
+
+#[test]
+fn an_iterator_has_its_meta_and_its_objects() {
+    let mut m = machine();
+    let call = Iter { pointers: vec![0x1000, 0x2000], seq_num: 3, ..Iter::default() };
+    let ctx = call.build(&mut m).unwrap().args[0];
+    let meta = load(&mut m, ctx, 8);
+    assert_eq!(probe(&mut m, meta + 16), 3);
+    assert_ne!(probe(&mut m, meta), 0, "there is a file to write to");
+    let rest: Vec<u64> = (1..4).map(|i| load(&mut m, ctx + 8 * i, 8)).collect();
+    assert_eq!(rest, [0x1000, 0x2000, 0]);
 }

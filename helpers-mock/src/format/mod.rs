@@ -4,10 +4,12 @@
 //! As in the kernel there are two passes: checking and fetching (`bpf_bprintf_prepare` in `kernel/bpf/helpers.c`,
 //! file `prepare.rs`), then rendering (`bstr_printf` in `lib/vsprintf.c`, file `render.rs`).
 
+mod btf;
 mod legacy;
 mod prepare;
 mod render;
 
+pub(crate) use btf::{Style, show};
 pub(crate) use legacy::check as check_legacy;
 use prepare::prepare;
 

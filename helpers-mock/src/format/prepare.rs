@@ -206,8 +206,8 @@ impl Prepare<'_> {
     }
 }
 
-/// Widths above this make no sense; the output buffers are smaller.
-const MAX_WIDTH: usize = 2 * super::MAX_BUF;
+/// Widths above this are cut, so that a format cannot take all memory. (The kernel's limit is 64 times as high.)
+const MAX_WIDTH: usize = 1 << 17;
 
 /// Below it lies user memory: `%s` reads that on architectures whose address spaces do not overlap.
 const TASK_SIZE: u64 = 0x7fff_ffff_f000;

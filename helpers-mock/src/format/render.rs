@@ -78,7 +78,7 @@ fn pointer(out: &mut Vec<u8>, v: u64, form: PointerForm, flags: Flags, source: &
 /// Hashed pointers have 32 bits; null and error pointers stay what they are (`default_pointer`).
 ///
 /// The kernel's key is random at each boot; here the same address gives the same text on every host.
-fn hash(v: u64) -> u64 {
+pub(super) fn hash(v: u64) -> u64 {
     if v == 0 || v >= -4095i64 as u64 {
         return v;
     }

@@ -66,7 +66,7 @@ fn csum_diff(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     let [from, from_size, to, to_size, seed] = call.args;
     let new = kernel.profile.version >= 0x0006_0d00;
     let (from_size, to_size) = (u64::from(from_size as u32), u64::from(to_size as u32));
-    if !new && ((from_size | to_size) % 4 != 0 || from_size + to_size > MAX) {
+    if !new && (!(from_size | to_size).is_multiple_of(4) || from_size + to_size > MAX) {
         return fail(Errno::EINVAL);
     }
     let (from, to) = (call.bytes(from, from_size)?, call.bytes(to, to_size)?);
@@ -135,7 +135,7 @@ fn replace(kernel: &mut Kernel, call: &mut Call<'_, '_>, known: u64, wide: bool)
     if flags & !known != 0 {
         return fail(Errno::EINVAL);
     }
-    if offset > 0xffff || offset % 2 != 0 {
+    if offset > 0xffff || !offset.is_multiple_of(2) {
         return fail(Errno::EFAULT);
     }
     let Some(sum) = packet.read(call.cx.mem, offset, 2) else { return fail(Errno::EFAULT) };

@@ -141,9 +141,10 @@ impl Bytes {
                 let v = cx.mem.load(addr, 4).map_err(fail)?;
                 buf[..4].copy_from_slice(&(v as u32).to_le_bytes());
             }
-            8 => {
-                let v = cx.mem.load(addr, 8).map_err(fail)?;
-                buf[..8].copy_from_slice(&v.to_le_bytes());
+            8 | 16 | 24 | 32 => {
+                for (i, word) in buf[..len].as_chunks_mut::<8>().0.iter_mut().enumerate() {
+                    *word = cx.mem.load(addr.wrapping_add(i as u64 * 8), 8).map_err(fail)?.to_le_bytes();
+                }
             }
             _ => cx.mem.read(addr, &mut buf[..len]).map_err(fail)?,
         }

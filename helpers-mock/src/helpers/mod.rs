@@ -15,10 +15,13 @@ mod lock;
 mod loops;
 mod map_struct;
 mod maps;
+#[cfg(test)]
+mod output_tests;
 mod overrides;
 mod packet;
 mod perf;
 mod print;
+mod print_btf;
 mod probe;
 #[cfg(test)]
 mod probe_tests;
@@ -52,6 +55,7 @@ pub(crate) use lock::{fault as lock_fault, require_lock};
 pub(crate) use loops::MAX_LOOPS;
 pub(crate) use overrides::call as overridden;
 pub use overrides::{CallRecord, Override, OverrideFn, Overrides};
+pub(crate) use print::{formatted, varargs};
 pub(crate) use seams::{may_write_packet, packet, packet_bytes};
 pub(crate) use skb_bytes::legacy_packet_load;
 pub(crate) use typed::has_typed_pointers;
@@ -68,6 +72,7 @@ static FAMILIES: &[&[HelperDesc]] = &[
     maps::TABLE,
     perf::TABLE,
     print::TABLE,
+    print_btf::TABLE,
     probe::TABLE,
     redirect::TABLE,
     ringbuf::TABLE,
@@ -163,6 +168,12 @@ pub(crate) fn load_typed(
     addr: u64,
     size: u8,
 ) -> Result<Option<u64>, Trap> {
+    let own = kernel.run().and_then(|r| r.prog.object.btf.as_ref());
+    if let Some(btf) = kernel.profile.btf.as_ref().or(own)
+        && let Some(value) = crate::maps::load_object(&kernel.maps, btf, addr, size)
+    {
+        return Ok(Some(value));
+    }
     if let Some(id) = MapId::from_addr(addr & !0x3ff).filter(|id| kernel.maps.get(*id).is_some()) {
         let name = kernel.maps.get(id).map_or("", |m| m.def.name.as_str());
         let what = format!("reading struct bpf_map of map '{name}'");

@@ -10,7 +10,7 @@ use crate::kernel::Kernel;
 use crate::state::{Packet, PacketKind};
 
 /// The packet of the context that is argument 1.
-pub(super) fn of<'k>(kernel: &'k mut Kernel, ctx: u64, kind: PacketKind) -> Result<&'k mut Packet, Trap> {
+pub(super) fn of(kernel: &mut Kernel, ctx: u64, kind: PacketKind) -> Result<&mut Packet, Trap> {
     let gap = || match kernel.run() {
         Some(run) => format!("packet of a program of type {}", run.prog.prog_type),
         None => "packet".to_owned(),

@@ -99,7 +99,7 @@ fn sized_format(call: &mut Call<'_, '_>, addr: u64, size: u64) -> Result<Option<
 }
 
 /// The arguments of a `v` form: `None` if the kernel refuses their size.
-fn varargs(call: &mut Call<'_, '_>, addr: u64, len: u64) -> Result<Option<Vec<u64>>, Trap> {
+pub(crate) fn varargs(call: &mut Call<'_, '_>, addr: u64, len: u64) -> Result<Option<Vec<u64>>, Trap> {
     let len = len as u32;
     if !len.is_multiple_of(8) || len > MAX_VARARGS * 8 || (len > 0 && addr == 0) {
         return Ok(None);
@@ -159,12 +159,12 @@ fn snprintf(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     let fmt = call.string(fmt)?;
     let Some(args) = varargs(call, data, len)? else { return Ok(Flow::Return(Errno::EINVAL.ret())) };
     let result = formatted(kernel, call.cx, &fmt, &args);
-    Ok(Flow::Return(put_text(call, out, size, result)?))
+    Ok(Flow::Return(put_bytes(call, out, size, result)?))
 }
 
 /// Writes text as `snprintf` does: cut to the buffer, always with a NUL. The rest of the buffer keeps its bytes, but
 /// counts as initialised, as the verifier sees it.
-pub(crate) fn put_text(
+pub(crate) fn put_bytes(
     call: &mut Call<'_, '_>,
     out: u64,
     size: u64,
@@ -211,4 +211,86 @@ fn seq_write(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
 pub(crate) fn seq_append(kernel: &mut Kernel, seq: u64, data: &[u8]) -> Flow {
     let fits = kernel.state.seq_files.at(seq).write(data);
     Flow::Return(if fits { 0 } else { Errno::EOVERFLOW.ret() })
+}
+
+#[cfg(test)]
+mod tests {
+    use bpf_vm_shim::mem::Perm;
+    use bpf_vm_shim::object::KernelProfile;
+
+    use crate::errno::Errno;
+    use crate::machine::Machine;
+    use crate::testing::{buffer, machine, put, ret};
+
+    const TRACE_PRINTK: u32 = 6;
+    const SEQ_PRINTF: u32 = 126;
+    const SEQ_WRITE: u32 = 127;
+    const SNPRINTF: u32 = 165;
+    const TRACE_VPRINTK: u32 = 177;
+
+    fn text(machine: &mut Machine, text: &str) -> (u64, u64) {
+        let bytes = [text.as_bytes(), &[0]].concat();
+        (put(machine, &bytes, Perm::ReadOnly), bytes.len() as u64)
+    }
+
+    fn words(machine: &mut Machine, words: &[u64]) -> u64 {
+        let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+        put(machine, &bytes, Perm::ReadOnly)
+    }
+
+    #[test]
+    fn lines_of_the_trace_say_who_printed_them() {
+        let mut m = machine();
+        let (fmt, len) = text(&mut m, "pid %d, %x");
+        assert_eq!(ret(&mut m, TRACE_PRINTK, &[fmt, len, 7, 255, 0]), 9);
+        let line = &m.kernel.state.trace_pipe.lines()[0];
+        let task = m.kernel.state.current();
+        assert_eq!((line.text.as_str(), line.pid, &line.comm), ("pid 7, ff", task.pid, &task.comm));
+        let args = words(&mut m, &[1, 2, 3, 4]);
+        let (fmt, len) = text(&mut m, "%d%d%d%d");
+        assert_eq!(ret(&mut m, TRACE_VPRINTK, &[fmt, len, args, 32]), 4);
+        assert_eq!(ret(&mut m, TRACE_VPRINTK, &[fmt, len, args, 31]), i64::from(-Errno::EINVAL.number()));
+        assert_eq!(m.kernel.state.trace_pipe.take().len(), 2);
+        assert!(m.kernel.state.trace_pipe.lines().is_empty());
+    }
+
+    #[test]
+    fn old_kernels_print_less() {
+        let mut m = machine();
+        m.kernel.profile.version = KernelProfile::kernel_version(5, 4, 0);
+        let (fmt, len) = text(&mut m, "%5d");
+        assert_eq!(ret(&mut m, TRACE_PRINTK, &[fmt, len, 7, 0, 0]), -22);
+        let (fmt, len) = text(&mut m, "%d");
+        assert_eq!(ret(&mut m, TRACE_PRINTK, &[fmt, len, 7, 0, 0]), 1);
+        assert_eq!(ret(&mut m, TRACE_PRINTK, &[fmt, len - 1, 7, 0, 0]), -22, "the end must be counted");
+    }
+
+    #[test]
+    fn snprintf_cuts_and_says_how_long_it_would_have_been() {
+        let mut m = machine();
+        let (fmt, _) = text(&mut m, "n=%d");
+        let args = words(&mut m, &[123_456]);
+        let out = buffer(&mut m, 8);
+        assert_eq!(ret(&mut m, SNPRINTF, &[out, 4, fmt, args, 8]), 9);
+        let mut got = [0; 8];
+        m.mem.peek(out, &mut got).unwrap();
+        assert_eq!(&got, b"n=1\0\xee\xee\xee\xee");
+        assert_eq!(ret(&mut m, SNPRINTF, &[0, 0, fmt, args, 8]), 9);
+        assert_eq!(ret(&mut m, SNPRINTF, &[out, 4, fmt, args, 7]), -22);
+        assert_eq!(ret(&mut m, SNPRINTF, &[out, 4, fmt, 0, 0]), -22);
+    }
+
+    #[test]
+    fn sequence_files_take_all_or_nothing() {
+        let mut m = machine();
+        let seq = buffer(&mut m, 8);
+        let (fmt, len) = text(&mut m, "%d ");
+        let args = words(&mut m, &[5]);
+        assert_eq!(ret(&mut m, SEQ_PRINTF, &[seq, fmt, len, args, 8]), 0);
+        assert_eq!(ret(&mut m, SEQ_WRITE, &[seq, fmt, 2]), 0);
+        assert_eq!(m.kernel.state.seq_files.at(seq).bytes(), b"5 %d");
+        let big = buffer(&mut m, 40_000);
+        assert_eq!(ret(&mut m, SEQ_WRITE, &[seq, big, 40_000]), i64::from(-Errno::EOVERFLOW.number()));
+        assert_eq!(m.kernel.state.seq_files.at(seq).take(), b"5 %d");
+    }
 }

@@ -81,7 +81,8 @@ fn store_bytes(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
         return fail(Errno::EINVAL);
     }
     let written = packet.write(call.cx.mem, offset as u32, &bytes);
-    if packet.moved(call.cx.mem).is_err() || !written {
+    let whole = offset as u32 as usize + bytes.len();
+    if packet.linearize(call.cx.mem, whole).is_err() || !written {
         return fail(Errno::EFAULT);
     }
     if flags & INVALIDATE_HASH != 0 {
@@ -90,11 +91,11 @@ fn store_bytes(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     Ok(Flow::Return(0))
 }
 
-/// `bpf_skb_pull_data`: all packets are linear, so there is nothing to pull; more than there is gives `-ENOMEM`.
+/// `bpf_skb_pull_data`: more than there is gives `-ENOMEM`.
 fn pull_data(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     let len = call.args[1] as u32 as usize;
     let packet = skb(kernel, call)?;
-    let moved = packet.moved(call.cx.mem);
+    let moved = packet.linearize(call.cx.mem, len);
     if len > packet.len() { fail(Errno::ENOMEM) } else { done(moved) }
 }
 

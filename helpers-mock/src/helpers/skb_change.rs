@@ -75,7 +75,7 @@ fn change_head(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
 /// Room between the link layer's header and what follows (`bpf_skb_net_hdr_push`).
 fn net_push(packet: &mut Packet, mem: &mut Memory, at: usize, n: usize) -> Result<(), MemError> {
     packet.insert(mem, at, &vec![0; n])?;
-    packet.net -= n;
+    packet.net = packet.net.saturating_sub(n);
     Ok(())
 }
 
@@ -136,7 +136,7 @@ fn adjust_room(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
         _ => base,
     };
     let at = if mode as u32 == 0 { ETH_HLEN + base } else { ETH_HLEN };
-    let inner = packet.len().saturating_sub(packet.net - packet.data());
+    let inner = packet.len().saturating_sub(packet.net.saturating_sub(packet.data()));
     let refused = match () {
         () if flags & !KNOWN != 0 => Some(Errno::EINVAL),
         () if diff > 0xfff => Some(Errno::EFAULT),

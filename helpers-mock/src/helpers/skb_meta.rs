@@ -19,6 +19,8 @@ const fn row(
     HelperDesc { id, name, args, since, gpl_only: false, func, resume: None }
 }
 
+const LOOKUP: &[Arg] = &[Arg::Ctx, Arg::Mem, Arg::Size, Arg::Any, Arg::Any];
+
 pub(super) static TABLE: &[HelperDesc] = &[
     row(17, "bpf_get_cgroup_classid", &[Arg::Ctx], (4, 3), zero),
     row(24, "bpf_get_route_realm", &[Arg::Ctx], (4, 4), zero),
@@ -28,8 +30,13 @@ pub(super) static TABLE: &[HelperDesc] = &[
     row(46, "bpf_get_socket_cookie", &[Arg::Any], (4, 12), socket_cookie),
     row(47, "bpf_get_socket_uid", &[Arg::Ctx], (4, 12), zero),
     row(48, "bpf_set_hash", &[Arg::Ctx, Arg::Any], (4, 13), set_hash),
+    row(84, "bpf_sk_lookup_tcp", LOOKUP, (4, 20), no_socket),
+    row(85, "bpf_sk_lookup_udp", LOOKUP, (4, 20), no_socket),
     row(95, "bpf_sk_fullsock", &[Arg::KernelPtr], (5, 1), sk_fullsock),
+    row(96, "bpf_tcp_sock", &[Arg::KernelPtr], (5, 1), no_socket),
     row(97, "bpf_skb_ecn_set_ce", &[Arg::Ctx], (5, 1), ecn_set_ce),
+    row(98, "bpf_get_listener_sock", &[Arg::KernelPtr], (5, 1), no_socket),
+    row(99, "bpf_skc_lookup_tcp", LOOKUP, (5, 2), no_socket),
     row(122, "bpf_get_netns_cookie", &[Arg::Any], (5, 8), netns_cookie),
 ];
 
@@ -114,6 +121,12 @@ fn netns_cookie(_: &mut Kernel, _: &mut Call<'_, '_>) -> CallResult {
 /// `bpf_sk_fullsock`: the sockets of packets are full sockets.
 fn sk_fullsock(_: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     Ok(Flow::Return(call.args[0]))
+}
+
+/// The only sockets here are those of packets, which are closed and of no protocol: a lookup finds none, and none is a
+/// TCP socket or belongs to a listener.
+fn no_socket(_: &mut Kernel, _: &mut Call<'_, '_>) -> CallResult {
+    Ok(Flow::Return(0))
 }
 
 /// `bpf_skb_ecn_set_ce`: marks congestion if the packet is ECN capable; 1 if it is marked afterwards.

@@ -129,7 +129,10 @@ fn stack_bytes(k: &Kernel, tid: u32, other: bool, size: usize, flags: u64) -> Re
     let user = flags & USER_STACK != 0;
     let build_id = flags & USER_BUILD_ID != 0;
     let element = if build_id { 32 } else { 8 };
-    if flags & !(SKIP_MASK | USER_STACK | USER_BUILD_ID) != 0 || (build_id && !user) || size % element != 0 {
+    if flags & !(SKIP_MASK | USER_STACK | USER_BUILD_ID) != 0
+        || (build_id && !user)
+        || !size.is_multiple_of(element)
+    {
         return Err(Errno::EINVAL);
     }
     if other && user {

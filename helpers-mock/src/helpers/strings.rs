@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn numbers_are_read_as_the_kernel_reads_them() {
-        let table: &[(&str, u64, Result<(usize, u64, bool), Errno>)] = &[
+        let table = [
             ("12", 0, Ok((2, 12, false))),
             ("-12", 10, Ok((3, 12, true))),
             ("  42x", 0, Ok((4, 42, false))),
@@ -138,7 +138,7 @@ mod tests {
             ("18446744073709551616", 0, Err(Errno::ERANGE)),
         ];
         for (text, flags, want) in table {
-            assert_eq!(parse(text.as_bytes(), *flags), *want, "{text:?} base {flags}");
+            assert_eq!(parse(text.as_bytes(), flags), want, "{text:?} base {flags}");
         }
     }
 }

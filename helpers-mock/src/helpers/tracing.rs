@@ -96,8 +96,19 @@ fn kallsyms_lookup_name(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallRes
 fn get_func_arg(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     let [_, n, out, ..] = call.args;
     let arg = kernel.run().and_then(|r| r.input.func_args.get(n as u32 as usize).copied());
-    call.put(2, out, &arg.unwrap_or_default().to_le_bytes())?;
-    Ok(Flow::Return(arg.map_or(Errno::EINVAL.ret(), |_| 0)))
+    match arg {
+        Some(arg) => {
+            call.put(2, out, &arg.to_le_bytes())?;
+            Ok(Flow::Return(0))
+        }
+        None => {
+            // The value keeps what it was, but counts as written from here on.
+            let mut old = [0; 8];
+            let _ = call.cx.mem.peek(out, &mut old);
+            call.put(2, out, &old)?;
+            Ok(Flow::Return(Errno::EINVAL.ret()))
+        }
+    }
 }
 
 /// `bpf_get_func_ret(ctx, value)`: `-EOPNOTSUPP` where the function has not returned yet.

@@ -110,11 +110,11 @@ fn hold(kernel: &mut Kernel, call: &Call<'_, '_>, addr: u64) {
 /// Adds to the count of references; gives the new one.
 fn count(call: &mut Call<'_, '_>, addr: u64, by: i32) -> Result<u32, Trap> {
     let mut usage = [0; 4];
-    if call.cx.mem.probe_read(addr + USAGE, &mut usage).is_err() {
+    if call.cx.mem.probe_read(addr.wrapping_add(USAGE), &mut usage).is_err() {
         return Err(bad(call, 0, addr, "is not a struct bpf_cpumask"));
     }
     let usage = u32::from_le_bytes(usage).wrapping_add_signed(by);
-    let _ = call.cx.mem.poke(addr + USAGE, &usage.to_le_bytes());
+    let _ = call.cx.mem.poke(addr.wrapping_add(USAGE), &usage.to_le_bytes());
     Ok(usage)
 }
 

@@ -1,10 +1,10 @@
 //! Dynptrs, the part that is kernel functions (`kernel/bpf/helpers.c`, `net/core/filter.c`).
 
 use bpf_vm_shim::env::{CallResult, Flow};
-use bpf_vm_shim::fault::Trap;
+use bpf_vm_shim::fault::{Trap, Unsupported, UnsupportedKind};
 use bpf_vm_shim::mem::AccessKind;
 
-use super::{KfuncDesc, object};
+use super::KfuncDesc;
 use crate::dynptr::{self, Dynptr, DynptrKind};
 use crate::errno::Errno;
 use crate::helpers::{Arg, Call, may_write_packet, packet, require};
@@ -57,7 +57,10 @@ fn from_packet(kernel: &mut Kernel, call: &mut Call<'_, '_>, kind: DynptrKind) -
         return ret(Err(Errno::EINVAL));
     }
     let Some((data, size)) = packet(kernel, call.cx, ctx) else {
-        return Err(object::argument(call.name, 1, "is not the context of a packet", None));
+        // From a tracing program the packet is a kernel object; from others there may be none in this run.
+        return Err(
+            Unsupported::new(UnsupportedKind::Feature, format!("{} without a packet", call.name)).into()
+        );
     };
     let rdonly = !may_write_packet(kernel);
     dynptr::put(kernel, call.cx, at, Dynptr { kind, data, offset: 0, size: size as u32, rdonly })?;

@@ -55,9 +55,9 @@ pub(super) fn set_word(mem: &mut Memory, addr: u64, value: u64) {
 fn head(kernel: &Kernel, call: &mut Call<'_, '_>) -> Result<u64, Trap> {
     let head = object::require_live(call, 1, 16, "is not a bpf_list_head")?;
     require_lock(kernel, call, head, "bpf_list_head")?;
-    if word(call.cx.mem, head + NEXT) == 0 {
-        set_word(call.cx.mem, head + NEXT, head);
-        set_word(call.cx.mem, head + PREV, head);
+    if word(call.cx.mem, head.wrapping_add(NEXT)) == 0 {
+        set_word(call.cx.mem, head.wrapping_add(NEXT), head);
+        set_word(call.cx.mem, head.wrapping_add(PREV), head);
     }
     Ok(head)
 }
@@ -71,17 +71,17 @@ fn insert(kernel: &mut Kernel, call: &mut Call<'_, '_>, head: u64, prev: u64) ->
     let node = node(call, 2)?;
     let base = object::give_up(kernel, call, 2, node)?;
     let mem = &mut *call.cx.mem;
-    let foreign = prev != head && word(mem, prev + OWNER) != head;
-    if foreign || word(mem, node + OWNER) != 0 {
+    let foreign = prev != head && word(mem, prev.wrapping_add(OWNER)) != head;
+    if foreign || word(mem, node.wrapping_add(OWNER)) != 0 {
         kernel.state.allocated.drop_ref(mem, base);
         return Ok(Flow::Return(Errno::EINVAL.ret()));
     }
-    let next = word(mem, prev + NEXT);
-    set_word(mem, node + NEXT, next);
-    set_word(mem, node + PREV, prev);
-    set_word(mem, next + PREV, node);
-    set_word(mem, prev + NEXT, node);
-    set_word(mem, node + OWNER, head);
+    let next = word(mem, prev.wrapping_add(NEXT));
+    set_word(mem, node.wrapping_add(NEXT), next);
+    set_word(mem, node.wrapping_add(PREV), prev);
+    set_word(mem, next.wrapping_add(PREV), node);
+    set_word(mem, prev.wrapping_add(NEXT), node);
+    set_word(mem, node.wrapping_add(OWNER), head);
     Ok(Flow::Return(0))
 }
 
@@ -94,7 +94,7 @@ fn push_front(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
 /// `bpf_list_push_back`.
 fn push_back(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     let head = head(kernel, call)?;
-    let last = word(call.cx.mem, head + PREV);
+    let last = word(call.cx.mem, head.wrapping_add(PREV));
     insert(kernel, call, head, last)
 }
 
@@ -108,15 +108,15 @@ fn add_after(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
 /// Takes a node out and gives it to the program; null if it is not in this list.
 fn take(kernel: &mut Kernel, call: &mut Call<'_, '_>, head: u64, node: u64) -> CallResult {
     let mem = &mut *call.cx.mem;
-    if node == head || word(mem, node + OWNER) != head {
+    if node == head || word(mem, node.wrapping_add(OWNER)) != head {
         return Ok(Flow::Return(0));
     }
-    let (next, prev) = (word(mem, node + NEXT), word(mem, node + PREV));
-    set_word(mem, prev + NEXT, next);
-    set_word(mem, next + PREV, prev);
-    set_word(mem, node + NEXT, node);
-    set_word(mem, node + PREV, node);
-    set_word(mem, node + OWNER, 0);
+    let (next, prev) = (word(mem, node.wrapping_add(NEXT)), word(mem, node.wrapping_add(PREV)));
+    set_word(mem, prev.wrapping_add(NEXT), next);
+    set_word(mem, next.wrapping_add(PREV), prev);
+    set_word(mem, node.wrapping_add(NEXT), node);
+    set_word(mem, node.wrapping_add(PREV), node);
+    set_word(mem, node.wrapping_add(OWNER), 0);
     object::own(kernel, call, node);
     Ok(Flow::Return(node))
 }
@@ -124,14 +124,14 @@ fn take(kernel: &mut Kernel, call: &mut Call<'_, '_>, head: u64, node: u64) -> C
 /// `bpf_list_pop_front`.
 fn pop_front(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     let head = head(kernel, call)?;
-    let first = word(call.cx.mem, head + NEXT);
+    let first = word(call.cx.mem, head.wrapping_add(NEXT));
     take(kernel, call, head, first)
 }
 
 /// `bpf_list_pop_back`.
 fn pop_back(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     let head = head(kernel, call)?;
-    let last = word(call.cx.mem, head + PREV);
+    let last = word(call.cx.mem, head.wrapping_add(PREV));
     take(kernel, call, head, last)
 }
 
@@ -145,14 +145,14 @@ fn del(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
 /// `bpf_list_front`: a look at the first node, which stays in the list.
 fn front(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     let head = head(kernel, call)?;
-    let first = word(call.cx.mem, head + NEXT);
+    let first = word(call.cx.mem, head.wrapping_add(NEXT));
     Ok(Flow::Return(if first == head { 0 } else { first }))
 }
 
 /// `bpf_list_back`.
 fn back(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     let head = head(kernel, call)?;
-    let last = word(call.cx.mem, head + PREV);
+    let last = word(call.cx.mem, head.wrapping_add(PREV));
     Ok(Flow::Return(if last == head { 0 } else { last }))
 }
 
@@ -161,7 +161,9 @@ fn is_first(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     let head = head(kernel, call)?;
     let node = node(call, 2)?;
     let mem = &mut *call.cx.mem;
-    Ok(Flow::Return(u64::from(word(mem, node + OWNER) == head && word(mem, head + NEXT) == node)))
+    Ok(Flow::Return(u64::from(
+        word(mem, node.wrapping_add(OWNER)) == head && word(mem, head.wrapping_add(NEXT)) == node,
+    )))
 }
 
 /// `bpf_list_is_last`.
@@ -169,11 +171,13 @@ fn is_last(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     let head = head(kernel, call)?;
     let node = node(call, 2)?;
     let mem = &mut *call.cx.mem;
-    Ok(Flow::Return(u64::from(word(mem, node + OWNER) == head && word(mem, head + PREV) == node)))
+    Ok(Flow::Return(u64::from(
+        word(mem, node.wrapping_add(OWNER)) == head && word(mem, head.wrapping_add(PREV)) == node,
+    )))
 }
 
 /// `bpf_list_empty`.
 fn is_empty(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     let head = head(kernel, call)?;
-    Ok(Flow::Return(u64::from(word(call.cx.mem, head + NEXT) == head)))
+    Ok(Flow::Return(u64::from(word(call.cx.mem, head.wrapping_add(NEXT)) == head)))
 }

@@ -6,6 +6,7 @@ mod cpumask;
 mod dynptr;
 mod exception;
 mod iter;
+mod iter_task;
 mod libc;
 mod list;
 mod maps;
@@ -13,8 +14,10 @@ mod object;
 mod rbtree;
 mod res_lock;
 mod section;
+mod stream;
 mod strings;
 mod task;
+pub(crate) mod timer;
 mod wq;
 mod xdp;
 
@@ -63,6 +66,7 @@ static FAMILIES: &[&[KfuncDesc]] = &[
     dynptr::TABLE,
     exception::TABLE,
     iter::TABLE,
+    iter_task::TABLE,
     libc::TABLE,
     list::TABLE,
     maps::TABLE,
@@ -70,8 +74,10 @@ static FAMILIES: &[&[KfuncDesc]] = &[
     rbtree::TABLE,
     res_lock::TABLE,
     section::TABLE,
+    stream::TABLE,
     strings::TABLE,
     task::TABLE,
+    timer::TABLE,
     wq::TABLE,
     xdp::TABLE,
 ];

@@ -59,11 +59,11 @@ fn add(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
         return Err(object::argument(call.name, 3, "is no function of the program", None));
     }
     let base = object::give_up(kernel, call, 2, node)?;
-    if word(call.cx.mem, node + OWNER) != 0 {
+    if word(call.cx.mem, node.wrapping_add(OWNER)) != 0 {
         kernel.state.allocated.drop_ref(call.cx.mem, base);
         return Ok(Flow::Return(Errno::EINVAL.ret()));
     }
-    let top = word(call.cx.mem, root + TOP);
+    let top = word(call.cx.mem, root.wrapping_add(TOP));
     if top == 0 {
         link(call.cx.mem, root, node, 0, LEFT);
         return Ok(Flow::Return(0));
@@ -83,7 +83,7 @@ pub(super) fn added(_: &mut Kernel, cx: &mut Cx<'_>, resume: Resume, ret: u64) -
     let mut state = resume.state;
     let [root, node, _, at, steps, ..] = state;
     let side = if ret as u32 != 0 { LEFT } else { RIGHT };
-    let next = word(cx.mem, at + side);
+    let next = word(cx.mem, at.wrapping_add(side));
     if next == 0 {
         link(cx.mem, root, node, at, side);
         return Ok(Flow::Return(0));
@@ -103,14 +103,14 @@ fn priority(node: u64) -> u64 {
 
 fn link(mem: &mut Memory, root: u64, node: u64, parent: u64, side: u64) {
     for (field, value) in [(PARENT, parent), (LEFT, 0), (RIGHT, 0), (OWNER, root)] {
-        set_word(mem, node + field, value);
+        set_word(mem, node.wrapping_add(field), value);
     }
     match parent {
-        0 => set_word(mem, root + TOP, node),
-        _ => set_word(mem, parent + side, node),
+        0 => set_word(mem, root.wrapping_add(TOP), node),
+        _ => set_word(mem, parent.wrapping_add(side), node),
     }
     for _ in 0..MAX_STEPS {
-        let parent = word(mem, node + PARENT);
+        let parent = word(mem, node.wrapping_add(PARENT));
         if parent == 0 || priority(parent) <= priority(node) {
             break;
         }
@@ -121,41 +121,42 @@ fn link(mem: &mut Memory, root: u64, node: u64, parent: u64, side: u64) {
 
 /// Lets a node and its parent change places.
 fn rotate_up(mem: &mut Memory, root: u64, node: u64) {
-    let parent = word(mem, node + PARENT);
-    let above = word(mem, parent + PARENT);
-    let (near, far) = if word(mem, parent + LEFT) == node { (LEFT, RIGHT) } else { (RIGHT, LEFT) };
-    let inner = word(mem, node + far);
-    set_word(mem, parent + near, inner);
+    let parent = word(mem, node.wrapping_add(PARENT));
+    let above = word(mem, parent.wrapping_add(PARENT));
+    let (near, far) =
+        if word(mem, parent.wrapping_add(LEFT)) == node { (LEFT, RIGHT) } else { (RIGHT, LEFT) };
+    let inner = word(mem, node.wrapping_add(far));
+    set_word(mem, parent.wrapping_add(near), inner);
     if inner != 0 {
-        set_word(mem, inner + PARENT, parent);
+        set_word(mem, inner.wrapping_add(PARENT), parent);
     }
-    set_word(mem, node + far, parent);
-    set_word(mem, parent + PARENT, node);
+    set_word(mem, node.wrapping_add(far), parent);
+    set_word(mem, parent.wrapping_add(PARENT), node);
     replace(mem, root, above, parent, node);
 }
 
 /// Puts `new` (which may be none) where `old` hangs.
 fn replace(mem: &mut Memory, root: u64, above: u64, old: u64, new: u64) {
     if new != 0 {
-        set_word(mem, new + PARENT, above);
+        set_word(mem, new.wrapping_add(PARENT), above);
     }
     if above == 0 {
-        set_word(mem, root + TOP, new);
+        set_word(mem, root.wrapping_add(TOP), new);
     } else {
-        let side = if word(mem, above + LEFT) == old { LEFT } else { RIGHT };
-        set_word(mem, above + side, new);
+        let side = if word(mem, above.wrapping_add(LEFT)) == old { LEFT } else { RIGHT };
+        set_word(mem, above.wrapping_add(side), new);
     }
 }
 
 fn note_leftmost(mem: &mut Memory, root: u64) {
-    let mut at = word(mem, root + TOP);
+    let mut at = word(mem, root.wrapping_add(TOP));
     for _ in 0..MAX_STEPS {
-        match if at == 0 { 0 } else { word(mem, at + LEFT) } {
+        match if at == 0 { 0 } else { word(mem, at.wrapping_add(LEFT)) } {
             0 => break,
             left => at = left,
         }
     }
-    set_word(mem, root + LEFTMOST, at);
+    set_word(mem, root.wrapping_add(LEFTMOST), at);
 }
 
 /// `bpf_rbtree_remove`: the node, now owned by the program; null if it is not in this tree.
@@ -163,11 +164,11 @@ fn remove(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     let root = root(kernel, call)?;
     let node = node(call)?;
     let mem = &mut *call.cx.mem;
-    if word(mem, node + OWNER) != root {
+    if word(mem, node.wrapping_add(OWNER)) != root {
         return Ok(Flow::Return(0));
     }
     for _ in 0..MAX_STEPS {
-        let child = match (word(mem, node + LEFT), word(mem, node + RIGHT)) {
+        let child = match (word(mem, node.wrapping_add(LEFT)), word(mem, node.wrapping_add(RIGHT))) {
             (0, 0) => break,
             (0, only) | (only, 0) => only,
             (l, r) if priority(l) <= priority(r) => l,
@@ -175,10 +176,10 @@ fn remove(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
         };
         rotate_up(mem, root, child);
     }
-    let above = word(mem, node + PARENT);
+    let above = word(mem, node.wrapping_add(PARENT));
     replace(mem, root, above, node, 0);
-    set_word(mem, node + PARENT, 0);
-    set_word(mem, node + OWNER, 0);
+    set_word(mem, node.wrapping_add(PARENT), 0);
+    set_word(mem, node.wrapping_add(OWNER), 0);
     note_leftmost(mem, root);
     object::own(kernel, call, node);
     Ok(Flow::Return(node))
@@ -187,20 +188,20 @@ fn remove(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
 /// `bpf_rbtree_first`: a look at the least node.
 fn first(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     let root = root(kernel, call)?;
-    Ok(Flow::Return(word(call.cx.mem, root + LEFTMOST)))
+    Ok(Flow::Return(word(call.cx.mem, root.wrapping_add(LEFTMOST))))
 }
 
 /// `bpf_rbtree_root`.
 fn root_node(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     let root = root(kernel, call)?;
-    Ok(Flow::Return(word(call.cx.mem, root + TOP)))
+    Ok(Flow::Return(word(call.cx.mem, root.wrapping_add(TOP))))
 }
 
 fn child(kernel: &mut Kernel, call: &mut Call<'_, '_>, side: u64) -> CallResult {
     let root = root(kernel, call)?;
     let node = node(call)?;
-    let inside = word(call.cx.mem, node + OWNER) == root;
-    Ok(Flow::Return(if inside { word(call.cx.mem, node + side) } else { 0 }))
+    let inside = word(call.cx.mem, node.wrapping_add(OWNER)) == root;
+    Ok(Flow::Return(if inside { word(call.cx.mem, node.wrapping_add(side)) } else { 0 }))
 }
 
 /// `bpf_rbtree_left`.

@@ -98,8 +98,6 @@ fn construct(
             Box::new(QueueStack::new(def.value_size, def.max_entries, def.map_type == T::Stack))
         }
         T::BloomFilter => Box::new(Bloom::new(def.max_entries, def.map_extra)),
-        T::Ringbuf => Box::new(RingBuf::new(def)),
-        T::UserRingbuf => Box::new(UserRingBuf::new(def)),
         T::StackTrace => Box::new(StackTraces::new(def.value_size, def.max_entries, def.map_flags)),
         _ => return Ok(None),
     }))

@@ -271,7 +271,7 @@ mod tests {
             let pos = ring.reserve(1000).unwrap();
             ring.commit(pos, Some(vec![n]), 0);
         }
-        assert_eq!(std::iter::from_fn(|| ring.consume()).collect::<Vec<_>>(), [[7], [8], [9]]);
+        assert_eq!(std::iter::from_fn(|| ring.consume()).collect::<Vec<_>>(), [[6], [7], [8], [9]]);
     }
 
     proptest! {

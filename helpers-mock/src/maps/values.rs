@@ -71,11 +71,24 @@ impl Values {
     /// Copies a value in, all but its special fields (`copy_map_value`).
     pub(super) fn store(&self, cx: &mut MapCx<'_>, addr: u64, value: &[u8]) -> Result<(), Errno> {
         let value = value.get(..self.size as usize).ok_or(Errno::EFAULT)?;
+        if self.fields.is_empty() && self.perm == Perm::ReadWrite && self.store_word(cx, addr, value) {
+            return Ok(());
+        }
         for (from, to) in self.fields.plain_ranges(self.size) {
             let part = value.get(from as usize..to as usize).ok_or(Errno::EFAULT)?;
             cx.mem.poke(addr + u64::from(from), part).map_err(|_| Errno::ENOMEM)?;
         }
         Ok(())
+    }
+
+    /// Stores a value of a word the way a program does; `false` if that is not possible.
+    fn store_word(&self, cx: &mut MapCx<'_>, addr: u64, value: &[u8]) -> bool {
+        let word = match *value {
+            [a, b, c, d] => u64::from(u32::from_le_bytes([a, b, c, d])),
+            [a, b, c, d, e, f, g, h] => u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+            _ => return false,
+        };
+        cx.mem.store(addr, value.len() as u8, word).is_ok()
     }
 
     /// Drops what the special fields hold (`bpf_obj_free_fields`): all but the lock become zero.

@@ -78,7 +78,7 @@ impl Kernel {
 }
 
 /// Allocates zeroed kernel memory for a type. A type without a size, or none, gives room for anything.
-fn alloc_type(mem: &mut Memory, btf: &Btf, id: TypeId) -> Result<u64, ObjectError> {
+pub(crate) fn alloc_type(mem: &mut Memory, btf: &Btf, id: TypeId) -> Result<u64, ObjectError> {
     let size = btf.size_of(id).ok().and_then(|s| u32::try_from(s).ok()).unwrap_or(OPAQUE_SIZE);
     alloc(mem, size.saturating_add(flexible_tail(btf, id)), &btf.type_name(id))
 }

@@ -10,6 +10,7 @@ mod packets;
 mod perf;
 mod rng;
 mod seq_files;
+mod streams;
 mod symbols;
 mod tasks;
 mod timers;
@@ -34,6 +35,7 @@ pub use packets::{
 pub use perf::{Counter, PerfEvent, PerfEvents, PerfRecord, PerfRecordKind, PerfRing};
 pub use rng::Rng;
 pub use seq_files::{SEQ_SIZE, SeqFile, SeqFiles};
+pub use streams::{Stream, Streams};
 pub use symbols::{Symbol, Symbols};
 pub use tasks::{DEFAULT_PID, Namespaces, Task, Tasks};
 pub use timers::{Deferred, DeferredKind, Timers};
@@ -73,6 +75,8 @@ pub struct State {
     pub build_ids: BuildIds,
     /// Timers and work items that programs have set up.
     pub timers: Timers,
+    /// Output streams of programs.
+    pub streams: Streams,
 }
 
 impl State {
@@ -95,6 +99,7 @@ impl State {
             perf: PerfEvents::default(),
             build_ids: BuildIds::default(),
             timers: Timers::default(),
+            streams: Streams::default(),
         }
     }
 

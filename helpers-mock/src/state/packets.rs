@@ -48,6 +48,8 @@ pub struct Packet {
     meta: usize,
     data: usize,
     end: usize,
+    /// Where the part ends that the program may touch directly; the rest of a non-linear buffer lies elsewhere.
+    linear: usize,
     /// Where the link layer's header starts.
     pub(crate) mac: usize,
     /// Where the network layer's header starts.
@@ -87,6 +89,7 @@ impl Packet {
             meta: data - meta.len(),
             data,
             end,
+            linear: end,
             mac: data,
             net: data + ETH_HLEN,
             ctx,
@@ -145,14 +148,14 @@ impl Packet {
 
     /// Gives the program's bytes their place in guest memory and the context its pointers.
     fn place(&mut self, mem: &mut Memory) -> Result<(), MemError> {
-        let len = self.end - self.meta;
+        let len = self.linear - self.meta;
         let old = std::mem::take(&mut self.addr);
         let alloc = Alloc::new(Area::Packet, RegionKind::Packet, len as u32, "");
         let perm = if self.writable { Perm::ReadWrite } else { Perm::ReadOnly };
         self.addr = mem.alloc(alloc.perm(perm))?;
         let lost = |_| MemError::NotAllocated { addr: self.addr };
         if len > 0 {
-            mem.poke(self.addr, self.frame.get(self.meta..self.end).unwrap_or_default()).map_err(lost)?;
+            mem.poke(self.addr, self.frame.get(self.meta..self.linear).unwrap_or_default()).map_err(lost)?;
         }
         if old != 0 {
             mem.free(old)?;
@@ -167,7 +170,9 @@ impl Packet {
     fn publish(&self, mem: &mut Memory) -> Result<(), bpf_vm_shim::mem::BadAccess> {
         let data = self.data_addr();
         let [at_data, at_end, at_meta] = self.kind.pointers();
-        for (at, v) in [(at_data, data), (at_end, data + self.len() as u64), (at_meta, self.addr)] {
+        for (at, v) in
+            [(at_data, data), (at_end, data + (self.linear - self.data) as u64), (at_meta, self.addr)]
+        {
             mem.poke(self.ctx + at, &(v as u32).to_le_bytes())?;
         }
         if self.kind == PacketKind::Skb {
@@ -178,7 +183,7 @@ impl Packet {
 
     /// Fetches what the program has written into the packet.
     fn fetch(&mut self, mem: &mut Memory) {
-        if let Some(bytes) = self.frame.get_mut(self.meta..self.end).filter(|b| !b.is_empty()) {
+        if let Some(bytes) = self.frame.get_mut(self.meta..self.linear).filter(|b| !b.is_empty()) {
             // The region is this packet's own, so reading it cannot fail.
             let _ = mem.peek(self.addr, bytes);
         }
@@ -225,7 +230,18 @@ impl Packet {
     /// Overwrites bytes at `offset` from `data` without moving the packet; `false` if they are not there.
     pub(crate) fn write(&mut self, mem: &mut Memory, offset: u32, bytes: &[u8]) -> bool {
         let fits = (offset as usize).checked_add(bytes.len()).is_some_and(|e| e <= self.len());
-        fits && (bytes.is_empty() || mem.poke(self.data_addr() + u64::from(offset), bytes).is_ok())
+        if !fits {
+            return false;
+        }
+        self.fetch(mem);
+        let at = self.data + offset as usize;
+        if let Some(place) = self.frame.get_mut(at..at + bytes.len()) {
+            place.copy_from_slice(bytes);
+        }
+        let direct = self.linear.saturating_sub(at).min(bytes.len());
+        bytes
+            .get(..direct)
+            .is_none_or(|b| b.is_empty() || mem.poke(self.data_addr() + u64::from(offset), b).is_ok())
     }
 
     /// Moves the packet, so that old pointers into it are invalid.
@@ -251,18 +267,29 @@ impl Packet {
             self.frame.truncate(self.end);
             self.frame.resize(end, 0);
         }
-        (self.meta, self.data, self.end) = (meta, data, end);
+        (self.meta, self.data, self.end, self.linear) = (meta, data, end, end);
         self.place(mem)
     }
 
     /// Puts `bytes` in at `offset` from `data`: what was before it moves towards the front (`skb_push` and a move).
     pub(crate) fn insert(&mut self, mem: &mut Memory, offset: usize, bytes: &[u8]) -> Result<(), MemError> {
+        if offset > self.len() {
+            return Err(MemError::NotAllocated { addr: self.data_addr() + offset as u64 });
+        }
         self.fetch(mem);
+        self.linear = self.end;
         let n = bytes.len();
         if self.data < n + self.meta_len() {
             let more = n + SKB_HEADROOM;
             self.frame.splice(0..0, std::iter::repeat_n(0, more));
-            for at in [&mut self.meta, &mut self.data, &mut self.end, &mut self.mac, &mut self.net] {
+            for at in [
+                &mut self.meta,
+                &mut self.data,
+                &mut self.end,
+                &mut self.linear,
+                &mut self.mac,
+                &mut self.net,
+            ] {
                 *at += more;
             }
         }
@@ -272,13 +299,17 @@ impl Packet {
             room.copy_from_slice(bytes);
         }
         // Metadata does not survive a push.
-        (self.meta, self.data, self.mac) = (start, start, self.mac - n);
+        (self.meta, self.data, self.mac) = (start, start, self.mac.saturating_sub(n));
         self.place(mem)
     }
 
     /// Takes `n` bytes out at `offset` from `data`: what was before them moves towards the back.
     pub(crate) fn remove(&mut self, mem: &mut Memory, offset: usize, n: usize) -> Result<(), MemError> {
+        if offset.saturating_add(n) > self.len() {
+            return Err(MemError::NotAllocated { addr: self.data_addr() + offset as u64 });
+        }
         self.fetch(mem);
+        self.linear = self.end;
         self.frame.copy_within(self.data..self.data + offset, self.data + n);
         (self.meta, self.data, self.mac) = (self.data + n, self.data + n, self.mac + n);
         self.place(mem)
@@ -287,7 +318,7 @@ impl Packet {
     /// Lets the program read the packet only (`may_access_direct_pkt_data`).
     pub(crate) fn make_read_only(&mut self, mem: &mut Memory) {
         self.writable = false;
-        mem.protect(self.addr, (self.end - self.meta) as u64, Perm::ReadOnly);
+        mem.protect(self.addr, (self.linear - self.meta) as u64, Perm::ReadOnly);
     }
 
     /// Sets what lies before `data` when headers have been pulled off before the program runs (`eth_type_trans`).
@@ -295,6 +326,21 @@ impl Packet {
         self.fetch(mem);
         let n = n.min(self.len());
         (self.meta, self.data) = (self.data + n, self.data + n);
+        self.linear = self.linear.max(self.data);
+        self.place(mem)
+    }
+
+    /// Keeps only the first `len` bytes where the program may touch them directly.
+    pub(crate) fn fragment(&mut self, mem: &mut Memory, len: usize) -> Result<(), MemError> {
+        self.fetch(mem);
+        self.linear = (self.data + len).min(self.end);
+        self.place(mem)
+    }
+
+    /// Makes at least the first `len` bytes directly accessible (`pskb_may_pull`) and moves the packet.
+    pub(crate) fn linearize(&mut self, mem: &mut Memory, len: usize) -> Result<(), MemError> {
+        self.fetch(mem);
+        self.linear = self.linear.max((self.data + len).min(self.end));
         self.place(mem)
     }
 }

@@ -4,6 +4,7 @@
 //! `perf_buffer__new`.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use crate::errno::Errno;
 use crate::maps::MapId;
@@ -58,8 +59,8 @@ pub struct PerfRing {
     size: u64,
     head: u64,
     tail: u64,
+    unreported: u64,
     lost: u64,
-    lost_total: u64,
     events: u32,
     wakeup_events: u32,
     wakeups: u64,
@@ -74,8 +75,8 @@ impl PerfRing {
             size: u64::from(pages.max(1).next_power_of_two()) * PAGE,
             head: 0,
             tail: 0,
+            unreported: 0,
             lost: 0,
-            lost_total: 0,
             events: 0,
             wakeup_events: wakeup_events.max(1),
             wakeups: 0,
@@ -89,15 +90,15 @@ impl PerfRing {
     /// `-ENOSPC` without room; the sample then counts as lost, and the next that fits is preceded by a record of it.
     fn output(&mut self, sequence: u64, data: Vec<u8>) -> Result<(), Errno> {
         let sample = HEADER + (data.len() as u64 + 4).next_multiple_of(8);
-        let total = sample + if self.lost > 0 { LOST_RECORD } else { 0 };
+        let total = sample + if self.unreported > 0 { LOST_RECORD } else { 0 };
         // CIRC_SPACE: a byte always stays free, so that a full ring differs from an empty one.
         if self.size - 1 - (self.head - self.tail) < total {
+            self.unreported += 1;
             self.lost += 1;
-            self.lost_total += 1;
             return Err(Errno::ENOSPC);
         }
-        if self.lost > 0 {
-            let count = std::mem::take(&mut self.lost);
+        if self.unreported > 0 {
+            let count = std::mem::take(&mut self.unreported);
             self.records.push_back((sequence, PerfRecordKind::Lost { count }));
         }
         self.records.push_back((sequence, PerfRecordKind::Sample { data }));
@@ -113,7 +114,7 @@ impl PerfRing {
     /// Samples that did not fit, ever.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.lost_total
+        self.lost
     }
 
     /// How often the reader has been woken.
@@ -150,7 +151,8 @@ pub struct PerfEvents {
     pub auto_open: bool,
     /// The counter of the event that a `perf_event` program is attached to.
     pub prog_counter: Counter,
-    events: BTreeMap<(MapId, u32), PerfEvent>,
+    /// Shared with forks of the machine until one side changes it.
+    events: Arc<BTreeMap<(MapId, u32), PerfEvent>>,
     sequence: u64,
 }
 
@@ -160,7 +162,7 @@ impl Default for PerfEvents {
             default_pages: 64,
             auto_open: true,
             prog_counter: Counter::default(),
-            events: BTreeMap::new(),
+            events: Arc::default(),
             sequence: 0,
         }
     }
@@ -169,7 +171,7 @@ impl Default for PerfEvents {
 impl PerfEvents {
     /// Puts an event at an index of an array.
     pub fn set(&mut self, map: MapId, index: u32, event: PerfEvent) {
-        self.events.insert((map, index), event);
+        Arc::make_mut(&mut self.events).insert((map, index), event);
     }
 
     /// The event at an index, opened if that is how it is; `None` if nothing is.
@@ -177,9 +179,9 @@ impl PerfEvents {
         if self.auto_open && index < cpus {
             let pages = self.default_pages;
             let open = || PerfEvent::Output(PerfRing::new(pages, 1));
-            self.events.entry((map, index)).or_insert_with(open);
+            Arc::make_mut(&mut self.events).entry((map, index)).or_insert_with(open);
         }
-        self.events.get_mut(&(map, index)).filter(|e| **e != PerfEvent::Closed)
+        Arc::make_mut(&mut self.events).get_mut(&(map, index)).filter(|e| **e != PerfEvent::Closed)
     }
 
     /// Writes a sample to the event at an index, as a program on `cpu` does.
@@ -223,7 +225,7 @@ impl PerfEvents {
     /// Takes all records of an array's rings in the order of writing.
     pub fn take(&mut self, map: MapId) -> Vec<PerfRecord> {
         let mut taken = Vec::new();
-        for ((_, index), event) in self.events.range_mut((map, 0)..=(map, u32::MAX)) {
+        for ((_, index), event) in Arc::make_mut(&mut self.events).range_mut((map, 0)..=(map, u32::MAX)) {
             if let PerfEvent::Output(ring) = event {
                 ring.tail = ring.head;
                 let records = ring.records.drain(..);
@@ -247,7 +249,7 @@ impl PerfEvents {
     #[must_use]
     pub fn lost(&self, map: MapId) -> u64 {
         let events = self.events.range((map, 0)..=(map, u32::MAX));
-        events.map(|(_, e)| if let PerfEvent::Output(ring) = e { ring.lost_total } else { 0 }).sum()
+        events.map(|(_, e)| if let PerfEvent::Output(ring) = e { ring.lost } else { 0 }).sum()
     }
 }
 

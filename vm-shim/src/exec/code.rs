@@ -171,7 +171,17 @@ impl Code {
     /// # Errors
     /// The first invalid instruction.
     pub fn new(spec: CodeSpec<'_>) -> Result<Self, InvalidCode> {
-        Builder { spec: &spec, insns: spec.insns }.build()
+        // R1, the context.
+        Self::with_entry(spec, 0b10)
+    }
+
+    /// As [`Code::new`], with the registers in `entry` (bit 1 for R1) holding values when the program starts. Bit 0 is
+    /// for programs whose result nobody uses: they need not set R0.
+    ///
+    /// # Errors
+    /// The first invalid instruction.
+    pub fn with_entry(spec: CodeSpec<'_>, entry: u16) -> Result<Self, InvalidCode> {
+        Builder { spec: &spec, insns: spec.insns, entry }.build()
     }
 
     /// The number given to it.
@@ -260,6 +270,7 @@ fn trap_op(index: usize) -> DecodedOp {
 struct Builder<'a> {
     spec: &'a CodeSpec<'a>,
     insns: &'a [Insn],
+    entry: u16,
 }
 
 impl Builder<'_> {
@@ -293,7 +304,7 @@ impl Builder<'_> {
         let mut kinds: Vec<Op> = ops.iter().map(|o| o.uop.first()).collect();
         if !self.spec.lenient {
             let starts: Vec<usize> = funcs.iter().map(|f| index[f.insn] as usize).collect();
-            for (at, reg) in uninit::find(&ops, &kinds, &starts, 0b10) {
+            for (at, reg) in uninit::find(&ops, &kinds, &starts, self.entry) {
                 traps.push(TrapKind::Fault(FaultKind::UninitRegister { reg }));
                 ops[at] = trap_op(traps.len() - 1);
                 kinds[at] = Op::Trap;

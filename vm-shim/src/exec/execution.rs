@@ -107,9 +107,11 @@ impl Execution {
     /// # Errors
     /// If the memory limit is reached.
     pub fn alloc_stack(mem: &mut Memory) -> Result<u64, MemError> {
-        let size = (Self::FRAME_PITCH * MAX_TOTAL_FRAMES as u64) as u32;
-        let alloc = Alloc::new(Area::Stack, RegionKind::Stack, size, "").perm(Perm::None).align(4096);
-        // The frames' own bounds are painted at each entry; the region spans them all.
+        // The frames' bytes are opened at each entry and closed at each return.
+        let alloc = Alloc::new(Area::Stack, RegionKind::Stack, STACK_SIZE as u32, "")
+            .count(MAX_TOTAL_FRAMES as u32)
+            .align(Self::FRAME_PITCH as u32)
+            .perm(Perm::None);
         mem.alloc(alloc)
     }
 
@@ -238,7 +240,7 @@ impl Execution {
     }
 
     fn frame_top(&self) -> u64 {
-        self.stack + Self::FRAME_PITCH * self.frames.len() as u64 + 256 + STACK_SIZE
+        self.stack + Self::FRAME_PITCH * self.frames.len() as u64 + STACK_SIZE
     }
 
     fn enter_frame(&mut self, mem: &mut Memory) {

@@ -259,10 +259,14 @@ impl Memory {
             let Some(dir) = self.dirs.get_mut((index - FIRST_DIR) as usize) else { return };
             let dir = Arc::make_mut(dir);
             dir.regions.insert(region.start, region.clone());
-            for (slot, page) in dir.pages.iter_mut().enumerate() {
-                let start = index * DIR_SPAN + slot as u64 * PAGE;
-                let overlaps = region.end() > start && u64::from(region.start) < start + PAGE;
-                if let Some(page) = page.as_mut().filter(|_| overlaps) {
+            let base = index * DIR_SPAN;
+            let slots =
+                u64::from(region.start).saturating_sub(base) / PAGE..(region.end() - base).div_ceil(PAGE);
+            let touched =
+                dir.pages.iter_mut().enumerate().take(slots.end as usize).skip(slots.start as usize);
+            for (slot, page) in touched {
+                let start = base + slot as u64 * PAGE;
+                if let Some(page) = page.as_mut().filter(|_| region.end() > start) {
                     let (shadow, data) = Arc::make_mut(page).parts_mut();
                     paint(shadow, start, region);
                     if clear {
@@ -455,15 +459,19 @@ impl Memory {
         let off = bad.addr as u32;
         let Some(dir) = self.dir(bad.addr) else { return AccessProblem::Wild };
         let before = dir.before(off).filter(|r| u64::from(off) < r.end() + PAGE);
-        // Just before an allocation, a negative offset is the likelier story, unless an earlier one still goes on.
+        // Between two allocations, the nearer one is the likelier story.
         let after = dir.after(off).filter(|r| r.start - off <= RED_ZONE);
-        let covered = before.is_some_and(|r| u64::from(off) < r.end() - u64::from(RED_ZONE).min(r.span()));
+        let past = |r: &Region| u64::from(off).checked_sub(r.end() - u64::from(RED_ZONE).min(r.span()));
+        let covered = match (before, after) {
+            (Some(b), Some(a)) => past(b).is_none_or(|past| past <= u64::from(a.start - off)),
+            _ => false,
+        };
         let Some(region) = after.filter(|_| !covered).or(before) else { return AccessProblem::Wild };
         let distance = i64::from(off) - i64::from(region.start);
         let pitch = i64::from(region.pitch);
         let last = i64::from(region.alloc.count.saturating_sub(1));
         let element = (distance.max(0) / pitch).min(last);
-        let offset = distance - element * pitch;
+        let (element, offset) = nearer(&region.alloc, element, distance - element * pitch, pitch);
         let info = RegionInfo {
             kind: region.alloc.kind,
             name: Arc::clone(&region.alloc.name),
@@ -587,6 +595,13 @@ impl Memory {
         }
         true
     }
+}
+
+/// In the gap between two elements, the nearer one is the likelier to be meant.
+fn nearer(alloc: &Alloc, element: i64, offset: i64, pitch: i64) -> (i64, i64) {
+    let size = i64::from(alloc.size);
+    let next = element + 1 < i64::from(alloc.count) && offset > size && pitch - offset < offset - size;
+    if next { (element + 1, offset - pitch) } else { (element, offset) }
 }
 
 /// Directory index and page slot of an address.

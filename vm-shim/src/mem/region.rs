@@ -220,8 +220,22 @@ pub struct RegionInfo {
     pub freed: bool,
 }
 
+impl RegionInfo {
+    /// The access's place in the words of a BPF author: bytes from R10 for a stack, else bytes from the start.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self.kind {
+            RegionKind::Stack => format!("fp{:+}", self.offset - i64::from(self.size)),
+            _ => format!("offset {}", self.offset),
+        }
+    }
+}
+
 impl fmt::Display for RegionInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.kind == RegionKind::Stack {
+            return write!(f, "stack frame of {} bytes (call depth {})", self.size, self.element);
+        }
         write!(f, "{}", self.kind)?;
         if !self.name.is_empty() {
             write!(f, " of {}", self.name)?;

@@ -109,3 +109,11 @@ pub struct LinkOptions {
     /// Link programs of `?` sections too.
     pub all: bool,
 }
+
+impl LinkOptions {
+    /// Every program, those too that a loader would not load by itself (sections that begin with `?`).
+    #[must_use]
+    pub fn every_program() -> Self {
+        Self { all: true, ..Self::default() }
+    }
+}

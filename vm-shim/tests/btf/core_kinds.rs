@@ -276,7 +276,8 @@ fn arrays_are_indexed_within_their_bounds() {
 #[test]
 fn field_types_must_be_compatible() {
     // What stands in for what: structures and unions for each other, integers of any size, and so on.
-    let cases: [(&str, fn(&mut BtfBuilder) -> TypeId, fn(&mut BtfBuilder) -> TypeId, bool); 14] = [
+    type Make = fn(&mut BtfBuilder) -> TypeId;
+    let cases: [(&str, Make, Make, bool); 14] = [
         ("int for long", |_| INT, |_| ULONG, true),
         ("int for pointer", |_| ULONG, |b| b.add_ptr(TypeId::VOID), false),
         ("any pointers", |b| b.add_ptr(INT), |b| b.add_ptr(TypeId::VOID), true),

@@ -1,0 +1,9 @@
+//! Instructions, validation, memory and runs in flight.
+
+mod agree;
+mod alu;
+mod disasm;
+mod flow;
+mod memory;
+mod support;
+mod validation;
