@@ -7,7 +7,6 @@ use bpf_vm_shim::isa::{Insn, class, pseudo};
 use bpf_vm_shim::object::{AttachTarget, KfuncDecl, Poison, ProgType, SubprogDef};
 
 use super::mem::Access;
-use super::scalar::Scalar;
 use super::state::{Frame, Ptr, Reg, State, Step, Stop, Target, refuse};
 use crate::kernel::Kernel;
 use crate::maps::MapId;
@@ -17,6 +16,9 @@ use crate::progs::LoadedProg;
 const BUDGET: u32 = 200_000;
 /// States remembered at one jump target.
 const REMEMBERED: usize = 24;
+/// States remembered at all, and paths waiting: what a hostile program may cost in memory.
+const REMEMBERED_IN_ALL: usize = 10_000;
+const PENDING: usize = 5_000;
 /// `MAX_CALL_FRAMES`.
 const MAX_FRAMES: usize = 8;
 
@@ -59,6 +61,7 @@ pub(super) struct Walk<'a> {
     pub(super) globals: BTreeSet<usize>,
     seen: BTreeMap<usize, Vec<State>>,
     targets: BTreeSet<usize>,
+    remembered: usize,
     budget: u32,
     ids: u32,
 }
@@ -83,6 +86,7 @@ impl<'a> Walk<'a> {
             globals: BTreeSet::new(),
             seen: BTreeMap::new(),
             targets,
+            remembered: 0,
             budget: BUDGET,
             ids: 0,
         }
@@ -115,7 +119,8 @@ impl<'a> Walk<'a> {
     fn drain(&mut self) -> Option<Found> {
         while let Some(mut state) = self.todo.pop() {
             loop {
-                if self.budget == 0 {
+                if self.budget == 0 || self.todo.len() > PENDING {
+                    self.todo.clear();
                     return None;
                 }
                 self.budget -= 1;
@@ -140,6 +145,10 @@ impl<'a> Walk<'a> {
         }
         if known.len() >= REMEMBERED {
             known.remove(0);
+        } else if self.remembered >= REMEMBERED_IN_ALL {
+            return false;
+        } else {
+            self.remembered += 1;
         }
         known.push(state.clone());
         false
