@@ -23,10 +23,10 @@ pub(super) mod op {
 
 /// `a OP b` in 64 bits. `signed` chooses signed division.
 pub(super) fn alu64(code: u8, a: &Scalar, b: &Scalar, signed: bool) -> Scalar {
-    if let (Some(x), Some(y)) = (a.known(), b.known()) {
-        if let Some(v) = exact(code, x, y, signed) {
-            return Scalar::constant(v);
-        }
+    if let (Some(x), Some(y)) = (a.known(), b.known())
+        && let Some(v) = exact(code, x, y, signed)
+    {
+        return Scalar::constant(v);
     }
     let mut out = Scalar::UNKNOWN;
     match code {

@@ -221,10 +221,10 @@ impl Walk<'_> {
             return Err(Stop::Unsure);
         }
         let name = if take { "bpf_spin_lock" } else { "bpf_spin_unlock" };
-        let Some(off) = p.fixed() else {
+        if p.fixed().is_none() {
             let m = "R1 doesn't have constant offset. bpf_spin_lock has to be at the constant offset";
             return refuse("lock", m.to_owned());
-        };
+        }
         if p.or_null {
             return refuse("lock", format!("R1 type={} expected=map_value", p.name()));
         }
@@ -330,10 +330,12 @@ impl Walk<'_> {
                 if size == 0 || (kind != Arg::MapKey && !plain) {
                     return Ok(());
                 }
-                if let Reg::Scalar(..) = reg {
-                    if kind == Arg::MapKey && id != 1 && is_zero(&reg) {
-                        return Ok(());
-                    }
+                if let Reg::Scalar(..) = reg
+                    && kind == Arg::MapKey
+                    && id != 1
+                    && is_zero(&reg)
+                {
+                    return Ok(());
                 }
                 pointer(&reg, n)?;
                 self.helper_memory(state, reg, access(size.into(), kind == Arg::MapValueOut))
@@ -397,19 +399,18 @@ impl Walk<'_> {
                 _ => fail("func"),
             },
             Arg::Dynptr | Arg::DynptrOut => {
-                if let Reg::Ptr(p) = reg {
-                    if let (Target::Stack(depth), Some(off)) = (p.target, p.fixed()) {
-                        if off % 8 == 0 && (-512..=-16).contains(&off) {
-                            let frame = state.frames.get_mut(depth).ok_or(Stop::Unsure)?;
-                            frame.stack.insert(off, Slot::of(Byte::Unknown));
-                            frame.stack.insert(off + 8, Slot::of(Byte::Unknown));
-                            return Ok(());
-                        }
-                    }
+                if let Reg::Ptr(p) = reg
+                    && let (Target::Stack(depth), Some(off)) = (p.target, p.fixed())
+                    && off % 8 == 0
+                    && (-512..=-16).contains(&off)
+                {
+                    let frame = state.frames.get_mut(depth).ok_or(Stop::Unsure)?;
+                    frame.stack.insert(off, Slot::of(Byte::Unknown));
+                    frame.stack.insert(off + 8, Slot::of(Byte::Unknown));
+                    return Ok(());
                 }
                 Err(Stop::Unsure)
             }
-            _ => Ok(()),
         }
     }
 

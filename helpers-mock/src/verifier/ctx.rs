@@ -24,14 +24,14 @@ impl Walk<'_> {
         }
         let off = fixed + a.off;
         let bad = || refuse("ctx-access", format!("invalid bpf_context access off={off} size={}", a.size));
-        if off < 0 || off > 0xffff {
+        if !(0..=0xffff).contains(&off) {
             return bad();
         }
         let (size, aligned) = (a.size as i64, off % a.size.max(1) as i64 == 0);
         let number = Ok(Reg::scalar(Scalar::of_size(a.size as u32)));
         match t {
             ProgType::Kprobe if off + size > 168 || !aligned || a.write => bad(),
-            ProgType::Tracepoint if off < 8 || off >= 8192 || a.write || !aligned => bad(),
+            ProgType::Tracepoint if !(8..8192).contains(&off) || a.write || !aligned => bad(),
             ProgType::RawTracepoint if off >= 96 || a.write || !aligned => bad(),
             ProgType::Kprobe | ProgType::Tracepoint | ProgType::RawTracepoint => number,
             ProgType::Xdp => {

@@ -65,7 +65,7 @@ impl Walk<'_> {
                             learn(&mut s, insn.src, &ny, ly);
                         }
                         if by_reg
-                            && !taken == (code == cmp::NE)
+                            && taken != (code == cmp::NE)
                             && !narrow
                             && matches!(code, cmp::EQ | cmp::NE)
                         {
@@ -143,12 +143,13 @@ impl Walk<'_> {
                 null.refs.retain(|r| r.id != reference);
             }
             not_null.for_each(|r| {
-                if let Reg::Ptr(q) = r {
-                    if q.or_null && q.id == id {
-                        q.or_null = false;
-                        if !matches!(q.target, Target::MapValue(_)) && !q.is_packet() {
-                            q.id = 0;
-                        }
+                if let Reg::Ptr(q) = r
+                    && q.or_null
+                    && q.id == id
+                {
+                    q.or_null = false;
+                    if !matches!(q.target, Target::MapValue(_)) && !q.is_packet() {
+                        q.id = 0;
                     }
                 }
             });
@@ -198,10 +199,10 @@ fn packet(state: State, p: &Ptr, code: u8, reg: u8) -> (Option<State>, Option<St
 
 fn mark(state: &mut State, reg: u8, range: i64) {
     let reg = state.frames.last_mut().and_then(|f| f.regs.get_mut(reg as usize));
-    if let Some(Reg::Ptr(p)) = reg {
-        if p.target == Target::Packet {
-            p.range = range;
-        }
+    if let Some(Reg::Ptr(p)) = reg
+        && p.target == Target::Packet
+    {
+        p.range = range;
     }
 }
 
@@ -216,10 +217,12 @@ fn found(state: &mut State, p: &Ptr, open: bool) {
     let range = p.off + i64::from(open);
     let (target, id) = (p.target, p.id);
     state.for_each(|r| {
-        if let Reg::Ptr(q) = r {
-            if q.target == target && q.id == id && q.range < range {
-                q.range = range;
-            }
+        if let Reg::Ptr(q) = r
+            && q.target == target
+            && q.id == id
+            && q.range < range
+        {
+            q.range = range;
         }
     });
 }
@@ -233,17 +236,17 @@ fn learn(state: &mut State, reg: u8, s: &Scalar, link: Link) {
         return;
     }
     state.for_each(|r| {
-        if let Reg::Scalar(old, l) = r {
-            if l.id == link.id {
-                use super::arith::{alu32, alu64, op};
-                let delta = Scalar::constant(l.delta.wrapping_sub(link.delta) as u64);
-                let moved = match (link.narrow, l.narrow) {
-                    (false, false) => alu64(op::ADD, s, &delta, false),
-                    (_, true) => alu32(op::ADD, s, &delta, false),
-                    (true, false) => put_low(old, &alu32(op::ADD, s, &delta, false)),
-                };
-                *r = Reg::Scalar(old.intersect(&moved), *l);
-            }
+        if let Reg::Scalar(old, l) = r
+            && l.id == link.id
+        {
+            use super::arith::{alu32, alu64, op};
+            let delta = Scalar::constant(l.delta.wrapping_sub(link.delta) as u64);
+            let moved = match (link.narrow, l.narrow) {
+                (false, false) => alu64(op::ADD, s, &delta, false),
+                (_, true) => alu32(op::ADD, s, &delta, false),
+                (true, false) => put_low(old, &alu32(op::ADD, s, &delta, false)),
+            };
+            *r = Reg::Scalar(old.intersect(&moved), *l);
         }
     });
 }
@@ -281,10 +284,10 @@ fn refine(code: u8, taken: bool, x: &Scalar, y: &Scalar) -> (Scalar, Scalar) {
             return (both, both);
         }
         cmp::NE => {
-            if let (Some(m), Some(n)) = (a.known(), b.known()) {
-                if m == n {
-                    return (none, none);
-                }
+            if let (Some(m), Some(n)) = (a.known(), b.known())
+                && m == n
+            {
+                return (none, none);
             }
             if let Some(n) = b.known() {
                 exclude(&mut a, n);

@@ -242,7 +242,7 @@ impl Walk<'_> {
                     }
                     None => (p.off + p.var.smin, p.off + p.var.smax),
                 };
-                if a.size == 0 && lo <= 0 && lo >= -512 {
+                if a.size == 0 && (-512..=0).contains(&lo) {
                     return Ok(());
                 }
                 let verb = if a.write { "write to" } else { "read from" };

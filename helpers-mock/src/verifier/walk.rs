@@ -281,15 +281,15 @@ impl<'a> Walk<'a> {
         if insn.imm == 0xf1 {
             state.read(0)?;
         }
-        if let Reg::Ptr(p) = base {
-            if matches!(
+        if let Reg::Ptr(p) = base
+            && matches!(
                 p.target,
                 Target::Ctx | Target::Packet | Target::PacketMeta | Target::PacketEnd | Target::Sock
-            ) {
-                let verb = if load { "loads from" } else { "stores into" };
-                let m = format!("BPF_ATOMIC {verb} R{} {} is not allowed", access.reg, p.target.name());
-                return refuse("atomic", m);
-            }
+            )
+        {
+            let verb = if load { "loads from" } else { "stores into" };
+            let m = format!("BPF_ATOMIC {verb} R{} {} is not allowed", access.reg, p.target.name());
+            return refuse("atomic", m);
         }
         let old = if insn.imm == 0x110 {
             Reg::any()
@@ -320,11 +320,12 @@ impl<'a> Walk<'a> {
 
     /// Numbers that are stored stay linked with their register.
     fn link_source(&mut self, state: &mut State, src: u8) -> Step<()> {
-        if let Reg::Scalar(s, link) = state.read(src)? {
-            if link.id == 0 && s.known().is_none() {
-                let link = self.new_link();
-                state.write(src, Reg::Scalar(s, link))?;
-            }
+        if let Reg::Scalar(s, link) = state.read(src)?
+            && link.id == 0
+            && s.known().is_none()
+        {
+            let link = self.new_link();
+            state.write(src, Reg::Scalar(s, link))?;
         }
         Ok(())
     }
@@ -375,10 +376,10 @@ impl<'a> Walk<'a> {
         }
         let r0 = state.frame()?.regs[0];
         let depth = state.frames.len() - 1;
-        if let Reg::Ptr(p) = r0 {
-            if p.target == Target::Stack(depth) {
-                return refuse("stack-access", "cannot return stack pointer to the caller".to_owned());
-            }
+        if let Reg::Ptr(p) = r0
+            && p.target == Target::Stack(depth)
+        {
+            return refuse("stack-access", "cannot return stack pointer to the caller".to_owned());
         }
         let Some(frame) = state.frames.pop() else { return Err(Stop::Unsure) };
         if frame.callback {
