@@ -9,7 +9,7 @@ use bpf_vm_shim::object::{Object, ProgType};
 use serde::Serialize;
 
 use super::{Format, Status, explore, input, json_line, pcap};
-use crate::annotations::{Annotations, Expected};
+use crate::annotations::{self, Annotations, Expected};
 use crate::bpf::{Bpf, BpfBuilder, Input, RunReport};
 use crate::error::Error;
 use crate::value::hex_to_bytes;
@@ -194,7 +194,10 @@ impl<'a> Session<'a> {
             }
         }
         builder = configure(args, builder)?;
-        let bpf = builder.load().map_err(|e| e.to_string())?;
+        let mut bpf = builder.load().map_err(|e| e.to_string())?;
+        if args.annotations {
+            annotations::fill_maps(bpf.machine());
+        }
         let inputs = match &args.pcap {
             None => vec![given],
             Some(path) => {
