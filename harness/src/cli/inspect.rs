@@ -80,7 +80,6 @@ pub(super) fn main(args: &Args, out: &mut dyn Write) -> io::Result<Status> {
 
 fn describe(name: &str, object: &Object) -> Result<Line, String> {
     let options = LinkOptions::every_program();
-    let options = LinkOptions { all: true, ..LinkOptions::default() };
     let linked = object.link(&KernelProfile::default(), &options).map_err(|e| e.to_string())?;
     let programs = linked.programs.iter().map(|p| program(p, &linked)).collect();
     let maps = linked.maps.iter().map(|m| Map {
