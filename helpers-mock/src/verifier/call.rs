@@ -431,7 +431,7 @@ impl Walk<'_> {
     }
 
     fn kfunc(&mut self, state: &mut State, index: usize) -> Step<()> {
-        let decl = self.prog.object.kfuncs.get(index).ok_or(Stop::Unsure)?;
+        let decl = self.prog.kfuncs.get(index).ok_or(Stop::Unsure)?;
         if state.lock.is_some() {
             return Err(Stop::Unsure);
         }
@@ -440,17 +440,22 @@ impl Walk<'_> {
             return refuse("uninit-variable", m.to_owned());
         }
         let mut result = Reg::Unknown;
-        let btf = self.prog.object.btf.as_ref();
+        let btf = self.prog.btf;
         if let (Some(btf), Some(proto)) = (btf, decl.proto) {
             let proto = match btf.get(proto) {
                 Ok(Type::Func { proto, .. }) => proto,
                 _ => proto,
             };
             if let Ok(Type::FuncProto(p)) = btf.get(proto) {
-                let names: Vec<&str> = p.params().map(|p| p.name).collect();
-                for n in 1..=names.len().min(5) as u8 {
+                let kinds: Vec<Type<'_>> =
+                    p.params().filter_map(|p| btf.resolve(p.type_id).ok()).map(|(_, t)| t).collect();
+                let void = |t: &Type<'_>| matches!(t, Type::Ptr(to) if matches!(btf.resolve(*to), Ok((_, Type::Void))));
+                for n in 1..=p.params().count().min(5) as u8 {
                     let reg = state.read(n)?;
-                    let sized = names.get(n as usize).is_some_and(|next| next.ends_with("__sz"));
+                    // Memory and its size; casts take anything.
+                    let sized = !decl.name.contains("cast")
+                        && kinds.get(n as usize - 1).is_some_and(void)
+                        && matches!(kinds.get(n as usize), Some(Type::Int(_)));
                     let ctx = matches!(reg, Reg::Ptr(p) if p.target == Target::Ctx);
                     if sized && ctx && self.prog.prog_type != bpf_vm_shim::object::ProgType::Syscall {
                         let m = format!(

@@ -66,7 +66,7 @@ impl Walk<'_> {
                 bad()
             }
             ProgType::Syscall => number,
-            _ if !plain(t, self.prog.linked.attach.attach_type, off, size) => bad(),
+            _ if !plain(t, self.prog.attach.attach_type, off, size) => bad(),
             _ if has_numbers(t) && a.size <= 4 => number,
             _ => Ok(Reg::Unknown),
         }

@@ -5,6 +5,26 @@ use bpf_vm_shim::object::{AttachType as A, ProgType as P};
 use super::state::{Reg, State, Step, Stop, refuse};
 use super::walk::Walk;
 
+/// Security hooks that certainly return 0 or an error (`include/linux/lsm_hook_defs.h`); there are more.
+const ERRNO_HOOKS: &[&str] = &[
+    "bpf",
+    "bpf_map",
+    "bpf_prog",
+    "file_alloc_security",
+    "file_ioctl",
+    "file_mprotect",
+    "file_open",
+    "file_permission",
+    "inode_create",
+    "inode_mkdir",
+    "inode_unlink",
+    "path_mkdir",
+    "path_unlink",
+    "socket_bind",
+    "socket_connect",
+    "task_alloc",
+];
+
 impl Walk<'_> {
     /// The end of the program, or of a global function that is looked at by itself.
     pub(super) fn check_exit(&mut self, state: &mut State) -> Step<()> {
@@ -57,7 +77,7 @@ impl Walk<'_> {
     }
 
     fn return_range(&self) -> Option<(i64, i64)> {
-        let attach = &self.prog.linked.attach;
+        let attach = &self.prog.attach;
         let one = (0, 1);
         Some(match self.prog.prog_type {
             P::CgroupSockAddr => match attach.attach_type {
@@ -80,6 +100,11 @@ impl Walk<'_> {
             P::Tracing => match attach.attach_type {
                 A::TraceFentry | A::TraceFexit => (0, 0),
                 A::TraceIter => one,
+                _ => return None,
+            },
+            P::Lsm if attach.attach_type == A::LsmMac => match attach.name().unwrap_or_default() {
+                "audit_rule_known" | "inode_xattr_skipcap" => one,
+                hook if ERRNO_HOOKS.contains(&hook) => (-4095, 0),
                 _ => return None,
             },
             P::Kprobe if attach.attach_type.name().ends_with("session") => one,

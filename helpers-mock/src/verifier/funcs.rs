@@ -9,15 +9,15 @@ use super::walk::Walk;
 
 impl Walk<'_> {
     fn proto(&self, at: usize) -> Option<(&Btf, bpf_vm_shim::btf::TypeId, bpf_vm_shim::btf::FuncProto<'_>)> {
-        let func = self.prog.linked.subprogs.iter().find(|s| s.start == at)?.func?;
-        let btf = self.prog.object.btf.as_ref()?;
+        let func = self.prog.subprogs.iter().find(|s| s.start == at)?.func?;
+        let btf = self.prog.btf?;
         let Ok(Type::Func { proto, .. }) = btf.get(func) else { return None };
         let Ok(Type::FuncProto(proto)) = btf.get(proto) else { return None };
         Some((btf, func, proto))
     }
 
     pub(super) fn is_global(&self, at: usize) -> bool {
-        let sub = self.prog.linked.subprogs.iter().find(|s| s.start == at);
+        let sub = self.prog.subprogs.iter().find(|s| s.start == at);
         // Weak functions may be hidden, which makes them static for the kernel (libbpf's `bpf_object__fixup_btf`):
         // they are followed from each caller, which finds no more than looking at them apart would.
         sub.is_some_and(|s| match s.linkage {

@@ -53,7 +53,7 @@ pub fn check(kernel: &Kernel, prog: ProgId) -> Result<(), Refusal> {
     if prog.object.maps.iter().any(arena) {
         return Ok(());
     }
-    match walk::Walk::new(kernel, prog).run() {
+    match walk::Walk::new(kernel, walk::Program::of(prog)).run() {
         Some((insn, id, message)) => Err(Refusal { insn, id, message }),
         None => Ok(()),
     }

@@ -70,10 +70,6 @@ impl Scalar {
         (self.t.mask as u32 == 0).then_some(self.t.value as u32)
     }
 
-    pub(super) const fn is_unknown(&self) -> bool {
-        self.umin == 0 && self.umax == u64::MAX && self.smin == i64::MIN && self.smax == i64::MAX
-    }
-
     /// Whether no number fits.
     pub(super) const fn is_empty(&self) -> bool {
         self.smin > self.smax
@@ -99,9 +95,9 @@ impl Scalar {
     pub(super) fn synced(mut self) -> Self {
         for _ in 0..3 {
             let before = self;
-            self.from_bits();
+            self.narrow_by_bits();
             self.deduce();
-            self.to_bits();
+            self.narrow_bits();
             if self == before || self.is_empty() {
                 break;
             }
@@ -109,7 +105,7 @@ impl Scalar {
         self
     }
 
-    fn from_bits(&mut self) {
+    fn narrow_by_bits(&mut self) {
         let Tnum { value, mask } = self.t;
         self.umin = self.umin.max(value);
         self.umax = self.umax.min(value | mask);
@@ -122,7 +118,7 @@ impl Scalar {
         self.s32max = self.s32max.min((v | (m & !(1 << 31))) as i32);
     }
 
-    fn to_bits(&mut self) {
+    fn narrow_bits(&mut self) {
         if self.is_empty() {
             return;
         }

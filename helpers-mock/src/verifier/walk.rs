@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bpf_vm_shim::btf::Btf;
 use bpf_vm_shim::isa::{Insn, class, pseudo};
-use bpf_vm_shim::object::ProgType;
+use bpf_vm_shim::object::{AttachTarget, KfuncDecl, Poison, ProgType, SubprogDef};
 
 use super::mem::Access;
-use super::scalar::Scalar;
 use super::state::{Frame, Ptr, Reg, State, Step, Stop, Target, refuse};
 use crate::kernel::Kernel;
 use crate::maps::MapId;
@@ -16,19 +16,52 @@ use crate::progs::LoadedProg;
 const BUDGET: u32 = 200_000;
 /// States remembered at one jump target.
 const REMEMBERED: usize = 24;
+/// States remembered at all, and paths waiting: what a hostile program may cost in memory.
+const REMEMBERED_IN_ALL: usize = 10_000;
+const PENDING: usize = 5_000;
 /// `MAX_CALL_FRAMES`.
 const MAX_FRAMES: usize = 8;
+
+/// What is looked at of a program.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Program<'a> {
+    pub(super) prog_type: ProgType,
+    pub(super) attach: &'a AttachTarget,
+    pub(super) insns: &'a [Insn],
+    pub(super) subprogs: &'a [SubprogDef],
+    pub(super) poisoned: &'a BTreeMap<usize, Poison>,
+    pub(super) maps: &'a [MapId],
+    pub(super) kfuncs: &'a [KfuncDecl],
+    pub(super) btf: Option<&'a Btf>,
+}
+
+impl<'a> Program<'a> {
+    pub(super) fn of(prog: &'a LoadedProg) -> Self {
+        let (linked, object) = (&prog.linked, &prog.object);
+        Self {
+            prog_type: prog.prog_type,
+            attach: &linked.attach,
+            insns: &linked.insns,
+            subprogs: &linked.subprogs,
+            poisoned: &linked.poisoned,
+            maps: &object.maps,
+            kfuncs: &object.kfuncs,
+            btf: object.btf.as_ref(),
+        }
+    }
+}
 
 /// A walk over one program.
 #[derive(Debug)]
 pub(super) struct Walk<'a> {
     pub(super) kernel: &'a Kernel,
-    pub(super) prog: &'a LoadedProg,
+    pub(super) prog: Program<'a>,
     pub(super) insns: &'a [Insn],
     pub(super) todo: Vec<State>,
     pub(super) globals: BTreeSet<usize>,
     seen: BTreeMap<usize, Vec<State>>,
     targets: BTreeSet<usize>,
+    remembered: usize,
     budget: u32,
     ids: u32,
 }
@@ -37,8 +70,8 @@ pub(super) struct Walk<'a> {
 pub(super) type Found = (usize, &'static str, String);
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(kernel: &'a Kernel, prog: &'a LoadedProg) -> Self {
-        let insns = prog.linked.insns.as_slice();
+    pub(super) fn new(kernel: &'a Kernel, prog: Program<'a>) -> Self {
+        let insns = prog.insns;
         let jump = |(i, insn): (usize, &Insn)| {
             let jumps = matches!(insn.class(), class::JMP | class::JMP32)
                 && !matches!(insn.opcode & 0xf0, 0x80 | 0x90);
@@ -53,6 +86,7 @@ impl<'a> Walk<'a> {
             globals: BTreeSet::new(),
             seen: BTreeMap::new(),
             targets,
+            remembered: 0,
             budget: BUDGET,
             ids: 0,
         }
@@ -85,7 +119,8 @@ impl<'a> Walk<'a> {
     fn drain(&mut self) -> Option<Found> {
         while let Some(mut state) = self.todo.pop() {
             loop {
-                if self.budget == 0 {
+                if self.budget == 0 || self.todo.len() > PENDING {
+                    self.todo.clear();
                     return None;
                 }
                 self.budget -= 1;
@@ -110,6 +145,10 @@ impl<'a> Walk<'a> {
         }
         if known.len() >= REMEMBERED {
             known.remove(0);
+        } else if self.remembered >= REMEMBERED_IN_ALL {
+            return false;
+        } else {
+            self.remembered += 1;
         }
         known.push(state.clone());
         false
@@ -119,7 +158,7 @@ impl<'a> Walk<'a> {
     fn step(&mut self, mut state: State) -> Step<Option<State>> {
         let pc = state.pc;
         let insn = *self.insns.get(pc).ok_or(Stop::Unsure)?;
-        if self.prog.linked.poisoned.contains_key(&pc) {
+        if self.prog.poisoned.contains_key(&pc) {
             return Err(Stop::Unsure);
         }
         match insn.class() {
@@ -141,7 +180,7 @@ impl<'a> Walk<'a> {
     fn wide(&mut self, pc: usize, insn: Insn) -> Step<Reg> {
         let high = self.insns.get(pc + 1).ok_or(Stop::Unsure)?.imm;
         let map = || {
-            let id = self.prog.object.maps.get(insn.imm as u32 as usize).copied();
+            let id = self.prog.maps.get(insn.imm as u32 as usize).copied();
             id.ok_or(Stop::Unsure)
         };
         Ok(match insn.src {
@@ -202,6 +241,12 @@ impl<'a> Walk<'a> {
         let access = Access { reg: insn.src, off: insn.off.into(), size, write: false, direct: true };
         let mode = insn.opcode & 0xe0;
         let mut value = self.load(state, base, access)?;
+        let packet = |p: &Ptr| matches!(p.target, Target::Packet | Target::PacketMeta | Target::PacketEnd);
+        let from_ctx = matches!(base, Reg::Ptr(p) if p.target == Target::Ctx);
+        if mode == 0x80 && from_ctx && matches!(&value, Reg::Ptr(p) if packet(p)) {
+            let m = format!("invalid bpf_context access off={} size={size}", insn.off);
+            return refuse("ctx-access", m);
+        }
         if mode == 0x80 {
             value = match value {
                 Reg::Scalar(s, _) => Reg::scalar(s.sext(size as u32)),
