@@ -55,5 +55,5 @@ mod support;
 pub mod table;
 pub mod value;
 
-pub use bpf::{Bpf, BpfBuilder, Event, Fired, Input, Point, RunReport};
+pub use bpf::{Bpf, BpfBuilder, Event, Fired, Input, MAX_CPUS, Point, RunReport};
 pub use error::Error;

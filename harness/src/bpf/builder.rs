@@ -13,6 +13,9 @@ use super::{Bpf, Loaded, globals};
 use crate::error::Error;
 use crate::value::Value;
 
+/// The most CPUs that a machine may have: the largest `CONFIG_NR_CPUS` of x86-64.
+pub const MAX_CPUS: u32 = 8192;
+
 /// Where an object comes from.
 #[derive(Clone, Debug)]
 enum Source {
@@ -62,6 +65,7 @@ impl BpfBuilder {
     #[must_use]
     pub fn kernel(mut self, profile: KernelProfile) -> Self {
         self.kernel = profile;
+        self.kernel.cpus = self.kernel.cpus.clamp(1, MAX_CPUS);
         self
     }
 
@@ -86,10 +90,10 @@ impl BpfBuilder {
         self
     }
 
-    /// The number of CPUs.
+    /// The number of CPUs, taken to be at least 1 and at most [`MAX_CPUS`].
     #[must_use]
     pub fn cpus(mut self, cpus: u32) -> Self {
-        self.kernel.cpus = cpus.max(1);
+        self.kernel.cpus = cpus.clamp(1, MAX_CPUS);
         self
     }
 

@@ -10,7 +10,7 @@ mod records;
 mod report;
 mod state;
 
-pub use builder::BpfBuilder;
+pub use builder::{BpfBuilder, MAX_CPUS};
 pub use event::{Event, Fired};
 pub use input::Input;
 pub use point::Point;

@@ -9,8 +9,8 @@ use bpf_vm_shim::object::{Object, ProgType};
 use serde::Serialize;
 
 use super::{Format, Status, explore, input, json_line, pcap};
-use crate::annotations::{Annotations, Expected};
-use crate::bpf::{Bpf, BpfBuilder, Input, RunReport};
+use crate::annotations::{self, Annotations, Expected};
+use crate::bpf::{Bpf, BpfBuilder, Input, MAX_CPUS, RunReport};
 use crate::error::Error;
 use crate::value::hex_to_bytes;
 
@@ -44,7 +44,7 @@ pub(super) struct Args {
     #[arg(long = "type", value_name = "TYPE")]
     prog_type: Option<String>,
     /// How many CPUs there are
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_CPUS)))]
     cpus: Option<u32>,
     /// The seed of everything random
     #[arg(long, value_name = "N")]
@@ -73,7 +73,9 @@ struct Line {
     program: Option<String>,
     #[serde(rename = "type")]
     prog_type: Option<String>,
+    /// Exactly one of `returned`, `fault`, `unsupported`, `error`.
     outcome: &'static str,
+    /// All 64 bits of R0 as an unsigned number, if the program returned: what the kernel makes of it depends on the type.
     retval: Option<u64>,
     insns_executed: u64,
     fault: Option<Fault>,
@@ -182,7 +184,7 @@ impl<'a> Session<'a> {
             given = given.with_packet(hex("--data-in", text)?);
         }
         if let Some(path) = &args.packet {
-            let bytes = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
+            let bytes = input::read(path)?;
             given = given.with_packet(bytes);
         }
         let mut builder = Bpf::builder().parsed(object.clone()).load_all(true);
@@ -194,11 +196,14 @@ impl<'a> Session<'a> {
             }
         }
         builder = configure(args, builder)?;
-        let bpf = builder.load().map_err(|e| e.to_string())?;
+        let mut bpf = builder.load().map_err(|e| e.to_string())?;
+        if args.annotations {
+            annotations::fill_maps(bpf.machine());
+        }
         let inputs = match &args.pcap {
             None => vec![given],
             Some(path) => {
-                let bytes = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
+                let bytes = input::read(path)?;
                 let packets = pcap::packets(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
                 packets.into_iter().map(|p| given.clone().with_packet(p)).collect()
             }
@@ -323,8 +328,8 @@ fn scenario(args: &Args, path: &Path, name: &str, out: &mut dyn Write) -> io::Re
             Format::Text => text(&line, out),
         }
     };
-    let played = std::fs::read_to_string(path)
-        .map_err(|e| format!("{}: {e}", path.display()))
+    let played = input::read(path)
+        .and_then(|b| String::from_utf8(b).map_err(|_| format!("{}: not UTF-8 text", path.display())))
         .and_then(|text| Ok((text, input::object(&args.file)?)))
         .and_then(|(text, object)| {
             let builder = configure(args, Bpf::builder())?;
@@ -365,8 +370,8 @@ fn configure(args: &Args, mut builder: BpfBuilder) -> Result<BpfBuilder, String>
         builder = builder.seed(seed);
     }
     if let Some(path) = &args.btf {
-        let bytes = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
-        let btf = Btf::parse(bytes).map_err(|e| format!("{}: {e}", path.display()))?;
+        let bytes = input::read(path)?;
+        let btf = Btf::parse_file(bytes).map_err(|e| format!("{}: {e}", path.display()))?;
         builder = builder.kernel_btf(btf);
     }
     Ok(if args.annotations { builder.allow_uninit_stack(true) } else { builder })
@@ -410,6 +415,7 @@ fn judge(line: &mut Line, notes: &Annotations) {
         (Expected::Failure, "returned") => {
             // The kernel refuses it without running it; only a static analysis could tell.
             line.outcome = "unsupported";
+            line.retval = None;
             line.unsupported = Some(Gap { kind: "verifier", name: "static rejection".to_owned() });
             false
         }

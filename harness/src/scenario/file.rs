@@ -43,10 +43,10 @@ pub struct KernelFile {
     /// `x86_64` or `arm64`.
     pub arch: Option<Spanned<String>>,
     /// How many CPUs.
-    pub cpus: Option<u32>,
+    pub cpus: Option<Spanned<u32>>,
     /// Timer frequency.
     pub hz: Option<u32>,
-    /// Its types: a raw BTF file, relative to the scenario.
+    /// Its types: a file of raw BTF, or an ELF file with them; relative to the scenario.
     pub btf: Option<Spanned<String>>,
     /// Its configuration.
     pub kconfig: BTreeMap<String, String>,

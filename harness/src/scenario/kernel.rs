@@ -11,7 +11,7 @@ use bpf_vm_shim::mem::{Alloc, Area, Perm, RegionKind};
 use bpf_vm_shim::object::{Arch, KernelProfile};
 
 use super::file::{MemoryFile, Number, Scenario};
-use crate::bpf::{Bpf, BpfBuilder};
+use crate::bpf::{Bpf, BpfBuilder, MAX_CPUS};
 use crate::value::hex_to_bytes;
 
 /// An error and the place that it is about.
@@ -45,9 +45,14 @@ pub(super) fn configure(scenario: &Scenario, dir: &Path, builder: BpfBuilder) ->
     if let Some(path) = &k.btf {
         let full = dir.join(path.get_ref());
         let bytes = std::fs::read(&full).map_err(|e| at(path)(format!("{}: {e}", full.display())))?;
-        profile.btf = Some(Btf::parse(bytes).map_err(|e| at(path)(e.to_string()))?);
+        profile.btf = Some(Btf::parse_file(bytes).map_err(|e| at(path)(e.to_string()))?);
     }
-    profile.cpus = k.cpus.unwrap_or(profile.cpus).max(1);
+    if let Some(cpus) = &k.cpus {
+        profile.cpus = *cpus.get_ref();
+        if !(1..=MAX_CPUS).contains(&profile.cpus) {
+            return Err(at(cpus)(format!("there may be 1 to {MAX_CPUS} CPUs")));
+        }
+    }
     profile.hz = k.hz.unwrap_or(profile.hz).max(1);
     profile.kconfig.clone_from(&k.kconfig);
     let mut builder = builder.kernel(profile).allow_uninit_stack(k.allow_uninit_stack);

@@ -52,6 +52,12 @@ pub enum BtfError {
         /// The violated rule.
         why: &'static str,
     },
+    /// An ELF file that should hold BTF is malformed, or does not.
+    #[error("ELF file: {why}")]
+    Elf {
+        /// What is wrong.
+        why: String,
+    },
     /// The string section breaks a rule of the format.
     #[error(".BTF: string section: {why}")]
     BadStringSection {

@@ -13,6 +13,7 @@ mod define;
 mod error;
 mod ext;
 mod ext_build;
+mod file;
 mod index;
 mod kind;
 mod layout;
