@@ -64,13 +64,6 @@ impl Walk<'_> {
                         if by_reg {
                             learn(&mut s, insn.src, &ny, ly);
                         }
-                        if by_reg
-                            && taken != (code == cmp::NE)
-                            && !narrow
-                            && matches!(code, cmp::EQ | cmp::NE)
-                        {
-                            // Equal now: each knows what the other knows. They already have the same bounds.
-                        }
                     }
                     // Something that follows from a link contradicts: nobody gets here.
                     if contradicts(&s) {
