@@ -3,6 +3,9 @@
 //! What makes it fast: operations are decoded once to 16 bytes with jump targets resolved; a register index is masked,
 //! so it needs no bounds check; instructions are counted per straight stretch, at jumps, not one by one; a memory access
 //! is one comparison and one mask test on its fast path (`mem/page.rs`). Everything rare is out of line.
+//!
+//! Over 800 lines, because the loop is one function: one arm for each operation, which share the local state that has
+//! to stay in registers. What can live elsewhere does (`alu.rs`, `uop.rs`, `code.rs`).
 
 use std::sync::Arc;
 
