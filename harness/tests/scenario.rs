@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bpf_harness::Bpf;
 use bpf_harness::scenario::{ScenarioError, play};
+use bpf_harness::{Bpf, BpfBuilder};
 use bpf_vm_shim::object::Object;
 
 const SCENARIO: &str = r#"
@@ -63,6 +63,15 @@ fn a_scenario_prints_tables_and_histograms() {
     "#);
 }
 
+#[test]
+fn what_the_caller_chooses_wins_over_the_scenario() {
+    let cpus = |builder: BpfBuilder| {
+        play(Path::new("s.toml"), SCENARIO, object(), builder).unwrap().bpf.machine().kernel.profile.cpus
+    };
+    assert_eq!(cpus(Bpf::builder()), 2);
+    assert_eq!(cpus(Bpf::builder().cpus(6)), 6);
+}
+
 #[track_caller]
 fn check_error(from: &str, to: &str, line: usize, message: &str) {
     let text = SCENARIO.replacen(from, to, 1);
@@ -74,6 +83,7 @@ fn check_error(from: &str, to: &str, line: usize, message: &str) {
 #[test]
 fn errors_point_at_the_line() {
     check_error("\"6.12\"", "\"six\"", 3, "no kernel version");
+    check_error("cpus = 2", "cpus = 0", 4, "1 to 8192 CPUs");
     check_error("pid = 42", "pid = \"x\"", 7, "u32");
     check_error("target_tgid = 42", "target = 42", 11, "there are: target_tgid");
     check_error("kprobe/vfs_read", "kprobe/vfs_write", 14, "nothing is attached to kprobe/vfs_write");

@@ -32,7 +32,10 @@ pub struct BpfBuilder {
     options: LoadOptions,
     limits: Limits,
     globals: Vec<(String, Value)>,
-    seed: u64,
+    /// Chosen apart from the kernel, and kept whichever kernel is given.
+    cpus: Option<u32>,
+    btf: Option<Btf>,
+    seed: Option<u64>,
     engine: Option<String>,
 }
 
@@ -65,7 +68,6 @@ impl BpfBuilder {
     #[must_use]
     pub fn kernel(mut self, profile: KernelProfile) -> Self {
         self.kernel = profile;
-        self.kernel.cpus = self.kernel.cpus.clamp(1, MAX_CPUS);
         self
     }
 
@@ -76,10 +78,11 @@ impl BpfBuilder {
         self
     }
 
-    /// The kernel's types, against which CO-RE relocations are resolved.
+    /// The kernel's types, against which CO-RE relocations are resolved; kept whichever
+    /// [`kernel`](Self::kernel) is given.
     #[must_use]
     pub fn kernel_btf(mut self, btf: Btf) -> Self {
-        self.kernel.btf = Some(btf);
+        self.btf = Some(btf);
         self
     }
 
@@ -90,17 +93,23 @@ impl BpfBuilder {
         self
     }
 
-    /// The number of CPUs, taken to be at least 1 and at most [`MAX_CPUS`].
+    /// The number of CPUs, taken to be at least 1 and at most [`MAX_CPUS`]; kept whichever [`kernel`](Self::kernel) is given.
     #[must_use]
     pub fn cpus(mut self, cpus: u32) -> Self {
-        self.kernel.cpus = cpus.clamp(1, MAX_CPUS);
+        self.cpus = Some(cpus);
         self
     }
 
     /// The seed of everything random.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
+        self.seed = Some(seed);
+        self
+    }
+
+    /// The seed, unless one was chosen.
+    pub(crate) fn default_seed(mut self, seed: u64) -> Self {
+        self.seed.get_or_insert(seed);
         self
     }
 
@@ -161,14 +170,17 @@ impl BpfBuilder {
         if self.sources.is_empty() {
             return Err(Error::NoObject);
         }
-        let mut machine = Machine::new(self.kernel);
+        let mut kernel = self.kernel;
+        kernel.cpus = self.cpus.unwrap_or(kernel.cpus).clamp(1, MAX_CPUS);
+        kernel.btf = self.btf.or(kernel.btf);
+        let mut machine = Machine::new(kernel);
         machine.limits = self.limits;
         if let Some(name) = &self.engine {
             let found = engine::by_name(name);
             machine.engine =
                 found.ok_or_else(|| Error::not_found("engine", name, engine::names().iter().copied()))?;
         }
-        machine.kernel.state.rng = Rng::seeded(self.seed);
+        machine.kernel.state.rng = Rng::seeded(self.seed.unwrap_or_default());
         let mut bpf = Bpf { machine, objects: Vec::new(), attached: Vec::new() };
         let mut objects = Vec::new();
         for (name, source) in self.sources {

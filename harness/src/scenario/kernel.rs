@@ -57,7 +57,7 @@ pub(super) fn configure(scenario: &Scenario, dir: &Path, builder: BpfBuilder) ->
     profile.kconfig.clone_from(&k.kconfig);
     let mut builder = builder.kernel(profile).allow_uninit_stack(k.allow_uninit_stack);
     if let Some(seed) = k.seed {
-        builder = builder.seed(seed);
+        builder = builder.default_seed(seed);
     }
     if let Some(budget) = k.budget {
         builder = builder.budget(budget);

@@ -29,7 +29,7 @@ pub struct Played {
 const MAX_EVENTS: u32 = 10_000_000;
 
 /// Plays a scenario with an object. `file` is the scenario's path, for errors and for the files that it names; `builder`
-/// has what the caller wants to be different.
+/// has what the caller wants to be different: its CPUs, types and seed win over the scenario's.
 ///
 /// # Errors
 /// What is wrong with the scenario, and where. Faults of programs are in the runs; the scenario goes on after them.
