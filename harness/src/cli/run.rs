@@ -300,11 +300,10 @@ impl<'a> Session<'a> {
         line
     }
 
-    /// What the kernel would refuse without running it. Among annotated programs only those are checked that the
-    /// kernel is said to refuse, unless all are to be.
+    /// What the kernel would refuse without running it. Annotated programs are always checked: their annotations speak of
+    /// the verifier.
     fn refused(&self, program: &str, id: Option<(&str, ProgType)>) -> Option<Line> {
-        let expected = || self.annotations(program).expected() == Some(Expected::Failure);
-        if !self.args.verify && !(self.args.annotations && expected()) {
+        if !self.args.verify && !self.args.annotations {
             return None;
         }
         let refusal = self.bpf.verify(program).err()?;
