@@ -1,11 +1,9 @@
 //! The interpreter: one match over decoded operations.
 //!
-//! What makes it fast: operations are decoded once to 16 bytes with jump targets resolved; a register index is masked,
-//! so it needs no bounds check; instructions are counted per straight stretch, at jumps, not one by one; a memory access
+//! What makes it fast: operations are decoded once to 16 bytes with jump targets resolved; a register number is
+//! known to be one, so it needs no bounds check; instructions are counted per straight stretch, at jumps, not one by one; a memory access
 //! is one comparison and one mask test on its fast path (`mem/page.rs`). Everything rare is out of line.
 //!
-//! Over 800 lines because there is one rule for each of the 176 operations, and a rule apart from the others would have
-//! to be a function, which costs what the loop saves.
 //! Over 800 lines, because the loop is one function: one arm for each operation, which share the local state that has
 //! to stay in registers. What can live elsewhere does (`alu.rs`, `uop.rs`, `code.rs`).
 
@@ -929,6 +927,7 @@ fn store_missed(mem: &mut Memory, addr: u64, reg: u8, size: u8, v: u64) -> Resul
 /// A call that does not simply return.
 #[cold]
 #[inline(never)]
+#[allow(clippy::boxed_local, reason = "unboxing belongs here, off the hot path")]
 fn detour(run: &mut Execution, mem: &mut Memory, other: Box<CallResult>) -> Result<Stop, Trap> {
     run.follow(mem, (*other)?)?;
     Ok(Stop::Switched)
