@@ -38,6 +38,42 @@
 //! # Ok::<(), bpf_harness::Error>(())
 //! ```
 //!
+//! # Where to look
+//!
+//! | to | use |
+//! |---|---|
+//! | load an object, choose kernel version, CPUs, types, global variables | [`Bpf::builder`] |
+//! | let functions be called, tracepoints hit, packets arrive | [`Bpf::kprobe`] and its like; [`Bpf::event`] with a [`Point`] |
+//! | run one program on bytes | [`Bpf::run`] with an [`Input`] |
+//! | read and write maps as typed values | [`Bpf::table`], [`table`], [`value`] |
+//! | print histograms as bcc does | [`hist`] |
+//! | override helpers, make them fail, see their calls | `bpf.machine().kernel.overrides` |
+//! | describe all of it in a file instead | [`scenario`], and the program `bpf-harness` ([`cli`]) |
+//!
+//! # How a run ends
+//!
+//! In exactly one way: the program returned; it did something wrong (a fault, its bug); or it needed something that is
+//! not simulated, which is named and is never taken for a pass. Firing an event gives the latter two as errors:
+//!
+//! ```
+//! use bpf_harness::{Bpf, Input};
+//! use bpf_vm_shim::exec::Outcome;
+//! # let object = bpf_fixtures::object("packets").unwrap();
+//! let mut bpf = Bpf::load(object)?;
+//! let report = bpf.run("count", Input::default_for_type().with_packet(vec![0; 64]))?;
+//! match report.outcome {
+//!     Outcome::Returned(verdict) => assert_eq!(verdict, 2), // XDP_PASS
+//!     Outcome::Fault(fault) => panic!("the program is wrong: {}", fault.kind),
+//!     Outcome::Unsupported(gap) => panic!("not simulated: {}", gap.name),
+//! }
+//! # Ok::<(), bpf_harness::Error>(())
+//! ```
+//!
+//! # Determinism
+//!
+//! The clock, the tasks, the CPUs and everything random are the machine's own. The same object, the same calls and the
+//! same seed give the same bytes, on every host. [`Bpf::fork`] copies a machine with all its state, to try two ways.
+//!
 //! The command line tool `bpf-harness` ([`cli`]) does the same for other languages, with scenarios ([`scenario`]).
 
 #![forbid(unsafe_code)]

@@ -88,6 +88,9 @@ fn errors_point_at_the_line() {
     check_error("target_tgid = 42", "target = 42", 11, "there are: target_tgid");
     check_error("kprobe/vfs_read", "kprobe/vfs_write", 14, "nothing is attached to kprobe/vfs_write");
     check_error("kprobe/vfs_read", "kprobes/vfs_read", 14, "no kind of probe point");
+    check_error("task = 42", "task = 43", 15, "there is no task 43");
+    check_error("task = 42", "cpu = 2", 15, "there is no CPU 2: there are 2");
+    check_error("task = 42", "repeat = 4294967295", 13, "more than 1000000 events");
     check_error("0x1000, 0", "\"$nothing\", 0", 16, "nothing is called 'nothing'");
     check_error("\"start\", ", "\"strat\", ", 25, "there is no map 'strat'");
 }
@@ -114,6 +117,34 @@ fn run_prints_one_object_per_program() {
         assert!(line["fault"]["source"].as_str().is_some_and(|s| s.contains("null_deref.bpf.c:")), "{line}");
         assert_eq!(line["matches"], serde_json::Value::Null);
     }
+}
+
+#[test]
+fn exactly_the_field_of_the_outcome_is_filled() {
+    for (folder, name) in [("progs", "packets.o"), ("fail", "null_deref.o"), ("progs", "no such object")] {
+        let (_, out) = cli(&["run", "--format", "json", fixture(folder, name).to_str().expect("UTF-8")]);
+        assert!(!out.is_empty());
+        for line in out.lines() {
+            let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            let filled = [
+                ("returned", "retval"),
+                ("fault", "fault"),
+                ("unsupported", "unsupported"),
+                ("error", "error"),
+            ];
+            for (outcome, field) in filled {
+                assert_eq!(line["outcome"] == outcome, !line[field].is_null(), "{line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn types_of_the_kernel_come_from_an_elf_file_too() {
+    let object = fixture("progs", "vfsreadlat.o");
+    let object = object.to_str().expect("UTF-8");
+    let (status, out) = cli(&["run", "--format", "json", object, "--btf", object]);
+    assert_eq!(status, 0, "{out}");
 }
 
 #[test]

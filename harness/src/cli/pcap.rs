@@ -29,6 +29,9 @@ pub(super) fn packets(bytes: &[u8]) -> Result<Vec<Vec<u8>>, String> {
         out.push(packet.to_vec());
         at += 16 + len;
     }
+    if out.is_empty() {
+        return Err("a capture without packets".to_owned());
+    }
     Ok(out)
 }
 
@@ -55,6 +58,7 @@ mod tests {
     fn says_what_is_wrong() {
         let whole = capture(b"abc");
         assert_eq!(packets(&whole[..whole.len() - 1]), Err("packet 1 is cut short".to_owned()));
+        assert_eq!(packets(&whole[..24]), Err("a capture without packets".to_owned()));
         assert!(packets(b"").is_err());
         assert!(packets(b"\x0a\x0d\x0d\x0a").unwrap_err().contains("pcapng"));
     }

@@ -161,9 +161,9 @@ pub struct EventFile {
     #[serde(default)]
     pub set: BTreeMap<String, Spanned<Value>>,
     /// The task, by thread id.
-    pub task: Option<u32>,
+    pub task: Option<Spanned<u32>>,
     /// The CPU.
-    pub cpu: Option<u32>,
+    pub cpu: Option<Spanned<u32>>,
     /// Nanoseconds since the event before.
     #[serde(default)]
     pub after: u64,

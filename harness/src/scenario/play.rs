@@ -26,7 +26,7 @@ pub struct Played {
 }
 
 /// The most events of one scenario, repetitions included.
-const MAX_EVENTS: u32 = 10_000_000;
+const MAX_EVENTS: u32 = 1_000_000;
 
 /// Plays a scenario with an object. `file` is the scenario's path, for errors and for the files that it names; `builder`
 /// has what the caller wants to be different: its CPUs, types and seed win over the scenario's.
@@ -68,11 +68,12 @@ fn run(scenario: &Scenario, dir: &Path, object: Object, builder: BpfBuilder) -> 
     let mut runs = Vec::new();
     let mut events = 0u32;
     for e in &scenario.event {
-        for _ in 0..e.get_ref().repeat.unwrap_or(1) {
-            events += 1;
-            if events > MAX_EVENTS {
-                return Err(at(e)(format!("more than {MAX_EVENTS} events")));
-            }
+        let repeat = e.get_ref().repeat.unwrap_or(1);
+        events = events.saturating_add(repeat);
+        if events > MAX_EVENTS {
+            return Err(at(e)(format!("more than {MAX_EVENTS} events")));
+        }
+        for _ in 0..repeat {
             event(e, &mut bpf, &names, &mut runs)?;
         }
     }
@@ -103,6 +104,14 @@ fn event(
             return Err(at(hex)("an event has a packet or a context, not both".to_owned()));
         }
     };
+    let kernel = &bpf.machine().kernel;
+    if let Some(cpu) = file.cpu.as_ref().filter(|c| *c.get_ref() >= kernel.profile.cpus) {
+        let cpus = kernel.profile.cpus;
+        return Err(at(cpu)(format!("there is no CPU {}: there are {cpus}, from 0", cpu.get_ref())));
+    }
+    if let Some(pid) = file.task.as_ref().filter(|t| kernel.state.tasks.get(*t.get_ref()).is_none()) {
+        return Err(at(pid)(format!("there is no task {}: add it as a [[task]]", pid.get_ref())));
+    }
     let mut event = bpf.event(point).payload(payload).args(args).nr(file.nr);
     if let Some(ret) = file.ret {
         event = event.ret(ret);
@@ -110,11 +119,11 @@ fn event(
     for (field, value) in &file.set {
         event = event.set(field.as_str(), field_value(value.get_ref()).map_err(at(value))?);
     }
-    if let Some(cpu) = file.cpu {
-        event = event.cpu(cpu);
+    if let Some(cpu) = &file.cpu {
+        event = event.cpu(*cpu.get_ref());
     }
-    if let Some(pid) = file.task {
-        event = event.task(pid);
+    if let Some(pid) = &file.task {
+        event = event.task(*pid.get_ref());
     }
     runs.extend(event.try_fire().map_err(|err| at(&file.probe)(err.to_string()))?);
     Ok(())

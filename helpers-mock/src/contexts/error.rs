@@ -20,7 +20,7 @@ pub enum ContextError {
     #[error(transparent)]
     Object(#[from] ObjectError),
     /// More bytes than an allocation may have.
-    #[error("a context of {0} bytes is too large")]
+    #[error("a packet or context of {0} bytes is too large")]
     TooLarge(usize),
     /// More arguments than the calling convention passes.
     #[error("{given} arguments given, at most {max} are passed")]
