@@ -66,6 +66,7 @@ impl Walk<'_> {
                 bad()
             }
             ProgType::Syscall => number,
+            ProgType::Netfilter if a.write || size != 8 || !matches!(off, 0 | 8) => bad(),
             _ if !plain(t, self.prog.attach.attach_type, off, size) => bad(),
             _ if has_numbers(t) && a.size <= 4 => number,
             _ => Ok(Reg::Unknown),
@@ -97,7 +98,7 @@ fn plain(t: ProgType, attach: AttachType, off: i64, size: i64) -> bool {
         P::CgroupSockopt => aligned && (off >= 24 || size == 8),
         P::CgroupSockAddr => aligned && !(60..64).contains(&off) && (off < 64 || size == 8),
         P::SockOps => aligned && (!matches!(off, 184..208 | 216..224) || size == 8),
-        P::SkReuseport | P::FlowDissector | P::Netfilter => aligned,
+        P::SkReuseport | P::FlowDissector => aligned,
         P::CgroupSock if (50..52).contains(&off) => false,
         P::CgroupSock => match attach {
             AttachType::CgroupInet4PostBind => !matches!(off, 16..24 | 28..44),
