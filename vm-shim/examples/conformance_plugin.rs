@@ -4,7 +4,6 @@
 //! address and R2 its length, both 0 without it. `--engine interp|rbpf` chooses the engine; `--program HEX` and
 //! `--cpu_version vN` are accepted. Prints R0 as hexadecimal and exits 0, or writes the error and exits 1.
 #![allow(clippy::disallowed_methods, reason = "a program, unlike the library, reads arguments and files")]
-#![allow(clippy::disallowed_methods, reason = "an example is a program: it has arguments and files")]
 
 use std::io::Read;
 use std::process::ExitCode;

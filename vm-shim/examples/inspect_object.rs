@@ -2,7 +2,6 @@
 //!
 //! `cargo run -p bpf-vm-shim --example inspect_object -- [-v] FILE...`
 #![allow(clippy::disallowed_methods, reason = "a program, unlike the library, reads arguments and files")]
-#![allow(clippy::disallowed_methods, reason = "an example is a program: it has arguments and files")]
 
 use std::path::Path;
 
