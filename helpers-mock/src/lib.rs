@@ -20,6 +20,7 @@ mod run;
 pub mod state;
 #[cfg(test)]
 mod testing;
+pub mod verifier;
 
 pub use dynptr::{Dynptr, DynptrKind, Dynptrs};
 pub use errno::Errno;

@@ -95,6 +95,15 @@ pub trait Env {
     /// A fault (wrong arguments) or a gap, named.
     fn helper(&mut self, cx: &mut Cx<'_>, id: u32, args: &[u64; 5]) -> CallResult;
 
+    /// [`Env::helper`] for the interpreter: what simply returns comes back in registers.
+    #[doc(hidden)]
+    fn helper_value(&mut self, cx: &mut Cx<'_>, id: u32, args: &[u64; 5]) -> Result<u64, Box<CallResult>> {
+        match self.helper(cx, id, args) {
+            Ok(Flow::Return(v)) => Ok(v),
+            other => Err(Box::new(other)),
+        }
+    }
+
     /// A call of a kernel function: `index` is its place in the program's table of them.
     ///
     /// # Errors

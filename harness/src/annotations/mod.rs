@@ -1,8 +1,10 @@
 //! What the kernel's selftests expect of a program, from the declaration tags on its function (`bpf_misc.h` and
 //! `test_loader.c` in `tools/testing/selftests/bpf`).
 
+mod driver;
 mod number;
 
+pub use driver::fill_maps;
 pub use number::parse_number;
 
 use bpf_vm_shim::btf::{Btf, Kind};

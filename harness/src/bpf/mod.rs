@@ -114,6 +114,17 @@ impl Bpf {
         Err(Error::not_found("program", name, self.program_names()))
     }
 
+    /// Checks a program as the kernel's verifier would before it runs; see [`bpf_helpers_mock::verifier`].
+    ///
+    /// # Errors
+    /// What the kernel would refuse. A program that is not there is not refused.
+    pub fn verify(&self, program: &str) -> Result<(), bpf_helpers_mock::verifier::Refusal> {
+        match self.loaded_program(program) {
+            Ok(prog) => bpf_helpers_mock::verifier::check(&self.machine.kernel, prog.id),
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Runs one program by name, whatever it is attached to, and reports how it ended.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use bpf_vm_shim::object::{Object, ProgType};
 use serde::Serialize;
 
 use super::{Format, Status, explore, input, json_line, pcap};
-use crate::annotations::{Annotations, Expected};
+use crate::annotations::{self, Annotations, Expected};
 use crate::bpf::{Bpf, BpfBuilder, Input, MAX_CPUS, RunReport};
 use crate::error::Error;
 use crate::value::hex_to_bytes;
@@ -58,6 +58,9 @@ pub(super) struct Args {
     /// Run the programs that carry the kernel selftests' annotations, and compare
     #[arg(long)]
     annotations: bool,
+    /// Check every program first as the kernel's verifier would, and do not run those that it would refuse
+    #[arg(long)]
+    verify: bool,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -193,7 +196,10 @@ impl<'a> Session<'a> {
             }
         }
         builder = configure(args, builder)?;
-        let bpf = builder.load().map_err(|e| e.to_string())?;
+        let mut bpf = builder.load().map_err(|e| e.to_string())?;
+        if args.annotations {
+            annotations::fill_maps(bpf.machine());
+        }
         let inputs = match &args.pcap {
             None => vec![given],
             Some(path) => {
@@ -246,6 +252,12 @@ impl<'a> Session<'a> {
     fn run(&mut self, program: &str, input: &Input) -> Line {
         let def = self.object.program(program);
         let id = def.map(|d| (d.name.as_str(), d.prog_type));
+        if let Some(mut line) = self.refused(program, id) {
+            if self.args.annotations {
+                judge(&mut line, &self.annotations(program));
+            }
+            return line;
+        }
         let prog_type = id.map_or(ProgType::Unspec, |(_, t)| t);
         let mut machine = self.bpf.fork();
         let mut input = input.clone();
@@ -286,6 +298,20 @@ impl<'a> Session<'a> {
             judge(&mut line, &notes);
         }
         line
+    }
+
+    /// What the kernel would refuse without running it. Annotated programs are always checked: their annotations speak of
+    /// the verifier.
+    fn refused(&self, program: &str, id: Option<(&str, ProgType)>) -> Option<Line> {
+        if !self.args.verify && !self.args.annotations {
+            return None;
+        }
+        let refusal = self.bpf.verify(program).err()?;
+        let lines = self.bpf.program(program).map_or(&[][..], |p| &p.lines);
+        let line = lines.iter().rev().find(|l| l.insn <= refusal.insn);
+        let source = line.map(|l| format!("{}:{}: {}", l.file, l.line, l.text.trim()));
+        let fault = Fault { id: refusal.id.to_owned(), message: refusal.message, source };
+        Some(Line { fault: Some(fault), ..Line::new(&self.name, id, "fault") })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The interpreter: one match over decoded operations.
 //!
-//! What makes it fast: operations are decoded once to 16 bytes with jump targets resolved; a register index is masked,
-//! so it needs no bounds check; instructions are counted per straight stretch, at jumps, not one by one; a memory access
+//! What makes it fast: operations are decoded once to 16 bytes with jump targets resolved; a register number is
+//! known to be one, so it needs no bounds check; instructions are counted per straight stretch, at jumps, not one by one; a memory access
 //! is one comparison and one mask test on its fast path (`mem/page.rs`). Everything rare is out of line.
 //!
 //! Over 800 lines, because the loop is one function: one arm for each operation, which share the local state that has
@@ -14,7 +14,7 @@ use super::code::{DecodedOp, Reg};
 use super::execution::{Execution, FrameKind};
 use super::observe::{InsnView, Observer};
 use super::uop::{Uop, with_uops};
-use crate::env::{Cx, Env, Flow};
+use crate::env::{CallResult, Cx, Env, Flow};
 use crate::fault::{FaultKind, Trap, Unsupported, UnsupportedKind};
 use crate::isa::Op;
 use crate::mem::{AccessKind, BadAccess, Memory, Scalar};
@@ -514,7 +514,14 @@ pub(super) fn run<const OBSERVED: bool>(
             }
         }};
         (CallHelper, $op:ident) => {{
-            call!(env.helper(&mut Cx::new(mem, run), $op.imm as u32, run.args()));
+            run.pc = pc - 1;
+            match env.helper_value(&mut Cx::new(mem, run), $op.imm as u32, run.args()) {
+                Ok(v) => run.regs[0] = v,
+                Err(other) => {
+                    run.executed = debt.wrapping_add(pc as u64);
+                    return detour(run, mem, other);
+                }
+            }
         }};
         (CallLocal, $op:ident) => {{
             sync!(pc - 1);
@@ -915,6 +922,15 @@ fn missed(
 #[cold]
 fn store_missed(mem: &mut Memory, addr: u64, reg: u8, size: u8, v: u64) -> Result<(), Trap> {
     mem.store(addr, size, v).map_err(|bad| refused(mem, bad, reg).into())
+}
+
+/// A call that does not simply return.
+#[cold]
+#[inline(never)]
+#[allow(clippy::boxed_local, reason = "unboxing belongs here, off the hot path")]
+fn detour(run: &mut Execution, mem: &mut Memory, other: Box<CallResult>) -> Result<Stop, Trap> {
+    run.follow(mem, (*other)?)?;
+    Ok(Stop::Switched)
 }
 
 /// An instruction that exists and that this interpreter does not do.

@@ -1,0 +1,542 @@
+//! Calls of helpers and kernel functions (`check_helper_call`, `check_func_arg`, `check_kfunc_call`).
+
+use bpf_vm_shim::btf::Type;
+use bpf_vm_shim::isa::{Insn, pseudo};
+use bpf_vm_shim::object::MapType;
+
+use super::alu::MAX_VAR_OFF;
+use super::mem::Access;
+use super::state::{Byte, Frame, Ptr, Ref, Reg, Slot, State, Step, Stop, Target, refuse};
+use super::walk::Walk;
+use crate::helpers::{self, Arg};
+use crate::maps::MapId;
+
+/// Helpers that give no result.
+const VOID: &[u32] = &[93, 94, 132, 133, 199, 200];
+/// Helpers that give pointers or otherwise more than a number, and are not modelled.
+const OTHER: &[u32] =
+    &[107, 136, 137, 138, 139, 140, 145, 153, 154, 156, 158, 162, 175, 178, 194, 196, 203, 210];
+/// Helpers that may move packets (`bpf_helper_changes_pkt_data`).
+const MOVES_PACKET: &[u32] =
+    &[9, 10, 11, 12, 13, 18, 19, 31, 38, 39, 43, 44, 50, 54, 57, 65, 73, 74, 75, 76, 90, 91, 142, 143, 144];
+/// Helpers that return a number within bounds (`do_refine_retval_range`) have ids here.
+const BOUNDED: &[u32] = &[45, 67, 114, 115, 141];
+
+impl Walk<'_> {
+    pub(super) fn call(&mut self, mut state: State, insn: Insn) -> Step<Option<State>> {
+        if insn.opcode & 0x08 != 0 {
+            return Err(Stop::Unsure);
+        }
+        match insn.src {
+            pseudo::CALL_LOCAL => {
+                let at = (state.pc as i64 + 1 + i64::from(insn.imm)) as usize;
+                return self.call_local(state, at);
+            }
+            pseudo::CALL_HELPER => self.helper(&mut state, insn.imm as u32)?,
+            pseudo::CALL_KFUNC => self.kfunc(&mut state, insn.imm as u32 as usize)?,
+            _ => return Err(Stop::Unsure),
+        }
+        state.pc += 1;
+        Ok(Some(state))
+    }
+
+    fn helper(&mut self, state: &mut State, id: u32) -> Step<()> {
+        let name = helpers::name_of(id);
+        let row = helpers::by_id(id);
+        let args = state.frame()?.regs;
+        let mut escaped = row.is_none();
+        if let Some(row) = row {
+            for (i, kind) in row.args.iter().enumerate().take(5) {
+                self.argument(state, *kind, i as u8 + 1, &args, id)?;
+                escaped |= matches!(kind, Arg::Func);
+            }
+        }
+        self.callback(state, id, &args)?;
+        if escaped && self.may_change_stack(state) {
+            state.forget_stacks();
+        }
+        if state.lock.is_some() && !matches!(id, 93 | 94 | 194) {
+            return refuse("lock", "function calls are not allowed while holding a lock".to_owned());
+        }
+        match id {
+            12 if !state.refs.is_empty() => {
+                return refuse("unreleased-reference", "tail_call would lead to reference leak".to_owned());
+            }
+            132 | 133 => self.release(state, args[1], &name)?,
+            86 => self.release_sock(state, args[1])?,
+            95 | 96 | 98 => socket(&args[1])?,
+            93 | 94 => self.lock(state, args[1], id == 93)?,
+            194 => {
+                if let Reg::Ptr(p) = args[2] {
+                    state.refs.retain(|r| r.id != p.reference);
+                }
+                if args[2] == Reg::Unknown {
+                    state.refs.clear();
+                }
+            }
+            81 if !is_zero(&args[2]) && args[2] != Reg::Unknown => {
+                let m = "get_local_storage() doesn't support non-zero flags";
+                return refuse("helper-argument", m.to_owned());
+            }
+            160 => {
+                use bpf_vm_shim::object::ProgType as P;
+                if matches!(self.prog.prog_type, P::Kprobe | P::Tracepoint | P::PerfEvent | P::RawTracepoint)
+                {
+                    let m = format!("program of this type cannot use helper {name}#{id}");
+                    return refuse("not-allowed", m);
+                }
+            }
+            _ => {}
+        }
+        if MOVES_PACKET.contains(&id) {
+            // Tail calls only count in newer kernels.
+            let gone = if id == 12 { Reg::Unknown } else { Reg::any() };
+            state.for_each(|r| {
+                if matches!(r, Reg::Ptr(p) if matches!(p.target, Target::Packet | Target::PacketMeta | Target::PacketEnd)) {
+                    *r = gone;
+                }
+            });
+        }
+        let result = self.result(state, id, &args)?;
+        let frame = state.frame()?;
+        frame.regs[1..6].fill(Reg::NotInit);
+        frame.regs[0] = result;
+        Ok(())
+    }
+
+    fn result(&mut self, state: &mut State, id: u32, args: &[Reg; 11]) -> Step<Reg> {
+        let map = map_of(&args[1]);
+        if VOID.contains(&id) {
+            return Ok(Reg::NotInit);
+        }
+        let sockets = matches!(id, 84 | 85 | 95 | 96 | 98 | 99);
+        if OTHER.contains(&id) || BOUNDED.contains(&id) || (helpers::by_id(id).is_none() && !sockets) {
+            return Ok(Reg::Unknown);
+        }
+        let fresh = Ptr { or_null: true, id: self.new_id(), ..Ptr::to(Target::Kernel) };
+        Ok(match id {
+            1 | 195 => {
+                let Some(map) = map else { return Ok(Reg::Unknown) };
+                let def = &self.kernel.maps.get(map).ok_or(Stop::Unsure)?.def;
+                match def.map_type {
+                    MapType::Hash
+                    | MapType::Array
+                    | MapType::PercpuHash
+                    | MapType::PercpuArray
+                    | MapType::LruHash
+                    | MapType::LruPercpuHash
+                    | MapType::LpmTrie => {
+                        // Newer kernels know that a constant index into an array is there.
+                        let sure = matches!(def.map_type, MapType::Array | MapType::PercpuArray)
+                            && self
+                                .constant_key(state, &args[2])
+                                .is_none_or(|k| k < u64::from(def.max_entries));
+                        if sure {
+                            Reg::Unknown
+                        } else {
+                            Reg::Ptr(Ptr { target: Target::MapValue(map), ..fresh })
+                        }
+                    }
+                    _ => Reg::Unknown,
+                }
+            }
+            131 => {
+                let size = match &args[2] {
+                    Reg::Scalar(s, _) => s.known(),
+                    _ => None,
+                };
+                let Some(size) = size else { return Err(Stop::Unsure) };
+                let id = fresh.id;
+                state.refs.push(Ref { id, insn: state.pc });
+                Reg::Ptr(Ptr { target: Target::Mem { size, writable: true }, reference: id, ..fresh })
+            }
+            84 | 85 | 99 => {
+                let id = fresh.id;
+                state.refs.push(Ref { id, insn: state.pc });
+                Reg::Ptr(Ptr { target: Target::Sock, reference: id, ..fresh })
+            }
+            // Casts share the reference of what they cast.
+            95 | 96 => {
+                let Reg::Ptr(p) = &args[1] else { return Ok(Reg::Unknown) };
+                Reg::Ptr(Ptr { target: Target::Sock, reference: p.reference, ..fresh })
+            }
+            98 => Reg::Ptr(Ptr { target: Target::Sock, ..fresh }),
+            81 => match map {
+                Some(map) => Reg::Ptr(Ptr::to(Target::MapValue(map))),
+                None => Reg::Unknown,
+            },
+            8 => Reg::Unknown,
+            _ => Reg::any(),
+        })
+    }
+
+    /// The number that a key argument certainly is; none also means that it is not certain.
+    fn constant_key(&mut self, state: &mut State, key: &Reg) -> Option<u64> {
+        let access = Access { reg: 2, off: 0, size: 4, write: false, direct: true };
+        match self.load(state, *key, access) {
+            Ok(Reg::Scalar(s, _)) => match s.known() {
+                Some(v) => Some(v),
+                // Not a constant: surely not taken for one.
+                None => Some(u64::MAX),
+            },
+            _ => None,
+        }
+    }
+
+    /// A callback's body, as it first runs.
+    fn callback(&mut self, state: &State, id: u32, args: &[Reg; 11]) -> Step<()> {
+        let Reg::Ptr(Ptr { target: Target::Func(at), .. }) = args[2] else { return Ok(()) };
+        if !matches!(id, 164 | 181) || state.frames.len() >= 8 {
+            return Ok(());
+        }
+        let mut inner = state.clone();
+        let mut frame = Frame::new(inner.frames.len(), state.pc + 1);
+        frame.callback = true;
+        if id == 181 {
+            frame.regs[1] = Reg::any();
+            frame.regs[2] = args[3];
+        } else {
+            frame.regs[1] = args[1];
+            frame.regs[2] = Reg::Unknown;
+            frame.regs[3] = Reg::Unknown;
+            if let Some(map) = map_of(&args[1]) {
+                frame.regs[3] = Reg::Ptr(Ptr::to(Target::MapValue(map)));
+            }
+            frame.regs[4] = args[3];
+        }
+        inner.frames.push(frame);
+        inner.pc = at;
+        self.todo.push(inner);
+        Ok(())
+    }
+
+    fn lock(&mut self, state: &mut State, arg: Reg, take: bool) -> Step<()> {
+        let Reg::Ptr(p) = arg else {
+            if matches!(arg, Reg::Scalar(..)) {
+                return refuse("lock", format!("R1 type={} expected=map_value, ptr_, ptr_", arg.name()));
+            }
+            return Err(Stop::Unsure);
+        };
+        if !matches!(p.target, Target::MapValue(_)) {
+            return Err(Stop::Unsure);
+        }
+        let name = if take { "bpf_spin_lock" } else { "bpf_spin_unlock" };
+        if p.fixed().is_none() {
+            let m = "R1 doesn't have constant offset. bpf_spin_lock has to be at the constant offset";
+            return refuse("lock", m.to_owned());
+        }
+        if p.or_null {
+            return refuse("lock", format!("R1 type={} expected=map_value", p.name()));
+        }
+        let key = Some((p.id, p.target));
+        match (take, state.lock) {
+            (true, Some(_)) => refuse("lock", "Locking two bpf_spin_locks are not allowed".to_owned()),
+            (true, None) => {
+                state.lock = key;
+                Ok(())
+            }
+            (false, None) => refuse("lock", format!("{name} without taking a lock")),
+            (false, held) if held != key => refuse("lock", format!("{name} of different lock")),
+            (false, _) => {
+                state.lock = None;
+                Ok(())
+            }
+        }
+    }
+
+    fn release_sock(&mut self, state: &mut State, arg: Reg) -> Step<()> {
+        socket(&arg)?;
+        match arg {
+            Reg::Ptr(p) if p.target == Target::Sock && p.reference == 0 => {
+                let m = "release helper bpf_sk_release expects referenced PTR_TO_BTF_ID passed to R1";
+                refuse("helper-argument", m.to_owned())
+            }
+            Reg::Ptr(p) if p.target == Target::Sock => self.release(state, arg, "bpf_sk_release"),
+            _ => {
+                state.refs.clear();
+                Ok(())
+            }
+        }
+    }
+
+    fn release(&mut self, state: &mut State, arg: Reg, name: &str) -> Step<()> {
+        let Reg::Ptr(p) = arg else { return Ok(()) };
+        if p.reference == 0 {
+            if matches!(p.target, Target::Kernel) {
+                return Ok(());
+            }
+            let m = format!("R1 must be referenced when passed to release function {name}");
+            return refuse("helper-argument", m);
+        }
+        if p.fixed() != Some(0) {
+            let m = format!("R1 must have zero offset when passed to release func {name}");
+            return refuse("helper-argument", m);
+        }
+        state.refs.retain(|r| r.id != p.reference);
+        state.for_each(|r| {
+            if matches!(r, Reg::Ptr(q) if q.reference == p.reference) {
+                *r = Reg::any();
+            }
+        });
+        Ok(())
+    }
+
+    fn argument(&mut self, state: &mut State, kind: Arg, n: u8, args: &[Reg; 11], id: u32) -> Step<()> {
+        let reg = state.read(n)?;
+        let fail =
+            |want: &str| refuse("helper-argument", format!("R{n} type={} expected={want}", reg.name()));
+        if reg == Reg::Unknown {
+            return self.unknown_argument(state, kind);
+        }
+        let map = map_of(&args[1]).and_then(|m| self.kernel.maps.get(m)).map(|m| m.def.clone());
+        let access = |size: u64, write| Access { reg: n, off: 0, size, write, direct: false };
+        match kind {
+            Arg::Any | Arg::KernelPtr | Arg::KernelPtrOrNull | Arg::Str | Arg::InMapValue => Ok(()),
+            Arg::Ctx => match reg {
+                Reg::Ptr(p) if p.target == Target::Ctx => match p.fixed() {
+                    Some(0) => Ok(()),
+                    Some(off) => refuse(
+                        "helper-argument",
+                        format!("dereference of modified ctx ptr R{n} off={off} disallowed"),
+                    ),
+                    None => refuse("helper-argument", "variable ctx access disallowed".to_owned()),
+                },
+                Reg::Scalar(s, _) if s.known() == Some(0) => Ok(()),
+                Reg::Ptr(p) if p.target == Target::Kernel => Ok(()),
+                _ => fail("ctx"),
+            },
+            Arg::Map => match reg {
+                Reg::Ptr(p) if matches!(p.target, Target::Map(_)) => Ok(()),
+                Reg::Ptr(p) if p.target == Target::Kernel => Ok(()),
+                _ => fail("map_ptr"),
+            },
+            Arg::MapKey | Arg::MapValue | Arg::MapValueOut => {
+                let Some(def) = map else { return Ok(()) };
+                let size = if kind == Arg::MapKey { def.key_size } else { def.value_size };
+                // Queues and the like have no key; bloom filters and storages have their own rules.
+                let plain = matches!(
+                    def.map_type,
+                    MapType::Hash
+                        | MapType::Array
+                        | MapType::PercpuHash
+                        | MapType::PercpuArray
+                        | MapType::LruHash
+                        | MapType::LruPercpuHash
+                        | MapType::LpmTrie
+                        | MapType::Queue
+                        | MapType::Stack
+                        | MapType::BloomFilter
+                );
+                if size == 0 || (kind != Arg::MapKey && !plain) {
+                    return Ok(());
+                }
+                if let Reg::Scalar(..) = reg
+                    && kind == Arg::MapKey
+                    && id != 1
+                    && is_zero(&reg)
+                {
+                    return Ok(());
+                }
+                pointer(&reg, n)?;
+                self.helper_memory(state, reg, access(size.into(), kind == Arg::MapValueOut))
+            }
+            Arg::Fixed(size) | Arg::FixedOut(size) => {
+                if is_zero(&reg) {
+                    return Ok(());
+                }
+                pointer(&reg, n)?;
+                if matches!(reg, Reg::Ptr(p) if matches!(p.target, Target::MapValue(_))) {
+                    return Ok(());
+                }
+                self.helper_memory(state, reg, access(size.into(), kind == Arg::FixedOut(size)))
+            }
+            Arg::Mem | Arg::MemOrNull | Arg::MemOut | Arg::MemOutOrNull => {
+                let next = args.get(n as usize + 1).copied().unwrap_or(Reg::Unknown);
+                let write = matches!(kind, Arg::MemOut | Arg::MemOutOrNull);
+                let nullable = matches!(kind, Arg::MemOrNull | Arg::MemOutOrNull);
+                if nullable && is_zero(&reg) {
+                    return Ok(());
+                }
+                let or_null = matches!(reg, Reg::Ptr(p) if p.or_null);
+                if nullable && or_null {
+                    return Ok(());
+                }
+                let Reg::Scalar(s, _) = next else {
+                    return self.unknown_argument(state, kind);
+                };
+                // An empty piece of memory may be null, where that is allowed.
+                if is_zero(&reg) && s.umin == 0 {
+                    return Ok(());
+                }
+                pointer(&reg, n)?;
+                if s.smin < 0 || s.umax >= MAX_VAR_OFF as u64 {
+                    return Ok(());
+                }
+                self.helper_memory(state, reg, access(s.umax, write))
+            }
+            Arg::Size | Arg::SizeOrZero => {
+                let Reg::Scalar(s, _) = reg else { return fail("scalar") };
+                let memory = args.get(n as usize - 1).copied().unwrap_or(Reg::Unknown);
+                if !matches!(memory, Reg::Ptr(_)) {
+                    return Ok(());
+                }
+                if s.smin < 0 {
+                    let m = format!("R{n} min value is negative, either use unsigned or 'var &= const'");
+                    return refuse("helper-argument", m);
+                }
+                if s.umin == 0 && kind == Arg::Size {
+                    let m = format!("R{n} invalid zero-sized read: u64=[{},{}]", s.umin, s.umax);
+                    return refuse("helper-argument", m);
+                }
+                if s.umax >= MAX_VAR_OFF as u64 {
+                    let m = format!("R{n} unbounded memory access, use 'var &= const' or 'if (var < const)'");
+                    return refuse("helper-argument", m);
+                }
+                Ok(())
+            }
+            Arg::Func => match reg {
+                Reg::Ptr(p) if matches!(p.target, Target::Func(_)) => Ok(()),
+                _ => fail("func"),
+            },
+            Arg::Dynptr | Arg::DynptrOut => {
+                if let Reg::Ptr(p) = reg
+                    && let (Target::Stack(depth), Some(off)) = (p.target, p.fixed())
+                    && off % 8 == 0
+                    && (-512..=-16).contains(&off)
+                {
+                    let frame = state.frames.get_mut(depth).ok_or(Stop::Unsure)?;
+                    frame.stack.insert(off, Slot::of(Byte::Unknown));
+                    frame.stack.insert(off + 8, Slot::of(Byte::Unknown));
+                    return Ok(());
+                }
+                Err(Stop::Unsure)
+            }
+        }
+    }
+
+    /// Something not modelled is passed: memory that it may point to is not known any more.
+    fn unknown_argument(&mut self, state: &mut State, kind: Arg) -> Step<()> {
+        if matches!(
+            kind,
+            Arg::MemOut
+                | Arg::MemOutOrNull
+                | Arg::FixedOut(_)
+                | Arg::MapValueOut
+                | Arg::Dynptr
+                | Arg::DynptrOut
+                | Arg::Any
+        ) {
+            state.forget_stacks();
+        }
+        Ok(())
+    }
+
+    fn kfunc(&mut self, state: &mut State, index: usize) -> Step<()> {
+        let decl = self.prog.kfuncs.get(index).ok_or(Stop::Unsure)?;
+        if state.lock.is_some() {
+            return Err(Stop::Unsure);
+        }
+        if decl.name == "__bpf_trap" {
+            let m = "unexpected __bpf_trap() due to uninitialized variable?";
+            return refuse("uninit-variable", m.to_owned());
+        }
+        let mut result = Reg::Unknown;
+        let btf = self.prog.btf;
+        if let (Some(btf), Some(proto)) = (btf, decl.proto) {
+            let proto = match btf.get(proto) {
+                Ok(Type::Func { proto, .. }) => proto,
+                _ => proto,
+            };
+            if let Ok(Type::FuncProto(p)) = btf.get(proto) {
+                let kinds: Vec<Type<'_>> =
+                    p.params().filter_map(|p| btf.resolve(p.type_id).ok()).map(|(_, t)| t).collect();
+                let void = |t: &Type<'_>| matches!(t, Type::Ptr(to) if matches!(btf.resolve(*to), Ok((_, Type::Void))));
+                for n in 1..=p.params().count().min(5) as u8 {
+                    let reg = state.read(n)?;
+                    // Memory and its size; casts take anything.
+                    let sized = !decl.name.contains("cast")
+                        && kinds.get(n as usize - 1).is_some_and(void)
+                        && matches!(kinds.get(n as usize), Some(Type::Int(_)));
+                    let ctx = matches!(reg, Reg::Ptr(p) if p.target == Target::Ctx);
+                    if sized && ctx && self.prog.prog_type != bpf_vm_shim::object::ProgType::Syscall {
+                        let m = format!(
+                            "R{n} type=ctx expected=fp: memory, len pair leads to invalid memory access"
+                        );
+                        return refuse("kfunc-argument", m);
+                    }
+                }
+                if let Ok((_, Type::Int(_) | Type::Enum(_) | Type::Enum64(_))) = btf.resolve(p.ret) {
+                    result = Reg::any();
+                }
+            }
+        }
+        // It may write to memory, release what it is given, and move packets.
+        if self.may_change_stack(state) {
+            state.forget_stacks();
+        }
+        let mut taken = Vec::new();
+        let args = state.frame()?.regs;
+        for r in &args[1..6] {
+            if let Reg::Ptr(p) = r {
+                taken.push(p.reference);
+            }
+        }
+        if args[1..6].contains(&Reg::Unknown) {
+            state.refs.clear();
+        }
+        state.refs.retain(|r| !taken.contains(&r.id));
+        state.for_each(|r| {
+            if let Reg::Ptr(p) = r {
+                let packet = matches!(p.target, Target::Packet | Target::PacketMeta | Target::PacketEnd);
+                if packet || (p.reference != 0 && taken.contains(&p.reference)) {
+                    *r = Reg::Unknown;
+                }
+            }
+        });
+        let frame = state.frame()?;
+        frame.regs[1..6].fill(Reg::NotInit);
+        frame.regs[0] = result;
+        Ok(())
+    }
+}
+
+/// A socket argument.
+fn socket(reg: &Reg) -> Step<()> {
+    match reg {
+        Reg::Scalar(..) => refuse("helper-argument", "R1 type=scalar expected=sock".to_owned()),
+        Reg::Ptr(p) if p.target == Target::Sock && p.or_null => {
+            refuse("helper-argument", "R1 type=sock_or_null expected=sock".to_owned())
+        }
+        Reg::Ptr(p) if !matches!(p.target, Target::Sock | Target::Kernel) => {
+            refuse("helper-argument", format!("R1 type={} expected=sock", p.name()))
+        }
+        Reg::NotInit => refuse("uninit-register", "R1 !read_ok".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+fn is_zero(reg: &Reg) -> bool {
+    matches!(reg, Reg::Scalar(s, _) if s.known() == Some(0))
+}
+
+/// A memory argument must be a pointer that is not null.
+fn pointer(reg: &Reg, n: u8) -> Step<()> {
+    match reg {
+        Reg::Scalar(..) => refuse("helper-argument", format!("R{n} type=scalar expected=fp")),
+        Reg::Ptr(p) if p.or_null && p.target != Target::Kernel => {
+            refuse("helper-argument", format!("R{n} type={} expected=fp", p.name()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The map behind a map argument.
+fn map_of(reg: &Reg) -> Option<MapId> {
+    match reg {
+        Reg::Ptr(p) => match p.target {
+            Target::Map(id) => Some(id),
+            _ => None,
+        },
+        _ => None,
+    }
+}

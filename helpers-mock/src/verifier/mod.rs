@@ -1,0 +1,60 @@
+//! A conservative static checker: it walks a loaded program path by path, as the kernel's verifier does, and says in
+//! the verifier's words what the kernel would refuse.
+//!
+//! What it does not model it accepts: a refusal is meant to be right always, an acceptance says nothing
+//! (`kernel/bpf/verifier.c`).
+
+mod alu;
+mod arith;
+mod call;
+mod ctx;
+mod exit;
+mod funcs;
+mod jump;
+mod mem;
+mod scalar;
+mod state;
+#[cfg(test)]
+mod tests;
+mod tnum;
+mod walk;
+
+use bpf_vm_shim::object::{MapType, ProgType};
+
+use crate::kernel::Kernel;
+use crate::progs::ProgId;
+
+/// Why the kernel would not load a program.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{message} [{id}] at instruction {insn}")]
+#[non_exhaustive]
+pub struct Refusal {
+    /// The instruction slot.
+    pub insn: usize,
+    /// A stable identifier of the reason.
+    pub id: &'static str,
+    /// The verifier's words.
+    pub message: String,
+}
+
+/// Checks a loaded program.
+///
+/// # Errors
+/// If the kernel would certainly refuse it.
+pub fn check(kernel: &Kernel, prog: ProgId) -> Result<(), Refusal> {
+    let Some(prog) = kernel.progs.get(prog) else { return Ok(()) };
+    // What an extension may do depends on the program that it extends.
+    if matches!(prog.prog_type, ProgType::Ext | ProgType::Unspec) {
+        return Ok(());
+    }
+    let arena = |id: &crate::maps::MapId| {
+        kernel.maps.get(*id).is_some_and(|m| matches!(m.def.map_type, MapType::Arena))
+    };
+    if prog.object.maps.iter().any(arena) {
+        return Ok(());
+    }
+    match walk::Walk::new(kernel, walk::Program::of(prog)).run() {
+        Some((insn, id, message)) => Err(Refusal { insn, id, message }),
+        None => Ok(()),
+    }
+}

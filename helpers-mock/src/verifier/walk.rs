@@ -1,0 +1,475 @@
+//! Following all paths of a program (`do_check` in `kernel/bpf/verifier.c`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bpf_vm_shim::btf::Btf;
+use bpf_vm_shim::isa::{Insn, class, pseudo};
+use bpf_vm_shim::object::{AttachTarget, KfuncDecl, Poison, ProgType, SubprogDef};
+
+use super::mem::Access;
+use super::state::{Frame, Ptr, Reg, State, Step, Stop, Target, refuse};
+use crate::kernel::Kernel;
+use crate::maps::MapId;
+use crate::progs::LoadedProg;
+
+/// Instructions followed before the rest is accepted.
+const BUDGET: u32 = 200_000;
+/// States remembered at one jump target.
+const REMEMBERED: usize = 24;
+/// States remembered at all, and paths waiting: what a hostile program may cost in memory.
+const REMEMBERED_IN_ALL: usize = 10_000;
+const PENDING: usize = 5_000;
+/// `MAX_CALL_FRAMES`.
+const MAX_FRAMES: usize = 8;
+
+/// What is looked at of a program.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Program<'a> {
+    pub(super) prog_type: ProgType,
+    pub(super) attach: &'a AttachTarget,
+    pub(super) insns: &'a [Insn],
+    pub(super) subprogs: &'a [SubprogDef],
+    pub(super) poisoned: &'a BTreeMap<usize, Poison>,
+    pub(super) maps: &'a [MapId],
+    pub(super) kfuncs: &'a [KfuncDecl],
+    pub(super) btf: Option<&'a Btf>,
+}
+
+impl<'a> Program<'a> {
+    pub(super) fn of(prog: &'a LoadedProg) -> Self {
+        let (linked, object) = (&prog.linked, &prog.object);
+        Self {
+            prog_type: prog.prog_type,
+            attach: &linked.attach,
+            insns: &linked.insns,
+            subprogs: &linked.subprogs,
+            poisoned: &linked.poisoned,
+            maps: &object.maps,
+            kfuncs: &object.kfuncs,
+            btf: object.btf.as_ref(),
+        }
+    }
+}
+
+/// A walk over one program.
+#[derive(Debug)]
+pub(super) struct Walk<'a> {
+    pub(super) kernel: &'a Kernel,
+    pub(super) prog: Program<'a>,
+    pub(super) insns: &'a [Insn],
+    pub(super) todo: Vec<State>,
+    pub(super) globals: BTreeSet<usize>,
+    seen: BTreeMap<usize, Vec<State>>,
+    targets: BTreeSet<usize>,
+    remembered: usize,
+    budget: u32,
+    ids: u32,
+}
+
+/// Where a refusal was found, and why.
+pub(super) type Found = (usize, &'static str, String);
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(kernel: &'a Kernel, prog: Program<'a>) -> Self {
+        let insns = prog.insns;
+        let jump = |(i, insn): (usize, &Insn)| {
+            let jumps = matches!(insn.class(), class::JMP | class::JMP32)
+                && !matches!(insn.opcode & 0xf0, 0x80 | 0x90);
+            jumps.then(|| target(i, *insn))
+        };
+        let targets = insns.iter().enumerate().filter_map(jump).collect();
+        Self {
+            kernel,
+            prog,
+            insns,
+            todo: Vec::new(),
+            globals: BTreeSet::new(),
+            seen: BTreeMap::new(),
+            targets,
+            remembered: 0,
+            budget: BUDGET,
+            ids: 0,
+        }
+    }
+
+    pub(super) fn new_id(&mut self) -> u32 {
+        self.ids += 1;
+        self.ids
+    }
+
+    /// Follows all paths of the program, then of the global functions that it calls.
+    pub(super) fn run(&mut self) -> Option<Found> {
+        let mut frame = Frame::new(0, 0);
+        frame.regs[1] = Reg::Ptr(Ptr::to(Target::Ctx));
+        let start = State { pc: 0, frames: vec![frame], refs: Vec::new(), lock: None, global: None };
+        self.todo.push(start);
+        let mut done = BTreeSet::new();
+        loop {
+            if let Some(found) = self.drain() {
+                return Some(found);
+            }
+            let next = self.globals.iter().find(|g| !done.contains(*g)).copied()?;
+            done.insert(next);
+            if let Some(state) = self.global_entry(next) {
+                self.todo.push(state);
+            }
+        }
+    }
+
+    fn drain(&mut self) -> Option<Found> {
+        while let Some(mut state) = self.todo.pop() {
+            loop {
+                if self.budget == 0 || self.todo.len() > PENDING {
+                    self.todo.clear();
+                    return None;
+                }
+                self.budget -= 1;
+                let pc = state.pc;
+                if self.targets.contains(&pc) && self.visited(&state) {
+                    break;
+                }
+                match self.step(state) {
+                    Ok(Some(next)) => state = next,
+                    Ok(None) | Err(Stop::Unsure) => break,
+                    Err(Stop::Refused { id, message }) => return Some((pc, id, message)),
+                }
+            }
+        }
+        None
+    }
+
+    fn visited(&mut self, state: &State) -> bool {
+        let known = self.seen.entry(state.pc).or_default();
+        if known.iter().any(|old| old.covers(state)) {
+            return true;
+        }
+        if known.len() >= REMEMBERED {
+            known.remove(0);
+        } else if self.remembered >= REMEMBERED_IN_ALL {
+            return false;
+        } else {
+            self.remembered += 1;
+        }
+        known.push(state.clone());
+        false
+    }
+
+    /// One instruction; the state behind it, or none at the path's end.
+    fn step(&mut self, mut state: State) -> Step<Option<State>> {
+        let pc = state.pc;
+        let insn = *self.insns.get(pc).ok_or(Stop::Unsure)?;
+        if self.prog.poisoned.contains_key(&pc) {
+            return Err(Stop::Unsure);
+        }
+        match insn.class() {
+            class::ALU | class::ALU64 => self.alu(&mut state, insn)?,
+            class::LD if insn.is_ld_imm64() => {
+                let value = self.wide(pc, insn)?;
+                state.write(insn.dst, value)?;
+                state.pc += 1;
+            }
+            class::LD => self.legacy(&mut state, insn)?,
+            class::LDX => self.ldx(&mut state, insn)?,
+            class::ST | class::STX => self.st(&mut state, insn)?,
+            _ => return self.jump(state, insn),
+        }
+        state.pc += 1;
+        Ok(Some(state))
+    }
+
+    fn wide(&mut self, pc: usize, insn: Insn) -> Step<Reg> {
+        let high = self.insns.get(pc + 1).ok_or(Stop::Unsure)?.imm;
+        let map = || {
+            let id = self.prog.maps.get(insn.imm as u32 as usize).copied();
+            id.ok_or(Stop::Unsure)
+        };
+        Ok(match insn.src {
+            pseudo::IMM64 => Reg::constant(u64::from(insn.imm as u32) | u64::from(high as u32) << 32),
+            pseudo::MAP_IDX => {
+                let id: MapId = map()?;
+                Reg::Ptr(Ptr::to(Target::Map(id)))
+            }
+            pseudo::MAP_IDX_VALUE => {
+                let id: MapId = map()?;
+                let def = &self.kernel.maps.get(id).ok_or(Stop::Unsure)?.def;
+                if !matches!(def.map_type.name(), "array") {
+                    return Ok(Reg::Unknown);
+                }
+                Reg::Ptr(Ptr { off: i64::from(high as u32), ..Ptr::to(Target::MapValue(id)) })
+            }
+            pseudo::FUNC => {
+                let at = (pc as i64 + 1 + i64::from(insn.imm)) as usize;
+                Reg::Ptr(Ptr::to(Target::Func(at)))
+            }
+            _ => Reg::Unknown,
+        })
+    }
+
+    fn legacy(&mut self, state: &mut State, insn: Insn) -> Step<()> {
+        if !matches!(self.prog.prog_type, ProgType::SocketFilter | ProgType::SchedCls | ProgType::SchedAct) {
+            let m = "BPF_LD_[ABS|IND] instructions not allowed for this program type";
+            return refuse("not-allowed", m.to_owned());
+        }
+        if !state.refs.is_empty() {
+            let m = "BPF_LD_[ABS|IND] would lead to reference leak";
+            return refuse("unreleased-reference", m.to_owned());
+        }
+        if state.lock.is_some() {
+            let m = "BPF_LD_[ABS|IND] cannot be used inside bpf_spin_lock-ed region";
+            return refuse("lock", m.to_owned());
+        }
+        match state.read(6)? {
+            Reg::Ptr(p) if p.target == Target::Ctx && p.fixed() == Some(0) => {}
+            Reg::Unknown => {}
+            _ => {
+                let m = "at the time of BPF_LD_ABS|IND R6 != pointer to skb";
+                return refuse("not-allowed", m.to_owned());
+            }
+        }
+        if insn.opcode & 0xe0 == 0x40 {
+            state.read(insn.src)?;
+        }
+        let frame = state.frame()?;
+        frame.regs[1..6].fill(Reg::NotInit);
+        frame.regs[0] = Reg::any();
+        Ok(())
+    }
+
+    fn ldx(&mut self, state: &mut State, insn: Insn) -> Step<()> {
+        let base = state.read(insn.src)?;
+        let size = size_of(insn);
+        let access = Access { reg: insn.src, off: insn.off.into(), size, write: false, direct: true };
+        let mode = insn.opcode & 0xe0;
+        let mut value = self.load(state, base, access)?;
+        let packet = |p: &Ptr| matches!(p.target, Target::Packet | Target::PacketMeta | Target::PacketEnd);
+        let from_ctx = matches!(base, Reg::Ptr(p) if p.target == Target::Ctx);
+        if mode == 0x80 && from_ctx && matches!(&value, Reg::Ptr(p) if packet(p)) {
+            let m = format!("invalid bpf_context access off={} size={size}", insn.off);
+            return refuse("ctx-access", m);
+        }
+        if mode == 0x80 {
+            value = match value {
+                Reg::Scalar(s, _) => Reg::scalar(s.sext(size as u32)),
+                _ => Reg::Unknown,
+            };
+        } else if mode != 0x60 {
+            value = Reg::Unknown;
+        }
+        state.write(insn.dst, value)
+    }
+
+    fn st(&mut self, state: &mut State, insn: Insn) -> Step<()> {
+        let size = size_of(insn);
+        let mut access = Access { reg: insn.dst, off: insn.off.into(), size, write: true, direct: true };
+        let mode = insn.opcode & 0xe0;
+        if insn.class() == class::ST {
+            let base = state.read(insn.dst)?;
+            return self.store(state, base, access, Reg::constant(insn.imm as i64 as u64));
+        }
+        let value = state.read(insn.src)?;
+        let load = mode == 0xc0 && insn.imm == 0x100;
+        let base = if load { value } else { state.read(insn.dst)? };
+        if mode != 0xc0 {
+            self.link_source(state, insn.src)?;
+            let value = state.read(insn.src)?;
+            return self.store(state, base, access, value);
+        }
+        // Atomic operations.
+        if load {
+            access.reg = insn.src;
+        }
+        if insn.imm == 0xf1 {
+            state.read(0)?;
+        }
+        if let Reg::Ptr(p) = base
+            && matches!(
+                p.target,
+                Target::Ctx | Target::Packet | Target::PacketMeta | Target::PacketEnd | Target::Sock
+            )
+        {
+            let verb = if load { "loads from" } else { "stores into" };
+            let m = format!("BPF_ATOMIC {verb} R{} {} is not allowed", access.reg, p.target.name());
+            return refuse("atomic", m);
+        }
+        let old = if insn.imm == 0x110 {
+            Reg::any()
+        } else {
+            let read = Access { write: false, ..access };
+            self.load(state, base, read)?
+        };
+        let result = match old {
+            Reg::Scalar(..) => old,
+            Reg::Ptr(_) if load => old,
+            _ => Reg::Unknown,
+        };
+        if load {
+            return state.write(insn.dst, result);
+        }
+        let stored = match (insn.imm, value) {
+            (0x110, v) => v,
+            _ => Reg::any(),
+        };
+        self.store(state, base, access, stored)?;
+        if insn.imm == 0xf1 {
+            state.write(0, result)?;
+        } else if insn.imm & 1 != 0 {
+            state.write(insn.src, result)?;
+        }
+        Ok(())
+    }
+
+    /// Numbers that are stored stay linked with their register.
+    fn link_source(&mut self, state: &mut State, src: u8) -> Step<()> {
+        if let Reg::Scalar(s, link) = state.read(src)?
+            && link.id == 0
+            && s.known().is_none()
+        {
+            let link = self.new_link();
+            state.write(src, Reg::Scalar(s, link))?;
+        }
+        Ok(())
+    }
+
+    fn jump(&mut self, mut state: State, insn: Insn) -> Step<Option<State>> {
+        let pc = state.pc;
+        match insn.opcode & 0xf0 {
+            0x00 if insn.opcode & 0x08 != 0 => Err(Stop::Unsure),
+            0x00 => {
+                state.pc = target(pc, insn);
+                Ok(Some(state))
+            }
+            0x80 => self.call(state, insn),
+            0x90 => self.exit(state),
+            // may_goto
+            0xe0 => {
+                let mut over = state.clone();
+                over.pc = target(pc, insn);
+                self.todo.push(over);
+                state.pc += 1;
+                Ok(Some(state))
+            }
+            _ => {
+                let (no, yes) = self.branch(state, insn)?;
+                let no = no.map(|mut s| {
+                    s.pc = pc + 1;
+                    s
+                });
+                let yes = yes.map(|mut s| {
+                    s.pc = target(pc, insn);
+                    s
+                });
+                match (no, yes) {
+                    (Some(no), Some(yes)) => {
+                        self.todo.push(yes);
+                        Ok(Some(no))
+                    }
+                    (no, yes) => Ok(no.or(yes)),
+                }
+            }
+        }
+    }
+
+    fn exit(&mut self, mut state: State) -> Step<Option<State>> {
+        if state.frames.len() <= 1 {
+            self.check_exit(&mut state)?;
+            return Ok(None);
+        }
+        let r0 = state.frame()?.regs[0];
+        let depth = state.frames.len() - 1;
+        if let Reg::Ptr(p) = r0
+            && p.target == Target::Stack(depth)
+        {
+            return refuse("stack-access", "cannot return stack pointer to the caller".to_owned());
+        }
+        let Some(frame) = state.frames.pop() else { return Err(Stop::Unsure) };
+        if frame.callback {
+            return match r0 {
+                Reg::NotInit => refuse("uninit-register", "R0 !read_ok".to_owned()),
+                Reg::Scalar(s, _) if s.smin < 0 || s.smax > 1 => {
+                    let m = format!(
+                        "At callback return the register R0 has smin={} smax={} should have been in [0, 1]",
+                        s.smin, s.smax
+                    );
+                    refuse("return-value", m)
+                }
+                _ => Ok(None),
+            };
+        }
+        // Pointers to the stack that is gone cannot be used any more.
+        let caller = state.frame()?;
+        caller.regs[0] = r0;
+        caller.regs[1..6].fill(Reg::NotInit);
+        state.for_each(|r| {
+            if matches!(r, Reg::Ptr(p) if p.target == Target::Stack(depth)) {
+                *r = Reg::Unknown;
+            }
+        });
+        state.pc = frame.ret;
+        Ok(Some(state))
+    }
+
+    /// A call of a function of the program.
+    pub(super) fn call_local(&mut self, mut state: State, at: usize) -> Step<Option<State>> {
+        let ret = state.pc + 1;
+        if state.lock.is_some() && self.is_global(at) {
+            return Err(Stop::Unsure);
+        }
+        if self.is_global(at) {
+            self.globals.insert(at);
+            let params = self.params(at);
+            for n in 1..=params.min(5) as u8 {
+                state.read(n)?;
+            }
+            let void = self.returns_void(at);
+            if self.may_change_stack(&mut state) {
+                state.forget_stacks();
+            }
+            state.for_each(|r| {
+                if matches!(r, Reg::Ptr(p) if matches!(p.target, Target::Packet | Target::PacketMeta | Target::PacketEnd)) {
+                    *r = Reg::Unknown;
+                }
+            });
+            let frame = state.frame()?;
+            frame.regs[1..6].fill(Reg::NotInit);
+            frame.regs[0] = if void { Reg::Unknown } else { Reg::any() };
+            state.pc = ret;
+            return Ok(Some(state));
+        }
+        if state.frames.len() >= MAX_FRAMES {
+            let m = format!("the call stack of {} frames is too deep", MAX_FRAMES + 1);
+            return refuse("call-depth", m);
+        }
+        let mut callee = Frame::new(state.frames.len(), ret);
+        let caller = state.frame()?;
+        callee.regs[1..6].copy_from_slice(&caller.regs[1..6]);
+        state.frames.push(callee);
+        state.pc = at;
+        Ok(Some(state))
+    }
+
+    /// Whether an argument points to a stack, so that what is called may change it.
+    pub(super) fn may_change_stack(&self, state: &mut State) -> bool {
+        let regs = state.frames.last().map(|f| f.regs);
+        regs.is_some_and(|regs| {
+            regs[1..6].iter().any(|r| {
+                matches!(r, Reg::Unknown) || matches!(r, Reg::Ptr(p) if matches!(p.target, Target::Stack(_)))
+            })
+        })
+    }
+}
+
+pub(super) fn size_of(insn: Insn) -> u64 {
+    match insn.opcode & 0x18 {
+        0x00 => 4,
+        0x08 => 2,
+        0x10 => 1,
+        _ => 8,
+    }
+}
+
+/// Where a jump goes.
+pub(super) fn target(pc: usize, insn: Insn) -> usize {
+    let gotol = insn.class() == class::JMP32 && insn.opcode & 0xf0 == 0;
+    let by = if gotol { i64::from(insn.imm) } else { i64::from(insn.off) };
+    (pc as i64 + 1 + by) as usize
+}
