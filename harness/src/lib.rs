@@ -47,7 +47,7 @@
 //! | run one program on bytes | [`Bpf::run`] with an [`Input`] |
 //! | read and write maps as typed values | [`Bpf::table`], [`table`], [`value`] |
 //! | print histograms as bcc does | [`hist`] |
-//! | override helpers, make them fail, see their calls | `bpf.machine().kernel.overrides` |
+//! | override helpers, make them fail, see their calls | [`Bpf::override_helper`] and its like |
 //! | describe all of it in a file instead | [`scenario`], and the program `bpf-harness` ([`cli`]) |
 //!
 //! # How a run ends

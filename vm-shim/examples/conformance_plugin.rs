@@ -29,9 +29,8 @@ impl Env for TestEnv {
             0 => Ok(Flow::Return(byte(0) << 32 | byte(1) << 24 | byte(2) << 16 | byte(3) << 8 | byte(4))),
             1 => {
                 for addr in a[0]..a[0].saturating_add(a[1]) {
-                    if let Ok(v) = cx.mem.load(addr, 1) {
-                        cx.mem.store(addr, 1, v ^ 42).ok();
-                    }
+                    let Ok(v) = cx.mem.load(addr, 1) else { break };
+                    cx.mem.store(addr, 1, v ^ 42).ok();
                 }
                 Ok(Flow::Return(0))
             }

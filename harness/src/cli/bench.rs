@@ -15,7 +15,7 @@ use super::{Format, Status, json_line};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Loop iterations
-    #[arg(long, value_name = "N", default_value_t = 2_000_000)]
+    #[arg(long, value_name = "N", default_value_t = 2_000_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000_000))]
     iterations: u32,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
