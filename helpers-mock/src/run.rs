@@ -86,6 +86,8 @@ pub struct Run {
     pub input: RunInput,
     /// What it holds, in order of acquisition.
     pub held: Vec<Held>,
+    /// What the system call will return, as a control group's program sees and sets it.
+    pub retval: i32,
     /// The spin lock that it holds, by address, and the instruction that took it.
     pub lock: Option<(u64, u32)>,
     /// The ring-buffer records that it is writing, by address: their map and position.
@@ -104,6 +106,7 @@ impl Run {
             prog,
             input,
             held: Vec::new(),
+            retval: 0,
             lock: None,
             records: BTreeMap::new(),
             res_locks: Vec::new(),

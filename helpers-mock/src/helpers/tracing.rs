@@ -13,6 +13,8 @@ pub(super) static TABLE: &[HelperDesc] = &[
     HelperDesc::plain(109, "bpf_send_signal", &[Arg::Any], (5, 3), |k, c| send_signal(k, c, false)),
     HelperDesc::plain(117, "bpf_send_signal_thread", &[Arg::Any], (5, 5), |k, c| send_signal(k, c, true)),
     HelperDesc::gpl(173, "bpf_get_func_ip", &[Arg::Ctx], (5, 15), get_func_ip),
+    HelperDesc::plain(186, "bpf_get_retval", &[], (5, 18), get_retval),
+    HelperDesc::plain(187, "bpf_set_retval", &[Arg::Any], (5, 18), set_retval),
     HelperDesc::plain(174, "bpf_get_attach_cookie", &[Arg::Ctx], (5, 15), get_attach_cookie),
     HelperDesc::plain(
         179,
@@ -67,6 +69,20 @@ fn send_signal(kernel: &mut Kernel, call: &mut Call<'_, '_>, thread: bool) -> Ca
 /// `bpf_get_func_ip`: the traced function's address; for a kprobe inside a function 0.
 fn get_func_ip(kernel: &mut Kernel, _: &mut Call<'_, '_>) -> CallResult {
     Ok(Flow::Return(kernel.run().map_or(0, |r| r.input.func_ip)))
+}
+
+/// `bpf_get_retval` (`kernel/bpf/cgroup.c`): what the system call will return so far.
+fn get_retval(kernel: &mut Kernel, _: &mut Call<'_, '_>) -> CallResult {
+    Ok(Flow::Return(kernel.run().map_or(0, |r| i64::from(r.retval) as u64)))
+}
+
+/// `bpf_set_retval` (`kernel/bpf/cgroup.c`): always 0; the lower half of the argument counts.
+fn set_retval(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
+    let retval = call.args[0] as i32;
+    if let Some(run) = kernel.run_mut() {
+        run.retval = retval;
+    }
+    Ok(Flow::Return(0))
 }
 
 /// `bpf_get_attach_cookie`: what was given at attaching, else 0.
