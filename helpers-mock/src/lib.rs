@@ -15,6 +15,7 @@ mod machine_output;
 mod machine_time;
 pub mod maps;
 pub mod objects;
+mod prog_type;
 mod progs;
 mod run;
 pub mod state;
