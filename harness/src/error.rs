@@ -9,6 +9,7 @@ use bpf_vm_shim::exec::InvalidCode;
 use bpf_vm_shim::fault::Unsupported;
 use bpf_vm_shim::object::LoadError;
 
+use crate::compile::CompileError;
 use crate::report::Diagnostic;
 use crate::value::ValueError;
 
@@ -35,6 +36,9 @@ pub enum Error {
         /// What is wrong.
         source: LoadError,
     },
+    /// The text does not compile, or cannot be compiled here.
+    #[error(transparent)]
+    Compile(Box<CompileError>),
     /// The machine refused the object or the run.
     #[error(transparent)]
     Machine(#[from] MachineError),
@@ -108,6 +112,12 @@ impl std::fmt::Debug for Error {
             Self::Fault(d) => write!(f, "\n{}", d.render(false)),
             other => write!(f, "{other}"),
         }
+    }
+}
+
+impl From<CompileError> for Error {
+    fn from(error: CompileError) -> Self {
+        Self::Compile(Box::new(error))
     }
 }
 
