@@ -5,6 +5,7 @@
 pub mod contexts;
 mod dynptr;
 mod errno;
+pub mod flow;
 mod format;
 pub mod helpers;
 mod kernel;
@@ -15,6 +16,7 @@ mod machine_output;
 mod machine_time;
 pub mod maps;
 pub mod objects;
+pub mod passes;
 mod prog_type;
 mod progs;
 mod run;

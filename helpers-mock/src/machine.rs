@@ -15,9 +15,11 @@ use bpf_vm_shim::object::{
 };
 
 use crate::contexts::{self, PacketOutput};
+use crate::flow::Tables;
 use crate::helpers;
 use crate::kernel::Kernel;
 use crate::maps::{self, MapCx, MapError, MapId, MapOpError};
+use crate::passes::{self, PassError};
 use crate::progs::{LoadedObject, LoadedProg, ProgId};
 use crate::run::{Run, RunInput};
 
@@ -72,6 +74,8 @@ pub struct Loaded {
     pub progs: Vec<ProgId>,
     /// Programs that are not valid, by name.
     pub rejected: BTreeMap<String, InvalidCode>,
+    /// Programs that cannot be changed as asked for, or that the kernel would refuse for that, by name.
+    pub refused: BTreeMap<String, PassError>,
     /// The maps, in the object's order.
     pub maps: Vec<MapId>,
     /// Remarks of the loader.
@@ -87,6 +91,9 @@ pub struct LoadOptions {
     pub max_entries: BTreeMap<String, u32>,
     /// Types for programs whose section names none, or another one.
     pub prog_types: BTreeMap<String, ProgType>,
+    /// How programs are changed before they are loaded, for objects of bcc text. Where automatic reads are off, a
+    /// program that needs them is refused.
+    pub passes: Option<passes::Options>,
 }
 
 /// A simulated machine: memory and kernel. Everything that a test can observe is in here.
@@ -158,8 +165,22 @@ impl Machine {
             kfuncs,
             maps: maps.clone(),
         });
-        let mut loaded = Loaded { progs: Vec::new(), rejected: BTreeMap::new(), maps, notes };
-        for linked in programs {
+        let (rejected, refused) = (BTreeMap::new(), BTreeMap::new());
+        let mut loaded = Loaded { progs: Vec::new(), rejected, refused, maps, notes };
+        for mut linked in programs {
+            let prog_type = options.prog_types.get(&linked.name).copied().unwrap_or(linked.prog_type);
+            if let Some(passes) = &options.passes {
+                let tables = Tables {
+                    btf: object.btf.as_ref(),
+                    maps: &object.maps,
+                    kfuncs: &shared.kfuncs,
+                    ksyms: &decls,
+                };
+                if let Err(error) = change(&mut linked, prog_type, tables, passes) {
+                    loaded.refused.insert(linked.name.clone(), error);
+                    continue;
+                }
+            }
             let id = self.kernel.progs.next_id();
             let mut unsupported = BTreeMap::new();
             let insns = self.resolve(&linked, &loaded.maps, &ksyms, &mut unsupported);
@@ -174,7 +195,6 @@ impl Machine {
                 exception_cb: exception_callback(&linked, object),
                 lenient: false,
             };
-            let prog_type = options.prog_types.get(&linked.name).copied().unwrap_or(linked.prog_type);
             match Code::with_entry(spec, entry_registers(prog_type, &linked, object)) {
                 Ok(code) => {
                     let code = Arc::new(code);
@@ -333,6 +353,23 @@ impl Machine {
         let packet = packet.and_then(|id| contexts::finish(self, prog_type, id));
         Ok(Report { outcome, insns, packet })
     }
+}
+
+/// Applies the passes to a program of a known type; a function that nobody has said to be a program stays as it is.
+fn change(
+    linked: &mut LinkedProgram,
+    prog_type: ProgType,
+    tables: Tables<'_>,
+    options: &passes::Options,
+) -> Result<(), PassError> {
+    if prog_type == ProgType::Unspec {
+        return Ok(());
+    }
+    passes::apply(linked, prog_type, tables, options)?;
+    if options.probe_reads {
+        return Ok(());
+    }
+    passes::refuse_direct_loads(linked, prog_type, tables, options.version)
 }
 
 fn function(f: &SubprogDef) -> Function {
