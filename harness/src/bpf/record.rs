@@ -114,22 +114,39 @@ impl Bpf {
         Ok(RecordTypes { map: map.to_owned(), chosen, structs: self.event_structs().into() })
     }
 
-    /// Structures of the objects that may be records: those that are named, are none of the kernel's and no map's
-    /// definition, key or value.
+    /// Structures of the objects that may be records: those that a bcc text sends; where nothing says, those that are
+    /// named, are none of the kernel's and no map's key or value.
     fn event_structs(&self) -> Vec<(Btf, TypeId, String, u64)> {
         let kernel = self.machine.kernel.profile.btf.as_ref();
         let maps = self.machine.kernel.maps.iter();
         let used: Vec<_> = maps.flat_map(|(_, m)| [m.def.key_type, m.def.value_type]).flatten().collect();
-        let mut found = Vec::new();
+        let mut found: Vec<(Btf, TypeId, String, u64)> = Vec::new();
         for btf in self.objects.iter().filter_map(|o| o.object.btf.as_ref()) {
+            let sent: Vec<TypeId> = btf.iter_own().filter_map(|(_, ty)| sent_type(btf, &ty)).collect();
             for (id, ty) in btf.iter_own() {
                 let Type::Struct(s) = ty else { continue };
-                let theirs = kernel.is_some_and(|k| k.find(Kind::Struct, s.name).is_some());
-                if !s.name.is_empty() && s.size > 0 && !theirs && !used.contains(&id) {
-                    found.push((btf.clone(), id, format!("struct {}", s.name), u64::from(s.size)));
+                let theirs = || kernel.is_some_and(|k| k.find(Kind::Struct, s.name).is_some());
+                let may = match sent.as_slice() {
+                    [] => !s.name.is_empty() && s.size > 0 && !theirs() && !used.contains(&id),
+                    sent => sent.contains(&id),
+                };
+                if may {
+                    found.push((btf.clone(), id, btf.type_name(id), u64::from(s.size)));
                 }
             }
         }
         found
     }
+}
+
+/// The structure that a variable of the forced header's `__BCC_RECORD` points to.
+fn sent_type(btf: &Btf, ty: &Type<'_>) -> Option<TypeId> {
+    let Type::Var { name, target, .. } = ty else { return None };
+    // `function.__bcc_record.1` where a function sends more than one.
+    if !name.contains("__bcc_record") {
+        return None;
+    }
+    let Type::Ptr(target) = btf.resolve(*target).ok()?.1 else { return None };
+    let (id, target) = btf.resolve(target).ok()?;
+    matches!(target, Type::Struct(_)).then_some(id)
 }
