@@ -14,3 +14,10 @@ pub(crate) fn text(text: &str) -> Option<BpfBuilder> {
     let kernel = BccKernel::new(&KernelProfile::default(), include_str!("../compile/kernel.h"));
     Some(Bpf::builder().bcc_kernel(kernel).text(text).cpus(2))
 }
+
+/// The handlers of `data/guide.c`, loaded; `None`, with a remark, where there is no clang.
+pub(crate) fn guide() -> Option<Bpf> {
+    let mut bpf = text(include_str!("data/guide.c"))?.load().expect("a valid text");
+    bpf.add_task(bpf_helpers_mock::state::Task::new(42, "cat"));
+    Some(bpf)
+}
