@@ -30,5 +30,5 @@ pub use kernel::Kernel;
 pub use machine::{LoadOptions, Loaded, Machine, MachineError, Report};
 pub use machine_output::RingRecords;
 pub use machine_time::Fired;
-pub use progs::{LoadedObject, LoadedProg, ProgId, Progs};
+pub use progs::{LoadedObject, LoadedProg, ProgId, Progs, TypedLoads};
 pub use run::{Held, HeldKind, ResLock, Run, RunInput};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use bpf_helpers_mock::state::Rng;
-use bpf_helpers_mock::{LoadOptions, Machine};
+use bpf_helpers_mock::{LoadOptions, Machine, passes};
 use bpf_vm_shim::btf::Btf;
 use bpf_vm_shim::engine;
 use bpf_vm_shim::exec::Limits;
@@ -138,6 +138,15 @@ impl BpfBuilder {
     #[must_use]
     pub fn prog_type(mut self, program: impl Into<String>, prog_type: ProgType) -> Self {
         self.options.prog_types.insert(program.into(), prog_type);
+        self
+    }
+
+    /// Applies bcc's rewrites (automatic arguments, automatic `bpf_probe_read`) to programs that count on them, and
+    /// refuses what then still reads memory directly that it must not. The kernel is the builder's, whatever the
+    /// options say.
+    #[must_use]
+    pub fn passes(mut self, passes: passes::Options) -> Self {
+        self.options.passes = Some(passes);
         self
     }
 
