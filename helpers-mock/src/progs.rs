@@ -40,6 +40,8 @@ pub struct LoadedProg {
     pub prog_type: ProgType,
     /// What runs.
     pub code: Arc<Code>,
+    /// The arena that it works on: the verifier allows one.
+    pub arena: Option<MapId>,
     /// It can have typed kernel pointers, through which it may load directly.
     pub typed_pointers: bool,
 }

@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use super::alu;
+use super::arena_access;
 use super::code::{DecodedOp, Reg};
 use super::execution::{Execution, FrameKind};
 use super::observe::{InsnView, Observer};
@@ -498,10 +499,15 @@ pub(super) fn run<const OBSERVED: bool>(
             jump!($op.off);
         }};
         (AddrSpaceCast, $op:ident) => {{
-            trap!(gap("address space cast (arena)"));
+            // Prepared by `arena.rs`: the constant is the upper half of the arena's addresses in user space.
+            let low = u64::from(src!($op) as u32);
+            dst!($op) = if low == 0 { 0 } else { $op.imm | low };
         }};
         (Gotox, $op:ident) => {{
-            trap!(gap("gotox (jump through a register)"));
+            match code.jump_target(pc - 1, dst!($op)) {
+                Some(target) => jump!(target),
+                None => trap!(FaultKind::BadCallTarget { addr: dst!($op) }),
+            }
         }};
         (Ja32, $op:ident) => {{
             jump!($op.off);
@@ -820,6 +826,10 @@ pub(super) fn run<const OBSERVED: bool>(
         (Trap, $op:ident) => {
             trap!(code.trap($op.imm))
         };
+        (Arena, $op:ident) => {{
+            sync!(pc - 1);
+            arena_access::access(run, mem, env, $op, code.arena_op(pc - 1))?;
+        }};
     }
     /// The dispatch: an arm for each operation, and an arm for each pair.
     macro_rules! dispatch {
@@ -931,12 +941,6 @@ fn store_missed(mem: &mut Memory, addr: u64, reg: u8, size: u8, v: u64) -> Resul
 fn detour(run: &mut Execution, mem: &mut Memory, other: Box<CallResult>) -> Result<Stop, Trap> {
     run.follow(mem, (*other)?)?;
     Ok(Stop::Switched)
-}
-
-/// An instruction that exists and that this interpreter does not do.
-#[cold]
-fn gap(name: &str) -> Unsupported {
-    Unsupported::new(UnsupportedKind::Opcode, name)
 }
 
 fn aligned(addr: u64, size: u8) -> Result<(), FaultKind> {
