@@ -88,7 +88,9 @@ pub mod scenario;
 #[cfg(any(test, feature = "proptest"))]
 pub mod strategies;
 mod support;
+pub mod symbols;
 pub mod table;
+pub mod usdt;
 pub mod value;
 
 pub use bpf::{Bpf, BpfBuilder, Event, Fired, Input, MAX_CPUS, Point, RunReport};

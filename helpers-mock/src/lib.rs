@@ -5,6 +5,7 @@
 pub mod contexts;
 mod dynptr;
 mod errno;
+pub mod flow;
 mod format;
 pub mod helpers;
 mod kernel;
@@ -16,6 +17,7 @@ mod machine_output;
 mod machine_time;
 pub mod maps;
 pub mod objects;
+pub mod passes;
 mod progs;
 mod run;
 pub mod state;

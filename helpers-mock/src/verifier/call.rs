@@ -132,7 +132,7 @@ impl Walk<'_> {
                                 .constant_key(state, &args[2])
                                 .is_none_or(|k| k < u64::from(def.max_entries));
                         if sure {
-                            Reg::Unknown
+                            Reg::Ptr(Ptr { target: Target::MapValue(map), or_null: false, ..fresh })
                         } else {
                             Reg::Ptr(Ptr { target: Target::MapValue(map), ..fresh })
                         }

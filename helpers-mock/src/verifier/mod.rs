@@ -19,7 +19,7 @@ mod tests;
 mod tnum;
 mod walk;
 
-use bpf_vm_shim::object::{MapType, ProgType};
+use bpf_vm_shim::object::ProgType;
 
 use crate::kernel::Kernel;
 use crate::progs::ProgId;
@@ -45,12 +45,6 @@ pub fn check(kernel: &Kernel, prog: ProgId) -> Result<(), Refusal> {
     let Some(prog) = kernel.progs.get(prog) else { return Ok(()) };
     // What an extension may do depends on the program that it extends.
     if matches!(prog.prog_type, ProgType::Ext | ProgType::Unspec) {
-        return Ok(());
-    }
-    let arena = |id: &crate::maps::MapId| {
-        kernel.maps.get(*id).is_some_and(|m| matches!(m.def.map_type, MapType::Arena))
-    };
-    if prog.object.maps.iter().any(arena) {
         return Ok(());
     }
     match walk::Walk::new(kernel, walk::Program::of(prog)).run() {

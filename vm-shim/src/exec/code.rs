@@ -115,6 +115,9 @@ pub(crate) struct DecodedOp {
     pub(crate) imm: u64,
 }
 
+/// An operation and those behind it, which may go as one with it: one cache line.
+pub(crate) type Cell = [DecodedOp; 4];
+
 /// A function of a program.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Function {
@@ -158,7 +161,7 @@ pub struct Code {
     id: u32,
     name: Arc<str>,
     /// Each operation with the one after it, which the interpreter wants at hand.
-    cells: Vec<[DecodedOp; 2]>,
+    cells: Vec<Cell>,
     slots: Vec<u32>,
     index: Vec<u32>,
     funcs: Vec<Function>,
@@ -271,7 +274,7 @@ impl Code {
         self.func_at(addr).is_some()
     }
 
-    pub(crate) fn cells(&self) -> &[[DecodedOp; 2]] {
+    pub(crate) fn cells(&self) -> &[Cell] {
         &self.cells
     }
 
@@ -343,10 +346,9 @@ impl Builder<'_> {
         let arena_ops = self.arena(&mut ops, &mut kinds, &funcs, &index, &mut traps);
         fuse(&mut ops, &kinds);
         let end = trap_op(usize::MAX);
-        let next = ops.iter().skip(1).chain([&end]);
-        let mut cells: Vec<_> = ops.iter().zip(next).map(|(op, next)| [*op, *next]).collect();
-        // What would run past the end runs into this.
-        cells.push([end, end]);
+        let at = |i: usize| ops.get(i).copied().unwrap_or(end);
+        // What would run past the end runs into the last.
+        let cells = (0..=ops.len()).map(|i| [at(i), at(i + 1), at(i + 2), at(i + 3)]).collect();
         Ok(Code {
             id: self.spec.id,
             name: self.spec.name.into(),
