@@ -12,6 +12,7 @@ mod kernel;
 pub mod kfuncs;
 mod ksyms;
 mod machine;
+mod machine_maps;
 mod machine_output;
 mod machine_time;
 pub mod maps;

@@ -160,7 +160,7 @@ impl Machine {
             maps::complete(&mut def, self.kernel.state.cpus.count, &mut notes);
             let mut cx = MapCx::host(&mut self.mem, self.kernel.state.cpus.count);
             let map = maps::create(Arc::new(def), object.btf.clone(), &mut cx)?;
-            maps.push(self.kernel.maps.push(map));
+            maps.push(self.add_map(map)?);
         }
         let decls = ksyms;
         let mut ksyms = Vec::new();
@@ -179,6 +179,7 @@ impl Machine {
             let id = self.kernel.progs.next_id();
             let mut unsupported = BTreeMap::new();
             let insns = self.resolve(&linked, &loaded.maps, &ksyms, &mut unsupported);
+            let arena = self.arena_of(&linked, &loaded.maps);
             let funcs = linked.subprogs.iter();
             let spec = CodeSpec {
                 id: id.0,
@@ -187,6 +188,8 @@ impl Machine {
                 funcs: funcs.map(function).collect(),
                 poisoned: linked.poisoned.iter().map(|(i, p)| (*i, p.message.clone())).collect(),
                 unsupported,
+                arena: arena.and_then(|id| self.arena_view(id)),
+                jump_targets: self.jump_targets(&linked, &loaded.maps),
                 exception_cb: exception_callback(&linked, object),
                 lenient: false,
             };
@@ -194,6 +197,7 @@ impl Machine {
             match Code::with_entry(spec, entry_registers(prog_type, &linked, object)) {
                 Ok(code) => {
                     let code = Arc::new(code);
+                    self.fill_jump_tables(id, &linked, &loaded.maps);
                     let object = Arc::clone(&shared);
                     let tables = Tables {
                         btf: object.btf.as_ref(),
@@ -202,7 +206,7 @@ impl Machine {
                         ksyms: &decls,
                     };
                     let typed_loads = helpers::typed_loads(prog_type, &linked, tables);
-                    let prog = LoadedProg { id, object, linked, prog_type, code, typed_loads };
+                    let prog = LoadedProg { id, object, linked, prog_type, code, arena, typed_loads };
                     self.kernel.progs.push(prog);
                     loaded.progs.push(id);
                 }
@@ -252,7 +256,7 @@ impl Machine {
     pub fn create_map_typed(&mut self, def: MapDef, btf: Option<Btf>) -> Result<MapId, MapError> {
         let mut cx = MapCx::host(&mut self.mem, self.kernel.state.cpus.count);
         let map = maps::create(Arc::new(def), btf, &mut cx)?;
-        Ok(self.kernel.maps.push(map))
+        self.add_map(map)
     }
 
     /// Puts the object's initial `values` into its arrays of programs and maps of maps, as libbpf's
@@ -324,8 +328,11 @@ impl Machine {
         insns
     }
 
-    /// The address of an array map's first value (`map_direct_value_addr`).
+    /// The address of a map's first value (`map_direct_value_addr`).
     fn map_value(&mut self, map: MapId) -> Option<u64> {
+        if let Some(addr) = self.direct_value(map) {
+            return Some(addr);
+        }
         let mut cx = MapCx::host(&mut self.mem, self.kernel.state.cpus.count);
         self.kernel.maps.get(map)?.ops.lookup(&mut cx, &[0; 4]).ok()?
     }

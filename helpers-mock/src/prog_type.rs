@@ -36,6 +36,7 @@ impl Machine {
             linked,
             prog_type,
             code: Arc::clone(&old.code),
+            arena: old.arena,
             typed_loads,
         });
         Ok(())

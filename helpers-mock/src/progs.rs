@@ -68,6 +68,8 @@ pub struct LoadedProg {
     pub code: Arc<Code>,
     /// The loads that may go through typed kernel pointers.
     pub typed_loads: TypedLoads,
+    /// The arena that it works on: the verifier allows one.
+    pub arena: Option<MapId>,
 }
 
 /// All programs of a machine.
