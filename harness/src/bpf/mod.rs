@@ -9,6 +9,7 @@ mod point;
 mod records;
 mod report;
 mod state;
+mod text;
 
 pub use builder::{BpfBuilder, MAX_CPUS};
 pub use event::{Event, Fired};
