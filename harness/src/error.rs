@@ -11,6 +11,7 @@ use bpf_vm_shim::fault::Unsupported;
 use bpf_vm_shim::object::{LoadError, ProgType};
 
 use crate::bpf::CallbackError;
+use crate::compile::CompileError;
 use crate::report::Diagnostic;
 use crate::value::ValueError;
 
@@ -37,6 +38,9 @@ pub enum Error {
         /// What is wrong.
         source: LoadError,
     },
+    /// The text does not compile, or cannot be compiled here.
+    #[error(transparent)]
+    Compile(Box<CompileError>),
     /// The machine refused the object or the run.
     #[error(transparent)]
     Machine(MachineError),
@@ -147,6 +151,12 @@ impl From<MachineError> for Error {
             }
             other => Self::Machine(other),
         }
+    }
+}
+
+impl From<CompileError> for Error {
+    fn from(error: CompileError) -> Self {
+        Self::Compile(Box::new(error))
     }
 }
 

@@ -17,6 +17,7 @@ mod report;
 mod simulated;
 mod state;
 mod syms;
+mod text;
 mod trace;
 mod tracepoints;
 mod uprobes;
