@@ -35,7 +35,10 @@ impl Walk<'_> {
                 Ok(Reg::scalar(Scalar::of_size(a.size as u32)))
             }
             Target::Ctx => self.check_ctx(&p, a),
-            Target::Kernel | Target::Sock | Target::Map(_) => Ok(unknown(a.size)),
+            Target::Kernel | Target::Sock | Target::Map(_) | Target::Obj { .. } => Ok(unknown(a.size)),
+            Target::Dynptr => {
+                refuse("invalid-mem-access", format!("R{} invalid mem access 'dynptr_ptr'", a.reg))
+            }
             _ => {
                 self.check_region(&p, a)?;
                 Ok(Reg::scalar(Scalar::of_size(a.size as u32)))
@@ -47,12 +50,22 @@ impl Walk<'_> {
     pub(super) fn store(&mut self, state: &mut State, base: Reg, a: Access, value: Reg) -> Step<()> {
         let Some(p) = deref(&base, a.reg)? else { return Ok(()) };
         match p.target {
-            Target::Stack(depth) => store_stack(state, &p, depth, a, value),
+            Target::Stack(depth) => {
+                let lo = p.off + a.off + p.var.smin;
+                let place = stack_place(&p, a)?;
+                let (lo, hi) = match place {
+                    Some(at) => (at, at + a.size as i64),
+                    None => (lo, p.off + a.off + p.var.smax + a.size as i64),
+                };
+                self.used(state, depth, lo);
+                self.overwrite(state, depth, lo, hi, true)?;
+                store_stack(state, &p, depth, a, value)
+            }
             Target::MapValue(map) => self.check_map_value(&p, map, a).map(|_| ()),
             Target::Ctx => self.check_ctx(&p, a).map(|_| ()),
             Target::Map(_) => refuse("read-only-write", "only read from bpf_map is supported".to_owned()),
             Target::Sock => refuse("read-only-write", format!("R{} cannot write into sock", a.reg)),
-            Target::Kernel => Ok(()),
+            Target::Kernel | Target::Obj { .. } => Ok(()),
             _ => self.check_region(&p, a),
         }
     }
@@ -67,7 +80,7 @@ impl Walk<'_> {
                 }
                 bounds(p, a, size, "memory, mem_size")
             }
-            Target::PacketEnd | Target::Func(_) => {
+            Target::PacketEnd | Target::Func(_) | Target::Dynptr => {
                 refuse("invalid-mem-access", format!("R{} invalid mem access '{}'", a.reg, p.name()))
             }
             _ => Ok(()),
@@ -169,9 +182,13 @@ impl Walk<'_> {
 
     fn load_stack(&mut self, state: &mut State, p: &Ptr, depth: usize, a: Access) -> Step<Reg> {
         let Some(at) = stack_place(p, a)? else { return Ok(self.load_stack_any(state, p, depth, a)) };
+        self.used(state, depth, at);
         let frame = state.frames.get(depth).ok_or(Stop::Unsure)?;
         let base = at & !7;
         let first = (at - base) as usize;
+        if frame.stack.get(&base).is_some_and(|s| s.special.is_some()) {
+            return refuse("stack-object", format!("invalid read from stack off {at} size {}", a.size));
+        }
         let Some(slot) = frame.stack.get(&base) else {
             return Ok(Reg::scalar(Scalar::of_size(a.size as u32)));
         };
@@ -250,6 +267,15 @@ impl Walk<'_> {
                     let m = format!("invalid {verb} stack R{} off={lo} size={}", a.reg, a.size);
                     return refuse("stack-access", m);
                 }
+                self.used(state, depth, lo);
+                if a.write {
+                    self.overwrite(state, depth, lo, hi + a.size as i64, false)?;
+                } else if let Some(frame) = state.frames.get(depth)
+                    && frame.stack.range(lo & !7..hi + a.size as i64).any(|(_, s)| s.special.is_some())
+                {
+                    let m = format!("invalid read from stack R{} off {lo} size {}", a.reg, a.size);
+                    return refuse("stack-object", m);
+                }
                 // Whatever was there may be something else now. Reads turn spilled numbers into bytes, too.
                 let frame = state.frames.get_mut(depth).ok_or(Stop::Unsure)?;
                 let mut at = lo;
@@ -265,7 +291,7 @@ impl Walk<'_> {
             Target::MapValue(map) => self.check_map_value(&p, map, a).map(|_| ()),
             Target::Packet | Target::PacketMeta | Target::Mem { .. } => self.check_region(&p, a),
             Target::Ctx if self.prog.prog_type == ProgType::Syscall => Ok(()),
-            Target::Ctx | Target::PacketEnd | Target::Map(_) | Target::Sock => {
+            Target::Ctx | Target::PacketEnd | Target::Map(_) | Target::Sock | Target::Dynptr => {
                 refuse("helper-argument", format!("R{} type={} expected=fp", a.reg, p.name()))
             }
             _ => Ok(()),
