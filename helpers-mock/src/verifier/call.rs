@@ -65,8 +65,11 @@ impl Walk<'_> {
         if state.lock.is_some() && !matches!(id, 93 | 94 | 194) {
             return refuse("lock", "function calls are not allowed while holding a lock".to_owned());
         }
+        let mut exchanged = None;
         match id {
             12 => self.nothing_held(state, "tail_call")?,
+            153 | 154 => percpu(&args[1])?,
+            187 => self.set_retval(&args[1])?,
             198 => {
                 let id = self.new_id();
                 state.refs.push(Ref { id, insn: state.pc });
@@ -86,14 +89,7 @@ impl Walk<'_> {
             86 => self.release_sock(state, args[1])?,
             95 | 96 | 98 => socket(&args[1])?,
             93 | 94 => self.lock(state, args[1], id == 93)?,
-            194 => {
-                if let Reg::Ptr(p) = args[2] {
-                    state.refs.retain(|r| r.id != p.reference);
-                }
-                if args[2] == Reg::Unknown {
-                    state.refs.clear();
-                }
-            }
+            194 => exchanged = Some(self.exchange(state, &args)?),
             81 if !is_zero(&args[2]) && args[2] != Reg::Unknown => {
                 let m = "get_local_storage() doesn't support non-zero flags";
                 return refuse("helper-argument", m.to_owned());
@@ -115,7 +111,10 @@ impl Walk<'_> {
                 packets_moved(state);
             }
         }
-        let result = self.result(state, id, &args)?;
+        let result = match exchanged {
+            Some(old) => old,
+            None => self.result(state, id, &args)?,
+        };
         let frame = state.frame()?;
         frame.regs[1..6].fill(Reg::NotInit);
         frame.regs[0] = result;
@@ -502,4 +501,19 @@ fn forget_packets(state: &mut State, gone: Reg) {
             *r = gone;
         }
     });
+}
+
+/// `ARG_PTR_TO_PERCPU_BTF_ID`.
+fn percpu(reg: &Reg) -> Step<()> {
+    let wrong = |name: &str| refuse("helper-argument", format!("R1 type={name} expected=percpu_ptr_"));
+    match reg {
+        // Zero stands for a symbol that the kernel may have.
+        Reg::Scalar(s, _) if s.known().is_none() => wrong("scalar"),
+        Reg::Ptr(p) => match p.target {
+            Target::Obj { trust: Trust::Percpu, .. } if !p.or_null => Ok(()),
+            Target::Obj { trust: Trust::Vague, .. } | Target::Kernel => Ok(()),
+            _ => wrong(&p.name()),
+        },
+        _ => Ok(()),
+    }
 }

@@ -70,7 +70,8 @@ impl Walk<'_> {
         }
         let mut inner = state.clone();
         let mut frame = Frame::new(depth, state.pc, at);
-        frame.callback = Some(Callback { range: (0, 1), later: false, again, depth: called + 1, refs: state.refs.len() });
+        frame.callback =
+            Some(Callback { range: (0, 1), later: false, again, depth: called + 1, refs: state.refs.len() });
         frame.regs[1..6].copy_from_slice(&given);
         inner.frames.push(frame);
         inner.pc = at;

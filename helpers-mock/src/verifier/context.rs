@@ -106,7 +106,8 @@ impl Walk<'_> {
                 if state.preempt == 0 {
                     return refuse(
                         "unbalanced-region",
-                        "unmatched attempt to enable preemption (kernel function bpf_preempt_enable)".to_owned(),
+                        "unmatched attempt to enable preemption (kernel function bpf_preempt_enable)"
+                            .to_owned(),
                     );
                 }
                 state.preempt -= 1;

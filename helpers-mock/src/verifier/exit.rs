@@ -16,6 +16,8 @@ const ERRNO_HOOKS: &[&str] = &[
     "file_open",
     "file_permission",
     "inode_create",
+    "socket_create",
+    "socket_post_create",
     "inode_mkdir",
     "inode_unlink",
     "path_mkdir",
@@ -76,6 +78,26 @@ impl Walk<'_> {
         }
     }
 
+    /// `bpf_set_retval` gives an error or 0 where a hook returns an int (`check_helper_call`).
+    pub(super) fn set_retval(&self, value: &Reg) -> Step<()> {
+        let lsm = self.prog.prog_type == P::Lsm
+            && self.prog.attach.attach_type == A::LsmCgroup
+            && ERRNO_HOOKS.contains(&self.prog.attach.name().unwrap_or_default());
+        if !lsm && self.prog.prog_type != P::CgroupDevice {
+            return Ok(());
+        }
+        match value {
+            Reg::Scalar(s, _) if s.s32max < -4095 || s.s32min > 0 => {
+                let m = format!(
+                    "At bpf_set_retval the register R1 has smin={} smax={} should have been in [-4095, 0]",
+                    s.s32min, s.s32max
+                );
+                refuse("return-value", m)
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn return_range(&self) -> Option<(i64, i64)> {
         let attach = &self.prog.attach;
         let one = (0, 1);
@@ -94,7 +116,7 @@ impl Walk<'_> {
                 },
             },
             P::CgroupSkb if attach.attach_type == A::CgroupInetEgress => (0, 3),
-
+            P::CgroupSkb => one,
             P::CgroupSock | P::SockOps | P::CgroupDevice | P::CgroupSysctl | P::CgroupSockopt => one,
             P::SkLookup | P::Netfilter => one,
             P::Tracing => match attach.attach_type {

@@ -8,7 +8,10 @@ use super::state::{Frame, Ptr, Reg, State, Target};
 use super::walk::Walk;
 
 impl Walk<'_> {
-    pub(super) fn proto(&self, at: usize) -> Option<(&Btf, bpf_vm_shim::btf::TypeId, bpf_vm_shim::btf::FuncProto<'_>)> {
+    pub(super) fn proto(
+        &self,
+        at: usize,
+    ) -> Option<(&Btf, bpf_vm_shim::btf::TypeId, bpf_vm_shim::btf::FuncProto<'_>)> {
         let func = self.prog.subprogs.iter().find(|s| s.start == at)?.func?;
         let btf = self.prog.btf?;
         let Ok(Type::Func { proto, .. }) = btf.get(func) else { return None };

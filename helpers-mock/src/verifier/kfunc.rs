@@ -117,9 +117,7 @@ impl Walk<'_> {
             },
             Kind::Const => match reg {
                 Reg::Ptr(_) => fail(format!("R{n} is not a scalar")),
-                Reg::Scalar(s, _) if s.known().is_none() => {
-                    fail(format!("R{n} must be a known constant"))
-                }
+                Reg::Scalar(s, _) if s.known().is_none() => fail(format!("R{n} must be a known constant")),
                 Reg::Scalar(s, _) => {
                     seen.size = s.known();
                     Ok(())
@@ -291,15 +289,7 @@ impl Walk<'_> {
     }
 
     /// `KF_ARG_PTR_TO_ALLOC_BTF_ID`.
-    fn owned(
-        &self,
-        state: &State,
-        kfunc: &Kfunc,
-        n: u8,
-        reg: &Reg,
-        kind: Kind,
-        seen: &mut Seen,
-    ) -> Step<()> {
+    fn owned(&self, state: &State, kfunc: &Kfunc, n: u8, reg: &Reg, kind: Kind, seen: &mut Seen) -> Step<()> {
         let p = match reg {
             Reg::Scalar(..) => return fail(format!("Possibly NULL pointer passed to trusted R{n}")),
             Reg::Ptr(p) => p,
@@ -409,7 +399,8 @@ impl Walk<'_> {
                 }
                 let dynptr = seen.dynptr.map_or(0, |d| d.id);
                 let reference = seen.dynptr.map_or(0, |d| d.reference);
-                let ptr = Ptr { or_null, id: self.new_id(), dynptr, ..Ptr::to(Target::Mem { size, writable }) };
+                let ptr =
+                    Ptr { or_null, id: self.new_id(), dynptr, ..Ptr::to(Target::Mem { size, writable }) };
                 // Null says nothing of the reference.
                 let _ = reference;
                 return Ok(Reg::Ptr(ptr));
@@ -713,9 +704,17 @@ fn iterator(name: &str) -> Option<(&'static str, u8, bool, Action)> {
 
 /// `kfunc_spin_allowed`.
 fn allowed_under_lock(name: &str) -> bool {
-    ["bpf_list_", "bpf_rbtree_", "bpf_refcount_", "bpf_iter_num_", "bpf_res_spin_", "bpf_arena_", "bpf_stream_"]
-        .iter()
-        .any(|p| name.starts_with(p))
+    [
+        "bpf_list_",
+        "bpf_rbtree_",
+        "bpf_refcount_",
+        "bpf_iter_num_",
+        "bpf_res_spin_",
+        "bpf_arena_",
+        "bpf_stream_",
+    ]
+    .iter()
+    .any(|p| name.starts_with(p))
 }
 
 fn struct_behind(btf: &Btf, id: TypeId) -> Option<String> {

@@ -74,8 +74,8 @@ const NEW: Flags = Flags::ACQUIRE.and(Flags::NULL);
 const TAKE: Flags = NEW.and(Flags::RCU);
 
 use Kind::{
-    Any, Const, Dynptr, DynptrOut, Mem, MemOrNull, NewObject, Object, Owned, OwnedPercpu, Plain, Scalar, Size,
-    Str,
+    Any, Const, Dynptr, DynptrOut, Mem, MemOrNull, NewObject, Object, Owned, OwnedPercpu, Plain, Scalar,
+    Size, Str,
 };
 
 static TABLE: &[Kfunc] = &[

@@ -7,7 +7,7 @@ use super::alu::MAX_VAR_OFF;
 use super::scalar::Scalar;
 use super::state::{Byte, Ptr, Reg, Slot, State, Step, Stop, Target, refuse};
 use super::walk::Walk;
-use crate::maps::{FieldKind, MapId, flag};
+use crate::maps::{Field, FieldKind, MapId, flag};
 
 /// An access: how many bytes, at which displacement, and what for.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,16 @@ pub(super) struct Access {
     pub(super) direct: bool,
 }
 
+/// What lies where a map value is accessed.
+#[derive(Clone, Copy, Debug)]
+enum Bytes {
+    Plain,
+    /// Constants of a map that programs cannot write.
+    Constant,
+    /// A pointer to a kernel object.
+    Kptr(Field),
+}
+
 impl Walk<'_> {
     /// A load through a register; what it gives.
     pub(super) fn load(&mut self, state: &mut State, base: Reg, a: Access) -> Step<Reg> {
@@ -29,13 +39,16 @@ impl Walk<'_> {
         match p.target {
             Target::Stack(depth) => self.load_stack(state, &p, depth, a),
             Target::MapValue(map) => {
-                if let Some(field) = self.check_map_value(&p, map, a)? {
-                    return Ok(if field { Reg::Unknown } else { self.rodata(&p, map, a) });
+                match self.check_map_value(&p, map, a)? {
+                    Bytes::Kptr(field) => return Ok(self.load_kptr(state, field)),
+                    Bytes::Constant => return Ok(self.rodata(&p, map, a)),
+                    Bytes::Plain => {}
                 }
                 Ok(Reg::scalar(Scalar::of_size(a.size as u32)))
             }
             Target::Ctx => self.check_ctx(&p, a),
-            Target::Kernel | Target::Sock | Target::Map(_) | Target::Obj { .. } => Ok(unknown(a.size)),
+            Target::Obj { ty, trust } => self.load_object(&p, (ty, trust), a),
+            Target::Kernel | Target::Sock | Target::Map(_) => Ok(unknown(a.size)),
             Target::Dynptr => {
                 refuse("invalid-mem-access", format!("R{} invalid mem access 'dynptr_ptr'", a.reg))
             }
@@ -61,7 +74,10 @@ impl Walk<'_> {
                 self.overwrite(state, depth, lo, hi, true)?;
                 store_stack(state, &p, depth, a, value)
             }
-            Target::MapValue(map) => self.check_map_value(&p, map, a).map(|_| ()),
+            Target::MapValue(map) => match self.check_map_value(&p, map, a)? {
+                Bytes::Kptr(field) => self.store_kptr(field, &value, false),
+                _ => Ok(()),
+            },
             Target::Ctx => self.check_ctx(&p, a).map(|_| ()),
             Target::Map(_) => refuse("read-only-write", "only read from bpf_map is supported".to_owned()),
             Target::Sock => refuse("read-only-write", format!("R{} cannot write into sock", a.reg)),
@@ -117,8 +133,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// `None` for plain bytes; `Some(true)` for a special field, `Some(false)` for a read-only map.
-    fn check_map_value(&mut self, p: &Ptr, map: MapId, a: Access) -> Step<Option<bool>> {
+    fn check_map_value(&mut self, p: &Ptr, map: MapId, a: Access) -> Step<Bytes> {
         let map = self.kernel.maps.get(map).ok_or(Stop::Unsure)?;
         let def = &map.def;
         if a.write && def.map_flags & flag::RDONLY_PROG != 0 {
@@ -147,7 +162,8 @@ impl Walk<'_> {
                     FieldKind::Kptr | FieldKind::KptrUntrusted | FieldKind::KptrPercpu | FieldKind::Uptr
                 );
                 if !a.direct {
-                    return Ok(Some(true));
+                    let m = "a special field cannot be accessed indirectly by helper".to_owned();
+                    return refuse("special-field", m);
                 }
                 if !kptr {
                     let m = "a special field cannot be accessed directly by load/store".to_owned();
@@ -163,10 +179,11 @@ impl Walk<'_> {
                     let m = format!("kptr access misaligned expected={start} off={lo}");
                     return refuse("special-field", m);
                 }
-                return Ok(Some(true));
+                return Ok(Bytes::Kptr(*f));
             }
         }
-        Ok((def.map_flags & flag::RDONLY_PROG != 0 && !a.write).then_some(false))
+        let constant = def.map_flags & flag::RDONLY_PROG != 0 && !a.write;
+        Ok(if constant { Bytes::Constant } else { Bytes::Plain })
     }
 
     /// A constant from a frozen read-only map (`bpf_map_direct_read`).
@@ -310,7 +327,7 @@ fn deref(base: &Reg, reg: u8) -> Step<Option<Ptr>> {
 }
 
 /// What a load of something not modelled gives: pointers are 8 bytes wide, so less is a number.
-fn unknown(size: u64) -> Reg {
+pub(super) fn unknown(size: u64) -> Reg {
     if size < 8 { Reg::scalar(Scalar::of_size(size as u32)) } else { Reg::Unknown }
 }
 

@@ -15,6 +15,7 @@ mod funcs;
 mod jump;
 mod kfunc;
 mod kfunc_table;
+mod kptr;
 mod mem;
 mod scalar;
 mod stack_object;

@@ -217,7 +217,14 @@ impl Walk<'_> {
     }
 
     /// Bytes of the stack are written, by the program or by what it calls.
-    pub(super) fn overwrite(&self, state: &mut State, depth: usize, lo: i64, hi: i64, direct: bool) -> Step<()> {
+    pub(super) fn overwrite(
+        &self,
+        state: &mut State,
+        depth: usize,
+        lo: i64,
+        hi: i64,
+        direct: bool,
+    ) -> Step<()> {
         if !direct {
             let frame = state.frames.get(depth).ok_or(Stop::Unsure)?;
             let hit = |s: &Slot| matches!(s.special, Some(Special::Dynptr { .. }));

@@ -81,7 +81,7 @@ pub(super) enum Trust {
 }
 
 impl Trust {
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Trusted => "trusted_ptr_",
             Self::Rcu => "rcu_ptr_",
@@ -136,7 +136,16 @@ pub(super) struct Ptr {
 
 impl Ptr {
     pub(super) const fn to(target: Target) -> Self {
-        Self { target, off: 0, var: Scalar::constant(0), or_null: false, id: 0, reference: 0, range: 0, dynptr: 0 }
+        Self {
+            target,
+            off: 0,
+            var: Scalar::constant(0),
+            or_null: false,
+            id: 0,
+            reference: 0,
+            range: 0,
+            dynptr: 0,
+        }
     }
 
     /// The name with its null-ness.
@@ -381,7 +390,9 @@ impl State {
                 && a.regs.iter().zip(&b.regs).all(|(x, y)| reg_covers(x, y, &mut ids))
                 && b.stack.iter().all(|(at, slot)| match a.stack.get(at) {
                     Some(old) => slot_covers(old, slot, &mut ids),
-                    None => slot.special.is_none() && slot.spill.is_none_or(|(r, _)| !matches!(r, Reg::Ptr(_))),
+                    None => {
+                        slot.special.is_none() && slot.spill.is_none_or(|(r, _)| !matches!(r, Reg::Ptr(_)))
+                    }
                 })
                 && a.stack.iter().all(|(at, old)| b.stack.contains_key(at) || old.bytes == [Byte::Misc; 8])
         })

@@ -24,7 +24,9 @@ enum Edge {
 impl Walk<'_> {
     /// Refusals that need no walk.
     pub(super) fn structure(&self) -> Option<Found> {
-        self.exception_callback().or_else(|| self.circle(0, &mut Vec::new(), &mut BTreeSet::new())).or_else(|| self.throws_in_callback())
+        self.exception_callback()
+            .or_else(|| self.circle(0, &mut Vec::new(), &mut BTreeSet::new()))
+            .or_else(|| self.throws_in_callback())
     }
 
     fn body(&self, at: usize) -> std::ops::Range<usize> {
@@ -137,7 +139,11 @@ impl Walk<'_> {
         for sub in self.prog.subprogs {
             for (insn, edge, to) in self.edges(sub.start) {
                 if edge == Edge::Call && to == cb {
-                    return Some((insn, "exception", format!("insn {insn} cannot call exception cb directly")));
+                    return Some((
+                        insn,
+                        "exception",
+                        format!("insn {insn} cannot call exception cb directly"),
+                    ));
                 }
             }
         }

@@ -124,11 +124,6 @@ impl<'a> Walk<'a> {
         self.budget == 0
     }
 
-    /// The function that an instruction belongs to.
-    pub(super) fn function_of(&self, pc: usize) -> usize {
-        self.prog.subprogs.iter().find(|s| (s.start..s.end).contains(&pc)).map_or(0, |s| s.start)
-    }
-
     /// Follows all paths of the program, then of the global functions that it calls.
     pub(super) fn run(&mut self) -> Option<Found> {
         if let Some(found) = self.structure() {
