@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bpf_vm_shim::btf::{Btf, Type, TypeId};
 use bpf_vm_shim::engine::{Engine, Interp};
 use bpf_vm_shim::exec::{Code, CodeSpec, Execution, Function, InvalidCode, Limits, Outcome};
-use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
+use bpf_vm_shim::fault::{Site, Unsupported, UnsupportedKind};
 use bpf_vm_shim::isa::{Insn, pseudo};
 use bpf_vm_shim::mem::{MemError, Memory};
 use bpf_vm_shim::object::{
@@ -51,6 +51,9 @@ pub enum MachineError {
         /// How many ran.
         callbacks: usize,
     },
+    /// A program cannot be rewritten, or reads memory that it must not.
+    #[error(transparent)]
+    Pass(#[from] PassError),
     /// No such program.
     #[error("there is no program number {}", .0.0)]
     NoProgram(ProgId),
@@ -63,6 +66,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// Instructions executed.
     pub insns: u64,
+    /// Where it ended, if that was because of a gap.
+    pub gap_at: Option<Site>,
     /// What became of the packet, for contexts that carry one.
     pub packet: Option<PacketOutput>,
 }
@@ -74,12 +79,12 @@ pub struct Loaded {
     pub progs: Vec<ProgId>,
     /// Programs that are not valid, by name.
     pub rejected: BTreeMap<String, InvalidCode>,
-    /// Programs that cannot be changed as asked for, or that the kernel would refuse for that, by name.
-    pub refused: BTreeMap<String, PassError>,
     /// The maps, in the object's order.
     pub maps: Vec<MapId>,
     /// Remarks of the loader.
     pub notes: Vec<String>,
+    /// What the passes changed, by program.
+    pub rewritten: BTreeMap<String, passes::Report>,
 }
 
 /// How to load an object.
@@ -91,9 +96,14 @@ pub struct LoadOptions {
     pub max_entries: BTreeMap<String, u32>,
     /// Types for programs whose section names none, or another one.
     pub prog_types: BTreeMap<String, ProgType>,
-    /// How programs are changed before they are loaded, for objects of bcc text. Where automatic reads are off, a
-    /// program that needs them is refused.
+    /// bcc's rewrites, for programs that count on them; the kernel is the machine's.
     pub passes: Option<passes::Options>,
+}
+
+impl LoadOptions {
+    fn prog_type(&self, linked: &LinkedProgram) -> ProgType {
+        self.prog_types.get(&linked.name).copied().unwrap_or(linked.prog_type)
+    }
 }
 
 /// A simulated machine: memory and kernel. Everything that a test can observe is in here.
@@ -140,18 +150,19 @@ impl Machine {
     /// # Errors
     /// If it does not link or a map cannot be created. A program that is not valid is set aside, not an error.
     pub fn load(&mut self, object: &Object, options: &LoadOptions) -> Result<Loaded, MachineError> {
-        let Linked { programs, maps: defs, kfuncs, ksyms, notes, .. } =
-            object.link(&self.kernel.profile, &options.link)?;
+        let mut linked = object.link(&self.kernel.profile, &options.link)?;
+        let rewritten = self.rewrite(object, &mut linked, options)?;
+        let Linked { programs, maps: defs, kfuncs, ksyms, notes, .. } = linked;
         let mut maps = Vec::new();
         let mut notes = notes;
-        for mut def in defs {
+        for mut def in defs.iter().cloned() {
             if let Some(entries) = options.max_entries.get(&def.name) {
                 def.max_entries = *entries;
             }
             maps::complete(&mut def, self.kernel.state.cpus.count, &mut notes);
             let mut cx = MapCx::host(&mut self.mem, self.kernel.state.cpus.count);
             let map = maps::create(Arc::new(def), object.btf.clone(), &mut cx)?;
-            maps.push(self.kernel.maps.push(map));
+            maps.push(self.add_map(map)?);
         }
         let decls = ksyms;
         let mut ksyms = Vec::new();
@@ -165,25 +176,12 @@ impl Machine {
             kfuncs,
             maps: maps.clone(),
         });
-        let (rejected, refused) = (BTreeMap::new(), BTreeMap::new());
-        let mut loaded = Loaded { progs: Vec::new(), rejected, refused, maps, notes };
-        for mut linked in programs {
-            let prog_type = options.prog_types.get(&linked.name).copied().unwrap_or(linked.prog_type);
-            if let Some(passes) = &options.passes {
-                let tables = Tables {
-                    btf: object.btf.as_ref(),
-                    maps: &object.maps,
-                    kfuncs: &shared.kfuncs,
-                    ksyms: &decls,
-                };
-                if let Err(error) = change(&mut linked, prog_type, tables, passes) {
-                    loaded.refused.insert(linked.name.clone(), error);
-                    continue;
-                }
-            }
+        let mut loaded = Loaded { progs: Vec::new(), rejected: BTreeMap::new(), maps, notes, rewritten };
+        for linked in programs {
             let id = self.kernel.progs.next_id();
             let mut unsupported = BTreeMap::new();
             let insns = self.resolve(&linked, &loaded.maps, &ksyms, &mut unsupported);
+            let arena = self.arena_of(&linked, &loaded.maps);
             let funcs = linked.subprogs.iter();
             let spec = CodeSpec {
                 id: id.0,
@@ -192,16 +190,25 @@ impl Machine {
                 funcs: funcs.map(function).collect(),
                 poisoned: linked.poisoned.iter().map(|(i, p)| (*i, p.message.clone())).collect(),
                 unsupported,
+                arena: arena.and_then(|id| self.arena_view(id)),
+                jump_targets: self.jump_targets(&linked, &loaded.maps),
                 exception_cb: exception_callback(&linked, object),
                 lenient: false,
             };
+            let prog_type = options.prog_type(&linked);
             match Code::with_entry(spec, entry_registers(prog_type, &linked, object)) {
                 Ok(code) => {
                     let code = Arc::new(code);
+                    self.fill_jump_tables(id, &linked, &loaded.maps);
                     let object = Arc::clone(&shared);
-                    let typed_pointers =
-                        helpers::has_typed_pointers(prog_type, &linked.insns, &object, &decls);
-                    let prog = LoadedProg { id, object, linked, prog_type, code, typed_pointers };
+                    let tables = Tables {
+                        btf: object.btf.as_ref(),
+                        maps: &defs,
+                        kfuncs: &object.kfuncs,
+                        ksyms: &decls,
+                    };
+                    let typed_loads = helpers::typed_loads(prog_type, &linked, tables);
+                    let prog = LoadedProg { id, object, linked, prog_type, code, arena, typed_loads };
                     self.kernel.progs.push(prog);
                     loaded.progs.push(id);
                 }
@@ -212,6 +219,28 @@ impl Machine {
         }
         self.fill_slots(object, &mut loaded)?;
         Ok(loaded)
+    }
+
+    /// Applies the passes that were asked for.
+    fn rewrite(
+        &self,
+        object: &Object,
+        linked: &mut Linked,
+        options: &LoadOptions,
+    ) -> Result<BTreeMap<String, passes::Report>, PassError> {
+        let mut done = BTreeMap::new();
+        let Some(passes) = &options.passes else { return Ok(done) };
+        let passes = passes.at_kernel(&self.kernel.profile);
+        let Linked { programs, maps, kfuncs, ksyms, .. } = linked;
+        let tables = Tables { btf: object.btf.as_ref(), maps, kfuncs, ksyms };
+        for prog in programs {
+            let prog_type = options.prog_type(prog);
+            let report = passes::apply(prog, prog_type, tables, &passes)?;
+            if !report.is_empty() {
+                done.insert(prog.name.clone(), report);
+            }
+        }
+        Ok(done)
     }
 
     /// Creates a map that no object defines, such as one to be put into a map of maps.
@@ -229,7 +258,7 @@ impl Machine {
     pub fn create_map_typed(&mut self, def: MapDef, btf: Option<Btf>) -> Result<MapId, MapError> {
         let mut cx = MapCx::host(&mut self.mem, self.kernel.state.cpus.count);
         let map = maps::create(Arc::new(def), btf, &mut cx)?;
-        Ok(self.kernel.maps.push(map))
+        self.add_map(map)
     }
 
     /// Puts the object's initial `values` into its arrays of programs and maps of maps, as libbpf's
@@ -301,8 +330,11 @@ impl Machine {
         insns
     }
 
-    /// The address of an array map's first value (`map_direct_value_addr`).
+    /// The address of a map's first value (`map_direct_value_addr`).
     fn map_value(&mut self, map: MapId) -> Option<u64> {
+        if let Some(addr) = self.direct_value(map) {
+            return Some(addr);
+        }
         let mut cx = MapCx::host(&mut self.mem, self.kernel.state.cpus.count);
         self.kernel.maps.get(map)?.ops.lookup(&mut cx, &[0; 4]).ok()?
     }
@@ -351,25 +383,9 @@ impl Machine {
             let _ = self.mem.free(addr);
         }
         let packet = packet.and_then(|id| contexts::finish(self, prog_type, id));
-        Ok(Report { outcome, insns, packet })
+        let gap_at = self.kernel.gap_at.take().filter(|_| matches!(outcome, Outcome::Unsupported(_)));
+        Ok(Report { outcome, insns, gap_at, packet })
     }
-}
-
-/// Applies the passes to a program of a known type; a function that nobody has said to be a program stays as it is.
-fn change(
-    linked: &mut LinkedProgram,
-    prog_type: ProgType,
-    tables: Tables<'_>,
-    options: &passes::Options,
-) -> Result<(), PassError> {
-    if prog_type == ProgType::Unspec {
-        return Ok(());
-    }
-    passes::apply(linked, prog_type, tables, options)?;
-    if options.probe_reads {
-        return Ok(());
-    }
-    passes::refuse_direct_loads(linked, prog_type, tables, options.version)
 }
 
 fn function(f: &SubprogDef) -> Function {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bpf_helpers_mock::state::Rng;
-use bpf_helpers_mock::{LoadOptions, Machine};
+use bpf_helpers_mock::{LoadOptions, Machine, passes};
 use bpf_vm_shim::btf::Btf;
 use bpf_vm_shim::engine;
 use bpf_vm_shim::exec::Limits;
@@ -163,6 +163,15 @@ impl BpfBuilder {
         self
     }
 
+    /// Applies bcc's rewrites (automatic arguments, automatic `bpf_probe_read`) to programs that count on them, and
+    /// refuses what then still reads memory directly that it must not. The kernel is the builder's, whatever the
+    /// options say. Texts get them without being asked.
+    #[must_use]
+    pub fn passes(mut self, passes: passes::Options) -> Self {
+        self.options.passes = Some(passes);
+        self
+    }
+
     /// Loads only this program; may be given more than once. Without it all are loaded.
     #[must_use]
     pub fn only(mut self, program: impl Into<String>) -> Self {
@@ -206,16 +215,21 @@ impl BpfBuilder {
         let mut bpf = Bpf { machine, objects: Vec::new(), attached: Vec::new(), host: Host::default() };
         let mut objects = Vec::new();
         for (name, source) in self.sources {
-            objects.push(parse(&name, source, &self.texts, &bpf.machine.kernel.profile)?);
+            let is_text = matches!(source, Source::Text(_) | Source::TextFile(_));
+            objects.push((parse(&name, source, &self.texts, &bpf.machine.kernel.profile)?, is_text));
         }
         for (name, value) in &self.globals {
-            let holder = objects.iter().position(|o| o.global(name).is_some()).unwrap_or(0);
-            if let Some(object) = objects.get_mut(holder) {
+            let holder = objects.iter().position(|(o, _)| o.global(name).is_some()).unwrap_or(0);
+            if let Some((object, _)) = objects.get_mut(holder) {
                 globals::set_initial(object, name, value)?;
             }
         }
-        for object in objects {
-            let loaded = bpf.machine.load(&object, &self.options)?;
+        for (object, is_text) in objects {
+            let mut options = self.options.clone();
+            if is_text {
+                options.passes.get_or_insert_default();
+            }
+            let loaded = bpf.machine.load(&object, &options)?;
             bpf.objects.push(Loaded {
                 object,
                 rejected: loaded.rejected.into_iter().collect(),
