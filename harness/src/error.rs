@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use bpf_helpers_mock::MachineError;
 use bpf_helpers_mock::contexts::ContextError;
 use bpf_helpers_mock::maps::MapOpError;
+use bpf_helpers_mock::passes::PassError;
 use bpf_vm_shim::exec::InvalidCode;
 use bpf_vm_shim::fault::Unsupported;
 use bpf_vm_shim::object::{LoadError, ProgType};
@@ -64,6 +65,9 @@ pub enum Error {
         /// Why.
         source: InvalidCode,
     },
+    /// The kernel would refuse the program, or it cannot be changed so that a kernel would take it.
+    #[error("{0}{line}", line = line(.0))]
+    Refused(Box<PassError>),
     /// Nothing is attached to what was fired.
     #[error("nothing is attached to {point}{attached}")]
     NothingAttached {
@@ -125,6 +129,12 @@ pub enum Error {
     /// Something in the input makes no sense.
     #[error("{0}")]
     Invalid(String),
+}
+
+/// The source line that a refusal is about, as a second line.
+fn line(error: &PassError) -> String {
+    let line = error.line();
+    line.map_or_else(String::new, |l| format!("\n  --> {}:{}:{}: {}", l.file, l.line, l.col, l.text.trim()))
 }
 
 impl std::fmt::Debug for Error {

@@ -51,6 +51,12 @@ pub enum MachineError {
         /// How many ran.
         callbacks: usize,
     },
+    /// A program that got its type late cannot be changed as its object asks for, or would be refused for that.
+    #[error(transparent)]
+    Refused(#[from] PassError),
+    /// A program that got its type late is not valid.
+    #[error(transparent)]
+    Invalid(#[from] InvalidCode),
     /// No such program.
     #[error("there is no program number {}", .0.0)]
     NoProgram(ProgId),
@@ -153,10 +159,9 @@ impl Machine {
             let map = maps::create(Arc::new(def), object.btf.clone(), &mut cx)?;
             maps.push(self.kernel.maps.push(map));
         }
-        let decls = ksyms;
-        let mut ksyms = Vec::new();
-        for decl in &decls {
-            ksyms.push(self.ksym(decl, object.btf.as_ref())?);
+        let mut addrs = Vec::new();
+        for decl in &ksyms {
+            addrs.push(self.ksym(decl, object.btf.as_ref())?);
         }
         let shared = Arc::new(LoadedObject {
             name: object.name.clone(),
@@ -164,43 +169,30 @@ impl Machine {
             btf: object.btf.clone(),
             kfuncs,
             maps: maps.clone(),
+            defs: object.maps.clone(),
+            ksyms: (ksyms, addrs),
+            passes: options.passes.clone(),
         });
         let (rejected, refused) = (BTreeMap::new(), BTreeMap::new());
         let mut loaded = Loaded { progs: Vec::new(), rejected, refused, maps, notes };
         for mut linked in programs {
             let prog_type = options.prog_types.get(&linked.name).copied().unwrap_or(linked.prog_type);
-            if let Some(passes) = &options.passes {
-                let tables = Tables {
-                    btf: object.btf.as_ref(),
-                    maps: &object.maps,
-                    kfuncs: &shared.kfuncs,
-                    ksyms: &decls,
-                };
-                if let Err(error) = change(&mut linked, prog_type, tables, passes) {
-                    loaded.refused.insert(linked.name.clone(), error);
-                    continue;
-                }
+            // A function that nobody has said to be a program is changed when somebody does.
+            if prog_type != ProgType::Unspec
+                && let Err(error) = change(&mut linked, prog_type, &shared)
+            {
+                loaded.refused.insert(linked.name.clone(), error);
+                continue;
             }
             let id = self.kernel.progs.next_id();
-            let mut unsupported = BTreeMap::new();
-            let insns = self.resolve(&linked, &loaded.maps, &ksyms, &mut unsupported);
-            let funcs = linked.subprogs.iter();
-            let spec = CodeSpec {
-                id: id.0,
-                name: &linked.name,
-                insns: &insns,
-                funcs: funcs.map(function).collect(),
-                poisoned: linked.poisoned.iter().map(|(i, p)| (*i, p.message.clone())).collect(),
-                unsupported,
-                exception_cb: exception_callback(&linked, object),
-                lenient: false,
-            };
-            match Code::with_entry(spec, entry_registers(prog_type, &linked, object)) {
+            let entry = entry_registers(prog_type, &linked, object);
+            let exception_cb = exception_callback(&linked, object);
+            match self.code(id, &linked, &shared, entry, exception_cb) {
                 Ok(code) => {
                     let code = Arc::new(code);
                     let object = Arc::clone(&shared);
                     let typed_pointers =
-                        helpers::has_typed_pointers(prog_type, &linked.insns, &object, &decls);
+                        helpers::has_typed_pointers(prog_type, &linked.insns, &object, &shared.ksyms.0);
                     let prog = LoadedProg { id, object, linked, prog_type, code, typed_pointers };
                     self.kernel.progs.push(prog);
                     loaded.progs.push(id);
@@ -212,6 +204,30 @@ impl Machine {
         }
         self.fill_slots(object, &mut loaded)?;
         Ok(loaded)
+    }
+
+    /// What runs of a linked program.
+    pub(crate) fn code(
+        &mut self,
+        id: ProgId,
+        linked: &LinkedProgram,
+        object: &LoadedObject,
+        entry: u16,
+        exception_cb: Option<usize>,
+    ) -> Result<Code, InvalidCode> {
+        let mut unsupported = BTreeMap::new();
+        let insns = self.resolve(linked, &object.maps, &object.ksyms.1, &mut unsupported);
+        let spec = CodeSpec {
+            id: id.0,
+            name: &linked.name,
+            insns: &insns,
+            funcs: linked.subprogs.iter().map(function).collect(),
+            poisoned: linked.poisoned.iter().map(|(i, p)| (*i, p.message.clone())).collect(),
+            unsupported,
+            exception_cb,
+            lenient: false,
+        };
+        Code::with_entry(spec, entry)
     }
 
     /// Creates a map that no object defines, such as one to be put into a map of maps.
@@ -355,16 +371,19 @@ impl Machine {
     }
 }
 
-/// Applies the passes to a program of a known type; a function that nobody has said to be a program stays as it is.
-fn change(
+/// Applies the passes that its object asks for to a program that is about to be loaded as one of a type.
+pub(crate) fn change(
     linked: &mut LinkedProgram,
     prog_type: ProgType,
-    tables: Tables<'_>,
-    options: &passes::Options,
+    object: &LoadedObject,
 ) -> Result<(), PassError> {
-    if prog_type == ProgType::Unspec {
-        return Ok(());
-    }
+    let Some(options) = &object.passes else { return Ok(()) };
+    let tables = Tables {
+        btf: object.btf.as_ref(),
+        maps: &object.defs,
+        kfuncs: &object.kfuncs,
+        ksyms: &object.ksyms.0,
+    };
     passes::apply(linked, prog_type, tables, options)?;
     if options.probe_reads {
         return Ok(());

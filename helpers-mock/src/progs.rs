@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use bpf_vm_shim::btf::Btf;
 use bpf_vm_shim::exec::Code;
-use bpf_vm_shim::object::{KfuncDecl, LinkedProgram, ProgType};
+use bpf_vm_shim::object::{KfuncDecl, KsymDecl, LinkedProgram, MapDef, ProgType};
 
 use crate::maps::MapId;
+use crate::passes;
 
 /// A program's number: its place among the machine's programs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -25,6 +26,12 @@ pub struct LoadedObject {
     pub kfuncs: Vec<KfuncDecl>,
     /// Its maps, in the order of its definitions.
     pub maps: Vec<MapId>,
+    /// Its maps' definitions.
+    pub defs: Vec<MapDef>,
+    /// The kernel symbols that its programs take the addresses of, and these.
+    pub ksyms: (Vec<KsymDecl>, Vec<u64>),
+    /// How its programs are changed before they run; a program that gets its type late is changed then.
+    pub passes: Option<passes::Options>,
 }
 
 /// A program in the machine.
