@@ -147,7 +147,7 @@ fn pointer(ty: &str) -> &str {
     if known { ty } else { "void *" }
 }
 
-/// Reads `unsigned int flags;	offset:8;	size:4;	signed:0;`.
+/// Reads one line of a format file behind its `field:`: the declaration, then offset, size and sign.
 fn field(text: &str) -> Option<Field<'_>> {
     let mut parts = text.split(';').map(str::trim);
     let declared = parts.next()?;
