@@ -40,6 +40,8 @@ pub use uprobes::UprobeTarget;
 
 use std::collections::BTreeMap;
 
+use std::sync::Arc;
+
 use bpf_helpers_mock::Machine;
 use bpf_helpers_mock::maps::MapId;
 use bpf_helpers_mock::passes::PassError;
@@ -54,7 +56,7 @@ use crate::report::{Diagnostic, SourceLine};
 pub struct Bpf {
     machine: Machine,
     objects: Vec<Loaded>,
-    attached: Vec<attach::Attachment>,
+    attached: Vec<Arc<attach::Attachment>>,
     host: Host,
 }
 
