@@ -7,12 +7,17 @@ use bpf_vm_shim::object::KernelProfile;
 
 /// A builder for a text, for a machine of two CPUs; `None`, with a remark, where there is no clang.
 pub(crate) fn text(text: &str) -> Option<BpfBuilder> {
+    Some(builder()?.text(text))
+}
+
+/// As [`text`], without the text.
+pub(crate) fn builder() -> Option<BpfBuilder> {
     if let Err(why) = Clang::find() {
         eprintln!("skipped: {why}");
         return None;
     }
     let kernel = BccKernel::new(&KernelProfile::default(), include_str!("../compile/kernel.h"));
-    Some(Bpf::builder().bcc_kernel(kernel).text(text).cpus(2))
+    Some(Bpf::builder().bcc_kernel(kernel).cpus(2))
 }
 
 /// The handlers of `data/guide.c`, loaded; `None`, with a remark, where there is no clang.
