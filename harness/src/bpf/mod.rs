@@ -46,6 +46,7 @@ use bpf_vm_shim::exec::{InvalidCode, Outcome};
 use bpf_vm_shim::object::{LinkedProgram, Object, ProgType};
 
 use crate::error::Error;
+use crate::profile::tracepoints::Tracepoints;
 use crate::report::{Diagnostic, SourceLine};
 
 /// An object loaded into a simulated machine.
@@ -55,6 +56,8 @@ pub struct Bpf {
     objects: Vec<Loaded>,
     attached: Vec<attach::Attachment>,
     host: Host,
+    /// Records of the kernel's tracepoints, if it was built from a profile.
+    tracepoints: Tracepoints,
 }
 
 /// What loading one object gave.
@@ -106,6 +109,7 @@ impl Bpf {
             objects: self.objects.clone(),
             attached: self.attached.clone(),
             host: self.host.clone(),
+            tracepoints: self.tracepoints.clone(),
         }
     }
 
