@@ -22,6 +22,7 @@ mod trace;
 mod tracepoints;
 mod uprobes;
 mod usdt;
+mod usdt_spec;
 
 pub use buffers::{CallbackError, CallbackResult, PerfBufferOptions};
 pub use builder::{BpfBuilder, MAX_CPUS};
@@ -39,6 +40,8 @@ pub use uprobes::UprobeTarget;
 
 use std::collections::BTreeMap;
 
+use std::sync::Arc;
+
 use bpf_helpers_mock::Machine;
 use bpf_helpers_mock::maps::MapId;
 use bpf_helpers_mock::passes::PassError;
@@ -54,7 +57,7 @@ use crate::report::{Diagnostic, SourceLine};
 pub struct Bpf {
     machine: Machine,
     objects: Vec<Loaded>,
-    attached: Vec<attach::Attachment>,
+    attached: Vec<Arc<attach::Attachment>>,
     host: Host,
     /// Records of the kernel's tracepoints, if it was built from a profile.
     tracepoints: Tracepoints,
