@@ -1,6 +1,6 @@
 //! bcc's rewrites and their limits, from object to result.
 
-use bpf_harness::{Bpf, BpfBuilder, Error};
+use bpf_harness::{Bpf, BpfBuilder, Error, Point};
 use bpf_helpers_mock::passes::Options;
 use bpf_helpers_mock::state::Task;
 
@@ -62,6 +62,20 @@ fn functions_of_the_program_are_moved_along() {
     assert_eq!(number(&mut bpf, "seen_pid"), 42);
     let report = bpf.program("visit").unwrap();
     assert_eq!(report.subprogs.last().map(|s| s.end), Some(report.insns.len()));
+}
+
+#[test]
+fn a_function_becomes_a_program_when_it_is_attached() {
+    let mut bpf = automatic(&["later"]);
+    bpf.attach_to("later", &Point::Kprobe("wake".to_owned()), 0).unwrap();
+    let task = bpf.kernel_object("task_struct", &[("pid", 31)]).unwrap();
+    bpf.kprobe("wake").arg(task.addr).fire().unwrap();
+    assert_eq!(number(&mut bpf, "seen_pid"), 31);
+    // What the kernel would refuse is refused then.
+    let off = Options::default().with_probe_reads(false);
+    let mut bpf = builder().only("later").passes(off).load().unwrap();
+    let error = bpf.attach_to("later", &Point::Kprobe("wake".to_owned()), 0).unwrap_err();
+    assert!(matches!(error, Error::Refused(_)), "{error}");
 }
 
 #[test]

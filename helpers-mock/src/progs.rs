@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use bpf_vm_shim::btf::Btf;
 use bpf_vm_shim::exec::Code;
-use bpf_vm_shim::object::{KfuncDecl, LinkedProgram, ProgType};
+use bpf_vm_shim::object::{KfuncDecl, KsymDecl, LinkedProgram, MapDef, ProgType};
 
 use crate::maps::MapId;
+use crate::passes;
 
 /// A program's number: its place among the machine's programs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -51,6 +52,12 @@ pub struct LoadedObject {
     pub kfuncs: Vec<KfuncDecl>,
     /// Its maps, in the order of its definitions.
     pub maps: Vec<MapId>,
+    /// The definitions, as they were linked.
+    pub defs: Vec<MapDef>,
+    /// The kernel symbols that its programs refer to, by index, with their addresses.
+    pub ksyms: Vec<(KsymDecl, u64)>,
+    /// How its programs are rewritten.
+    pub passes: Option<passes::Options>,
 }
 
 /// A program in the machine.

@@ -55,7 +55,7 @@ fn has_typed_pointers(prog_type: ProgType, insns: &[Insn], tables: Tables<'_>) -
 }
 
 /// Whether programs of a type are given typed kernel pointers.
-pub(crate) const fn has_typed_context(prog_type: ProgType) -> bool {
+const fn has_typed_context(prog_type: ProgType) -> bool {
     matches!(
         prog_type,
         ProgType::Tracing | ProgType::Lsm | ProgType::StructOps | ProgType::Netfilter | ProgType::Ext
