@@ -98,7 +98,7 @@ fn without_the_pass_the_program_is_refused_as_the_kernel_does() {
     let error = refused((6, 12));
     assert!(matches!(error, Error::Refused(_)));
     insta::assert_snapshot!(error, @"Failed to load BPF program account: R2 invalid mem access 'scalar' [invalid-mem-access] in program 'account' at fixtures/progs/automatic.bpf.c:24:19");
-    insta::assert_snapshot!(format!("{error:?}"), @r"
+    insta::assert_snapshot!(format!("{error:?}").trim(), @r"
     Failed to load BPF program account
     error[invalid-mem-access]: R2 invalid mem access 'scalar'
       --> fixtures/progs/automatic.bpf.c:24:19

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bpf_vm_shim::btf::Btf;
 use bpf_vm_shim::engine::{Engine, Interp};
 use bpf_vm_shim::exec::{Code, Execution, InvalidCode, Limits, Outcome};
+use bpf_vm_shim::fault::Site;
 use bpf_vm_shim::mem::{MemError, Memory};
 use bpf_vm_shim::object::{
     KernelProfile, LinkError, LinkOptions, Linked, LinkedProgram, MapDef, Object, ProgType, SlotTarget,
@@ -70,6 +71,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// Instructions executed.
     pub insns: u64,
+    /// Where it ended, if that was because of a gap.
+    pub gap_at: Option<Site>,
     /// What became of the packet, for contexts that carry one.
     pub packet: Option<PacketOutput>,
 }
@@ -294,6 +297,7 @@ impl Machine {
             let _ = self.mem.free(addr);
         }
         let packet = packet.and_then(|id| contexts::finish(self, prog_type, id));
-        Ok(Report { outcome, insns, packet })
+        let gap_at = self.kernel.gap_at.take().filter(|_| matches!(outcome, Outcome::Unsupported(_)));
+        Ok(Report { outcome, insns, gap_at, packet })
     }
 }

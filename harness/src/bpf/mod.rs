@@ -43,7 +43,7 @@ use bpf_vm_shim::exec::{InvalidCode, Outcome};
 use bpf_vm_shim::object::{LinkedProgram, Object, ProgType};
 
 use crate::error::Error;
-use crate::report::Diagnostic;
+use crate::report::{Diagnostic, SourceLine};
 
 /// An object loaded into a simulated machine.
 #[derive(Debug)]
@@ -165,14 +165,13 @@ impl Bpf {
     }
 
     fn report(&self, program: &str, report: bpf_helpers_mock::Report) -> RunReport {
+        let find = |name: &str| self.machine.kernel.progs.by_name(name).map(|p| &p.linked);
+        let gap_at = report.gap_at.as_ref().and_then(|at| SourceLine::of(find(&at.prog)?, at.insn));
         let diagnostic = match &report.outcome {
-            Outcome::Fault(fault) => {
-                let find = |name: &str| self.machine.kernel.progs.by_name(name).map(|p| &p.linked);
-                Some(Box::new(Diagnostic::new(fault, find)))
-            }
+            Outcome::Fault(fault) => Some(Box::new(Diagnostic::new(fault, find))),
             _ => None,
         };
         let (outcome, insns, packet) = (report.outcome, report.insns, report.packet);
-        RunReport { program: program.to_owned(), outcome, insns, packet, diagnostic }
+        RunReport { program: program.to_owned(), outcome, insns, packet, gap_at, diagnostic }
     }
 }
