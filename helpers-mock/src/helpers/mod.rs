@@ -31,6 +31,7 @@ mod seams;
 mod skb_bytes;
 mod skb_change;
 mod skb_meta;
+mod sockets;
 mod stack;
 mod storage;
 mod strings;
@@ -79,6 +80,7 @@ static FAMILIES: &[&[HelperDesc]] = &[
     skb_bytes::TABLE,
     skb_change::TABLE,
     skb_meta::TABLE,
+    sockets::TABLE,
     stack::TABLE,
     storage::TABLE,
     strings::TABLE,

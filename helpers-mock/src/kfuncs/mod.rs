@@ -18,6 +18,7 @@ mod section;
 mod stream;
 mod strings;
 mod task;
+mod testmod;
 pub(crate) mod timer;
 mod wq;
 mod xdp;
@@ -79,6 +80,7 @@ static FAMILIES: &[&[KfuncDesc]] = &[
     stream::TABLE,
     strings::TABLE,
     task::TABLE,
+    testmod::TABLE,
     timer::TABLE,
     wq::TABLE,
     xdp::TABLE,
