@@ -140,3 +140,50 @@ fn check_mtu(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     call.write(mtu_len, &LOOPBACK_MTU.to_le_bytes())?;
     Ok(Flow::Return(if fits || later { 0 } else { FRAG_NEEDED }))
 }
+
+#[cfg(test)]
+mod tests {
+    use bpf_vm_shim::exec::Outcome;
+    use bpf_vm_shim::object::{MapDef, MapType};
+
+    use crate::errno::Errno;
+    use crate::machine::Machine;
+    use crate::testing::{buffer, call, machine, ret};
+
+    fn map(machine: &mut Machine, map_type: MapType) -> u64 {
+        let def = MapDef::of_type("m", map_type, (4, 4), 4);
+        machine.create_map(def).expect("a valid map").addr()
+    }
+
+    #[test]
+    fn maps_of_sockets_are_empty_and_take_none_that_there_is() {
+        let types = [MapType::Sockmap, MapType::Sockhash, MapType::Xskmap, MapType::ReuseportSockarray];
+        let deleted = [Errno::EINVAL.ret(), Errno::ENOENT.ret(), 0, Errno::ENOENT.ret()];
+        for (map_type, deleted) in types.into_iter().zip(deleted) {
+            let mut m = machine();
+            let (map, key) = (map(&mut m, map_type), buffer(&mut m, 4));
+            m.mem.store(key, 4, 1).expect("writable");
+            assert_eq!(ret(&mut m, 1, &[map, key]), 0, "{map_type}");
+            if matches!(map_type, MapType::Sockmap | MapType::Sockhash) {
+                assert_eq!(ret(&mut m, 3, &[map, key]), deleted.cast_signed(), "{map_type}");
+                let sk = 0xffff_8880_dead_0000;
+                assert_eq!(ret(&mut m, 2, &[map, key, sk, 0]), Errno::EOPNOTSUPP.ret().cast_signed());
+            }
+        }
+    }
+
+    #[test]
+    fn a_redirect_into_an_empty_map_does_what_its_flags_say() {
+        let mut m = machine();
+        let xsk = map(&mut m, MapType::Xskmap);
+        for (flags, expected) in [(0, 0), (2, 2), (3, 3), (4, 0), (1 << 40, 0)] {
+            assert_eq!(ret(&mut m, 51, &[xsk, 0, flags]), expected);
+        }
+        let socks = map(&mut m, MapType::Sockmap);
+        assert_eq!(ret(&mut m, 52, &[0, socks, 0, 0]), 0);
+        match call(&mut m, 52, &[0, xsk, 0, 0]) {
+            Outcome::Fault(fault) => assert_eq!(fault.kind.id(), "not-allowed"),
+            other => panic!("{other:?}"),
+        }
+    }
+}

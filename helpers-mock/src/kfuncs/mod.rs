@@ -6,6 +6,7 @@ mod cast;
 mod cpumask;
 mod dynptr;
 mod exception;
+mod file;
 mod iter;
 mod iter_task;
 mod libc;
@@ -68,6 +69,7 @@ static FAMILIES: &[&[KfuncDesc]] = &[
     cpumask::TABLE,
     dynptr::TABLE,
     exception::TABLE,
+    file::TABLE,
     iter::TABLE,
     iter_task::TABLE,
     libc::TABLE,

@@ -55,6 +55,7 @@ pub(super) static TABLE: &[KfuncDesc] = &[
     row("bpf_kfunc_call_test_destructive", NONE, zero),
     row("bpf_kfunc_call_test_sleepable", NONE, zero),
     row("bpf_kfunc_call_test_static_unused_arg", NONE, |_, c| Ok(Flow::Return(u64::from(c.args[0] as u32)))),
+    row("bpf_kfunc_st_ops_inc10", &[Arg::Any], inc10),
     row("bpf_kfunc_implicit_arg", NONE, implicit_arg),
     row("bpf_kfunc_implicit_arg_legacy", NONE, |_, c| sum32(c.args[0], c.args[1])),
     row("bpf_kfunc_implicit_arg_legacy_impl", NONE, |_, c| sum32(c.args[0], c.args[1])),
@@ -79,6 +80,18 @@ fn test4(_: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     let first = [a, b, c].iter().position(|v| *v >= 0);
     let sum = a.wrapping_add(b).wrapping_add(c).wrapping_add(d.cast_signed());
     Ok(Flow::Return(first.map_or(sum.cast_unsigned(), |i| i as u64 + 1)))
+}
+
+/// `args->a += 10`, the first member of `struct st_ops_args`.
+fn inc10(_: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
+    let at = call.args[0];
+    let mut word = [0; 8];
+    if call.cx.mem.peek(at, &mut word).is_err() {
+        return Err(super::task::argument(call, 0, "is no struct st_ops_args"));
+    }
+    let new = u64::from_le_bytes(word).wrapping_add(10);
+    let _ = call.cx.mem.poke(at, &new.to_le_bytes());
+    Ok(Flow::Return(u64::from(new as u32)))
 }
 
 /// The program's own data come as a hidden argument, so they are always there.
