@@ -81,6 +81,7 @@
 pub mod annotations;
 mod bpf;
 pub mod cli;
+pub mod compile;
 mod error;
 pub mod hist;
 pub mod report;
@@ -90,8 +91,12 @@ pub mod strategies;
 mod support;
 pub mod symbols;
 pub mod table;
+mod trace;
 pub mod usdt;
 pub mod value;
 
-pub use bpf::{Bpf, BpfBuilder, Event, Fired, Input, MAX_CPUS, Point, RunReport};
+pub use bpf::{
+    Bpf, BpfBuilder, CallbackError, CallbackResult, Event, Fired, Func, Input, MAX_CPUS, PerfBufferOptions,
+    PerfEventSpec, Point, Record, RunReport, TraceFields, UprobeTarget, perf,
+};
 pub use error::Error;

@@ -1,23 +1,47 @@
 //! The facade: load an object, attach its programs, fire events, read its maps.
 
 mod attach;
+mod buffers;
 mod builder;
 mod event;
 mod globals;
 mod input;
+mod kprobes;
+mod links;
+mod perf_event;
 mod point;
+mod prog_type;
+mod record;
 mod records;
 mod report;
+mod simulated;
 mod state;
+mod syms;
+mod text;
+mod trace;
+mod tracepoints;
+mod uprobes;
+mod usdt;
 
+pub use buffers::{CallbackError, CallbackResult, PerfBufferOptions};
 pub use builder::{BpfBuilder, MAX_CPUS};
 pub use event::{Event, Fired};
 pub use input::Input;
+pub(crate) use links::Host;
+use links::{Link, UserPlace};
+pub use perf_event::{PerfEventSpec, perf};
 pub use point::Point;
+pub use prog_type::Func;
+pub use record::Record;
 pub use report::RunReport;
+pub use trace::TraceFields;
+pub use uprobes::UprobeTarget;
+
+use std::collections::BTreeMap;
 
 use bpf_helpers_mock::Machine;
 use bpf_helpers_mock::maps::MapId;
+use bpf_helpers_mock::passes::PassError;
 use bpf_vm_shim::exec::{InvalidCode, Outcome};
 use bpf_vm_shim::object::{LinkedProgram, Object, ProgType};
 
@@ -30,6 +54,7 @@ pub struct Bpf {
     machine: Machine,
     objects: Vec<Loaded>,
     attached: Vec<attach::Attachment>,
+    host: Host,
 }
 
 /// What loading one object gave.
@@ -37,6 +62,7 @@ pub struct Bpf {
 struct Loaded {
     object: Object,
     rejected: Vec<(String, InvalidCode)>,
+    refused: BTreeMap<String, PassError>,
     maps: Vec<MapId>,
     notes: Vec<String>,
 }
@@ -75,7 +101,12 @@ impl Bpf {
     /// ```
     #[must_use]
     pub fn fork(&mut self) -> Self {
-        Self { machine: self.machine.fork(), objects: self.objects.clone(), attached: self.attached.clone() }
+        Self {
+            machine: self.machine.fork(),
+            objects: self.objects.clone(),
+            attached: self.attached.clone(),
+            host: self.host.clone(),
+        }
     }
 
     /// Remarks of the loader about what was decided for the author.
@@ -109,6 +140,9 @@ impl Bpf {
         for o in &self.objects {
             if let Some((program, source)) = o.rejected.iter().find(|(n, _)| n == name) {
                 return Err(Error::Rejected { program: program.clone(), source: source.clone() });
+            }
+            if let Some(source) = o.refused.get(name) {
+                return Err(source.clone().into());
             }
         }
         Err(Error::not_found("program", name, self.program_names()))

@@ -7,17 +7,26 @@
 mod alu;
 mod arith;
 mod call;
+mod callback;
+mod context;
 mod ctx;
 mod exit;
 mod funcs;
 mod jump;
+mod kfunc;
+mod kfunc_table;
+mod kptr;
 mod mem;
 mod scalar;
+mod sock;
+mod stack_object;
 mod state;
+mod structure;
 #[cfg(test)]
 mod tests;
 mod tnum;
 mod walk;
+mod why;
 
 use bpf_vm_shim::object::ProgType;
 
@@ -48,7 +57,12 @@ pub fn check(kernel: &Kernel, prog: ProgId) -> Result<(), Refusal> {
         return Ok(());
     }
     match walk::Walk::new(kernel, walk::Program::of(prog)).run() {
-        Some((insn, id, message)) => Err(Refusal { insn, id, message }),
+        Some((insn, why, message)) => Err(Refusal { insn, id: why.id(), message }),
         None => Ok(()),
     }
+}
+
+/// The identifiers that refusals can carry.
+pub fn reasons() -> impl Iterator<Item = &'static str> {
+    why::Why::ALL.iter().map(|w| w.id())
 }

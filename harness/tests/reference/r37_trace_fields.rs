@@ -1,0 +1,43 @@
+//! `trace_fields(nonblocking)`.
+
+use crate::r36_trace_print::with_two_lines;
+use crate::{load, says};
+
+#[test]
+fn one_line_at_a_time() {
+    let mut bpf = with_two_lines();
+    let first = bpf.trace_fields(false).unwrap().unwrap();
+    assert_eq!((first.task.as_str(), first.pid, first.cpu), ("cat", 42, 0));
+    assert_eq!((first.flags.as_str(), first.ts, first.msg.as_str()), ("d..31", 1.25, "arg 7"));
+    assert_eq!(bpf.trace_fields(true).unwrap().map(|f| f.msg), Some("arg 8".to_owned()));
+    assert_eq!(bpf.trace_fields(true).unwrap(), None);
+}
+
+#[test]
+fn waiting_for_nothing_is_an_error() {
+    says(load().trace_fields(false), "the trace is empty");
+}
+
+#[test]
+fn what_is_no_line_of_a_program_is_skipped() {
+    let mut bpf = with_two_lines();
+    let mut line = bpf.machine().kernel.state.trace_pipe.lines()[0].clone();
+    line.text = "one\ntwo\n".to_owned();
+    bpf.machine().kernel.state.trace_pipe.push(line);
+    bpf.trace_readline().unwrap();
+    bpf.trace_readline().unwrap();
+    let mut copy = bpf.fork();
+    let lines: Vec<_> = std::iter::from_fn(|| copy.trace_readline()).collect();
+    assert_eq!((lines.len(), lines[1].as_str()), (2, "two"));
+    assert_eq!(bpf.trace_fields(true).unwrap().map(|f| f.msg), Some("one".to_owned()));
+    assert_eq!(bpf.trace_fields(true).unwrap(), None);
+}
+
+#[test]
+fn copies_of_a_machine_read_for_themselves() {
+    let mut bpf = with_two_lines();
+    bpf.trace_readline().unwrap();
+    let mut copy = bpf.fork();
+    assert!(bpf.trace_readline().is_some() && bpf.trace_readline().is_none());
+    assert!(copy.trace_readline().is_some());
+}
