@@ -296,6 +296,7 @@ impl Machine {
             self.discard_records(run);
         }
         for addr in scratch {
+            self.kernel.state.files.remove(addr);
             // Freed already if the input is used again.
             let _ = self.mem.free(addr);
         }
