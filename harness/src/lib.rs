@@ -87,6 +87,7 @@ pub mod cli;
 pub mod compile;
 mod error;
 pub mod hist;
+pub mod profile;
 pub mod report;
 pub mod scenario;
 #[cfg(any(test, feature = "proptest"))]

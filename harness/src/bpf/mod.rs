@@ -49,6 +49,7 @@ use bpf_vm_shim::exec::{InvalidCode, Outcome};
 use bpf_vm_shim::object::{LinkedProgram, Object, ProgType};
 
 use crate::error::Error;
+use crate::profile::tracepoints::Tracepoints;
 use crate::report::{Diagnostic, SourceLine};
 
 /// An object loaded into a simulated machine.
@@ -58,6 +59,8 @@ pub struct Bpf {
     objects: Vec<Loaded>,
     attached: Vec<Arc<attach::Attachment>>,
     host: Host,
+    /// Records of the kernel's tracepoints, if it was built from a profile.
+    tracepoints: Tracepoints,
 }
 
 /// What loading one object gave.
@@ -109,6 +112,7 @@ impl Bpf {
             objects: self.objects.clone(),
             attached: self.attached.clone(),
             host: self.host.clone(),
+            tracepoints: self.tracepoints.clone(),
         }
     }
 
