@@ -1,9 +1,7 @@
-//! bcc text for the tests of the reference guide's rows.
+//! bcc text for the tests of the reference guide's rows, compiled for the bundled kernel.
 
 use bpf_harness::compile::Clang;
-use bpf_harness::compile::bcc::BccKernel;
 use bpf_harness::{Bpf, BpfBuilder};
-use bpf_vm_shim::object::KernelProfile;
 
 /// A builder for a text, for a machine of two CPUs; `None`, with a remark, where there is no clang.
 pub(crate) fn text(text: &str) -> Option<BpfBuilder> {
@@ -16,8 +14,7 @@ pub(crate) fn builder() -> Option<BpfBuilder> {
         eprintln!("skipped: {why}");
         return None;
     }
-    let kernel = BccKernel::new(&KernelProfile::default(), include_str!("../compile/kernel.h"));
-    Some(Bpf::builder().bcc_kernel(kernel).cpus(2))
+    Some(Bpf::builder().cpus(2))
 }
 
 /// The handlers of `data/guide.c`, loaded; `None`, with a remark, where there is no clang.

@@ -152,7 +152,7 @@ fn texts_say_what_they_send() {
     }
     let Some(builder) = crate::bcc::text(TEXT) else { return };
     let mut bpf = builder.load().unwrap();
-    bpf.attach_kprobe("f", "handler").unwrap();
+    bpf.attach_kprobe("vfs_read", "handler").unwrap();
     let (tx, rx) = mpsc::channel();
     let small = tx.clone();
     bpf.open_perf_buffer("events", move |_, data| data.event::<Data>().map(|d| tx.send(Some(d)).unwrap()))
@@ -161,7 +161,7 @@ fn texts_say_what_they_send() {
         data.value().map(|v| small.send(None).map(|()| assert_eq!(v["pid"], 1000u32)).unwrap())
     })
     .unwrap();
-    assert_eq!(bpf.kprobe("f").fire().unwrap().ret(), Some(0));
+    assert_eq!(bpf.kprobe("vfs_read").fire().unwrap().ret(), Some(0));
     assert_eq!(bpf.perf_buffer_poll(NOW).unwrap(), 2);
     let got: Vec<_> = rx.try_iter().collect();
     assert_eq!(got, [Some(Data { pid: 1000, ts: 7, comm: "bpf-test".to_owned() }), None]);
@@ -176,11 +176,11 @@ fn texts_say_what_they_send() {
 fn a_record_may_be_the_beginning_of_its_structure() {
     let Some(builder) = crate::bcc::text(TEXT) else { return };
     let mut bpf = builder.load().unwrap();
-    bpf.attach_kprobe("f", "replier").unwrap();
+    bpf.attach_kprobe("vfs_read", "replier").unwrap();
     let (tx, rx) = mpsc::channel();
     bpf.open_perf_buffer("replies", move |_, data| data.value().map(|v| tx.send((data.size(), v)).unwrap()))
         .unwrap();
-    bpf.kprobe("f").fire().unwrap();
+    bpf.kprobe("vfs_read").fire().unwrap();
     bpf.perf_buffer_poll(NOW).unwrap();
     let (size, reply) = rx.try_recv().unwrap();
     assert_eq!((size, &reply["len"], &reply["text"]), (10, &Value::Uint(2), &Value::from("he")));
@@ -195,7 +195,7 @@ fn the_guides_example_needs_no_declaration_of_its_structure() {
         comm: String,
     }
     let Some(mut bpf) = crate::bcc::guide() else { return };
-    bpf.attach_kprobe("f", "send_event").unwrap();
-    bpf.kprobe("f").task(42).arg(3).fire().unwrap();
+    bpf.attach_kprobe("vfs_read", "send_event").unwrap();
+    bpf.kprobe("vfs_read").task(42).arg(3).fire().unwrap();
     assert_eq!(bpf.events::<Data>("events").unwrap(), [Data { pid: 42, n: 3, comm: "cat".to_owned() }]);
 }
