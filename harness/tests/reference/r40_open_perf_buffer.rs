@@ -185,3 +185,17 @@ fn a_record_may_be_the_beginning_of_its_structure() {
     let (size, reply) = rx.try_recv().unwrap();
     assert_eq!((size, &reply["len"], &reply["text"]), (10, &Value::Uint(2), &Value::from("he")));
 }
+
+#[test]
+fn the_guides_example_needs_no_declaration_of_its_structure() {
+    #[derive(Deserialize, PartialEq, Debug)]
+    struct Data {
+        pid: u32,
+        n: u64,
+        comm: String,
+    }
+    let Some(mut bpf) = crate::bcc::guide() else { return };
+    bpf.attach_kprobe("f", "send_event").unwrap();
+    bpf.kprobe("f").task(42).arg(3).fire().unwrap();
+    assert_eq!(bpf.events::<Data>("events").unwrap(), [Data { pid: 42, n: 3, comm: "cat".to_owned() }]);
+}
