@@ -113,7 +113,7 @@ pub enum Error {
         source: Unsupported,
     },
     /// The program reads memory directly that it must not: the kernel's verifier refuses it.
-    #[error("Failed to load BPF program {}: {}", .0.program, .0)]
+    #[error("Failed to load BPF program {}: {}", .0.program, refusal(.0))]
     Refused(Box<Diagnostic>),
     /// A value does not fit its type.
     #[error("{what}: {source}")]
@@ -143,13 +143,30 @@ impl std::fmt::Debug for Error {
     }
 }
 
+/// The verifier's words with the C line, as its log has them.
+fn refusal(d: &Diagnostic) -> String {
+    match &d.source {
+        Some(source) => format!("{} at {source}: {}", d.message, source.text.trim()),
+        None => format!("{} at instruction {}", d.message, d.insn),
+    }
+}
+
 impl From<MachineError> for Error {
     fn from(error: MachineError) -> Self {
         match error {
-            MachineError::Pass(PassError::DirectLoad { program, load }) => {
+            MachineError::Pass(error) => error.into(),
+            other => Self::Machine(other),
+        }
+    }
+}
+
+impl From<PassError> for Error {
+    fn from(error: PassError) -> Self {
+        match error {
+            PassError::DirectLoad { program, load } => {
                 Self::Refused(Box::new(Diagnostic::of_direct_load(&program, &load)))
             }
-            other => Self::Machine(other),
+            other => Self::Machine(other.into()),
         }
     }
 }

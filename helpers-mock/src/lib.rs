@@ -18,7 +18,6 @@ mod machine_time;
 pub mod maps;
 pub mod objects;
 pub mod passes;
-mod prepare;
 mod prog_type;
 mod progs;
 mod run;

@@ -37,8 +37,11 @@ pub use report::RunReport;
 pub use trace::TraceFields;
 pub use uprobes::UprobeTarget;
 
+use std::collections::BTreeMap;
+
 use bpf_helpers_mock::Machine;
 use bpf_helpers_mock::maps::MapId;
+use bpf_helpers_mock::passes::PassError;
 use bpf_vm_shim::exec::{InvalidCode, Outcome};
 use bpf_vm_shim::object::{LinkedProgram, Object, ProgType};
 
@@ -59,6 +62,7 @@ pub struct Bpf {
 struct Loaded {
     object: Object,
     rejected: Vec<(String, InvalidCode)>,
+    refused: BTreeMap<String, PassError>,
     maps: Vec<MapId>,
     notes: Vec<String>,
 }
@@ -136,6 +140,9 @@ impl Bpf {
         for o in &self.objects {
             if let Some((program, source)) = o.rejected.iter().find(|(n, _)| n == name) {
                 return Err(Error::Rejected { program: program.clone(), source: source.clone() });
+            }
+            if let Some(source) = o.refused.get(name) {
+                return Err(source.clone().into());
             }
         }
         Err(Error::not_found("program", name, self.program_names()))
