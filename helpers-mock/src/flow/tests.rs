@@ -4,7 +4,7 @@ use bpf_vm_shim::isa::{Insn, TABLE, pseudo};
 use bpf_vm_shim::object::ProgType;
 use proptest::prelude::*;
 
-use super::{Kinds, Liveness, Subject, Tables, analyze};
+use super::{Liveness, Subject, Tables, analyze};
 use crate::passes::{Options, rewrite};
 
 fn ins(opcode: u8, dst: u8, src: u8, off: i16, imm: i32) -> Insn {
