@@ -62,6 +62,12 @@ impl<T: Into<Box<str>>> FromIterator<T> for SymbolNames {
     }
 }
 
+impl<const N: usize> From<[String; N]> for SymbolNames {
+    fn from(names: [String; N]) -> Self {
+        names.into_iter().collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::SymbolNames;
