@@ -62,8 +62,8 @@ impl<T: Into<Box<str>>> FromIterator<T> for SymbolNames {
     }
 }
 
-impl<const N: usize> From<[String; N]> for SymbolNames {
-    fn from(names: [String; N]) -> Self {
+impl<T: Into<Box<str>>, const N: usize> From<[T; N]> for SymbolNames {
+    fn from(names: [T; N]) -> Self {
         names.into_iter().collect()
     }
 }
