@@ -5,16 +5,11 @@ use bpf_harness::{Bpf, BpfBuilder};
 
 /// A builder for a text, for a machine of two CPUs; `None`, with a remark, where there is no clang.
 pub(crate) fn text(text: &str) -> Option<BpfBuilder> {
-    Some(builder()?.text(text))
-}
-
-/// As [`text`], without the text.
-pub(crate) fn builder() -> Option<BpfBuilder> {
     if let Err(why) = Clang::find() {
         eprintln!("skipped: {why}");
         return None;
     }
-    Some(Bpf::builder().cpus(2))
+    Some(Bpf::builder().text(text).cpus(2))
 }
 
 /// The handlers of `data/guide.c`, loaded; `None`, with a remark, where there is no clang.

@@ -20,7 +20,7 @@ struct Event {
 
 fn attached() -> Bpf {
     let mut bpf = load();
-    bpf.attach_kprobe("f", "send").unwrap();
+    bpf.attach_kprobe("vfs_read", "send").unwrap();
     bpf
 }
 
@@ -29,8 +29,8 @@ fn cpu_and_bytes() {
     let mut bpf = attached();
     let (tx, rx) = mpsc::channel();
     bpf.open_perf_buffer("events", move |cpu, data| tx.send((cpu, data.size(), data[0])).unwrap()).unwrap();
-    bpf.kprobe("f").cpu(1).task(42).fire().unwrap();
-    bpf.kprobe("f").cpu(0).task(42).fire().unwrap();
+    bpf.kprobe("vfs_read").cpu(1).task(42).fire().unwrap();
+    bpf.kprobe("vfs_read").cpu(0).task(42).fire().unwrap();
     bpf.perf_buffer_poll(NOW).unwrap();
     assert_eq!(rx.try_iter().collect::<Vec<_>>(), [(1, 24, 42), (0, 24, 42)]);
 }
@@ -44,7 +44,7 @@ fn records_become_values_and_rust_types() {
         tx.send((value, data.event::<Event>().map_err(|e| e.to_string())?)).map_err(|e| e.to_string())
     })
     .unwrap();
-    bpf.kprobe("f").task(42).arg(7).fire().unwrap();
+    bpf.kprobe("vfs_read").task(42).arg(7).fire().unwrap();
     bpf.perf_buffer_poll(NOW).unwrap();
     let (value, event) = rx.try_recv().unwrap();
     assert_eq!((&value["pid"], &value["comm"]), (&Value::Uint(42), &Value::from("cat")));
@@ -55,11 +55,11 @@ fn records_become_values_and_rust_types() {
 fn a_type_that_does_not_fit_is_an_error_of_the_callback() {
     let mut bpf = attached();
     bpf.open_perf_buffer("events", |_, data| data.event::<u64>().map(|_| ())).unwrap();
-    bpf.kprobe("f").fire().unwrap();
+    bpf.kprobe("vfs_read").fire().unwrap();
     says(bpf.perf_buffer_poll(NOW), "a record of map 'events'");
     let wrong = PerfBufferOptions::new().record_type("struct disk_key");
     bpf.open_perf_buffer_with("events", wrong, |_, data| data.event::<Event>().map(|_| ())).unwrap();
-    bpf.kprobe("f").fire().unwrap();
+    bpf.kprobe("vfs_read").fire().unwrap();
     says(bpf.perf_buffer_poll(NOW), "missing field `pid`");
 }
 
@@ -72,12 +72,12 @@ fn what_does_not_fit_the_ring_is_lost_and_reported() {
     bpf.open_perf_buffer_with("events", options, move |_, _| tx.send(()).unwrap()).unwrap();
     // A record of 24 bytes takes 40 of the ring's 4096, of which one stays free: 102 fit.
     for _ in 0..110 {
-        bpf.kprobe("f").fire().unwrap();
+        bpf.kprobe("vfs_read").fire().unwrap();
     }
     assert_eq!(bpf.perf_buffer_poll(NOW).unwrap(), 102);
     // The kernel says what was lost in front of the next record that fits.
     assert_eq!(was_lost.try_iter().count(), 0);
-    bpf.kprobe("f").fire().unwrap();
+    bpf.kprobe("vfs_read").fire().unwrap();
     bpf.perf_buffer_poll(NOW).unwrap();
     assert_eq!(was_lost.try_iter().collect::<Vec<_>>(), [8]);
     assert_eq!((rx.try_iter().count(), bpf.lost_records("events").unwrap()), (103, 8));
@@ -91,7 +91,7 @@ fn opening_again_replaces_the_callback() {
         let tx = tx.clone();
         bpf.open_perf_buffer("events", move |_, _| tx.send(n).unwrap()).unwrap();
     }
-    bpf.kprobe("f").fire().unwrap();
+    bpf.kprobe("vfs_read").fire().unwrap();
     bpf.perf_buffer_poll(NOW).unwrap();
     assert_eq!(rx.try_iter().collect::<Vec<_>>(), [2]);
 }
