@@ -8,6 +8,7 @@ mod dynptr;
 mod exception;
 mod file;
 mod iter;
+mod iter_css;
 mod iter_task;
 mod libc;
 mod list;
@@ -71,6 +72,7 @@ static FAMILIES: &[&[KfuncDesc]] = &[
     exception::TABLE,
     file::TABLE,
     iter::TABLE,
+    iter_css::TABLE,
     iter_task::TABLE,
     libc::TABLE,
     list::TABLE,
