@@ -22,6 +22,8 @@ pub(crate) struct Host {
     pub(super) ring_buffers: Vec<Reader>,
     /// Lines of the trace behind the one that was read last.
     pub(super) trace_rest: VecDeque<String>,
+    /// How many USDT specifications were written for libbpf's programs.
+    pub(super) usdt_specs: u32,
 }
 
 /// What an attachment is limited to, and where in user space it is.
@@ -130,7 +132,7 @@ impl Bpf {
 
     fn count_events(&self, which: impl Fn(&Attachment) -> bool) -> usize {
         let events = self.attached.iter().filter(|a| which(a));
-        events.filter_map(Attachment::event_name).collect::<BTreeSet<_>>().len()
+        events.filter_map(|a| a.event_name()).collect::<BTreeSet<_>>().len()
     }
 
     /// Adds a link for a program that fits its place.
@@ -150,7 +152,7 @@ impl Bpf {
             return Err(Error::Invalid(format!("programs are not attached to {place} by name")));
         };
         let prog = self.typed_program(fn_name, wanted, &target, place)?;
-        self.attached.push(Attachment { prog, target, cookie, link });
+        self.attached.push(Arc::new(Attachment { prog, target, cookie, link }));
         Ok(())
     }
 

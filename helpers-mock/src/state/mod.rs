@@ -90,7 +90,7 @@ impl State {
         Self {
             clock: Clock::default(),
             cpus: Cpus::new(profile.cpus),
-            symbols: Symbols::default(),
+            symbols: Symbols::listed(profile.symbols.clone()),
             trace_pipe: TracePipe::default(),
             seq_files: SeqFiles::default(),
             packets: Packets::default(),
