@@ -10,6 +10,7 @@ mod file;
 mod iter;
 mod iter_css;
 mod iter_task;
+mod key;
 mod libc;
 mod list;
 mod maps;
@@ -74,6 +75,7 @@ static FAMILIES: &[&[KfuncDesc]] = &[
     iter::TABLE,
     iter_css::TABLE,
     iter_task::TABLE,
+    key::TABLE,
     libc::TABLE,
     list::TABLE,
     maps::TABLE,
