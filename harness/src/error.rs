@@ -7,8 +7,9 @@ use bpf_helpers_mock::contexts::ContextError;
 use bpf_helpers_mock::maps::MapOpError;
 use bpf_vm_shim::exec::InvalidCode;
 use bpf_vm_shim::fault::Unsupported;
-use bpf_vm_shim::object::LoadError;
+use bpf_vm_shim::object::{LoadError, ProgType};
 
+use crate::bpf::CallbackError;
 use crate::report::Diagnostic;
 use crate::value::ValueError;
 
@@ -75,6 +76,26 @@ pub enum Error {
         /// Its section.
         section: String,
     },
+    /// The program is of another type than those that belong where it is to be attached.
+    #[error("program '{program}' cannot be attached to {place}: it is of type {is}, {wanted} is needed")]
+    WrongKind {
+        /// The program.
+        program: String,
+        /// Where it was to be attached.
+        place: String,
+        /// Its type.
+        is: ProgType,
+        /// The type that belongs there.
+        wanted: ProgType,
+    },
+    /// A callback for records has failed. The records behind this one are still there.
+    #[error("callback of '{map}': {source}")]
+    Callback {
+        /// The map.
+        map: String,
+        /// What the callback has returned.
+        source: CallbackError,
+    },
     /// The program did something wrong.
     #[error("{0}")]
     Fault(Box<Diagnostic>),
@@ -117,6 +138,19 @@ impl Error {
         Self::Value { what: what.into(), source: Box::new(source) }
     }
 
+    /// As [`Error::not_found`], where there are too many names to list: the closest ones are.
+    pub(crate) fn unknown<'a>(what: &'static str, name: &str, known: impl Iterator<Item = &'a str>) -> Self {
+        let bare = name.rsplit_once(':').map_or(name, |(_, bare)| bare);
+        let limit = 1 + bare.len() / 5;
+        let mut near: Vec<_> =
+            known.map(|k| (distance(bare, k, limit), k)).filter(|(d, _)| *d <= limit).collect();
+        near.sort_unstable();
+        let names: Vec<_> = near.into_iter().map(|(_, k)| format!("'{k}'")).take(5).collect();
+        let known =
+            if names.is_empty() { String::new() } else { format!("; did you mean {}?", names.join(", ")) };
+        Self::NotFound { what, name: name.to_owned(), known }
+    }
+
     pub(crate) fn not_found<'a>(
         what: &'static str,
         name: &str,
@@ -126,5 +160,43 @@ impl Error {
         let known =
             if names.is_empty() { String::new() } else { format!("; there are: {}", names.join(", ")) };
         Self::NotFound { what, name: name.to_owned(), known }
+    }
+}
+
+/// Levenshtein's distance, or more than `limit` if it is that large.
+fn distance(a: &str, b: &str, limit: usize) -> usize {
+    if a.len().abs_diff(b.len()) > limit {
+        return limit + 1;
+    }
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut left = i + 1;
+        let mut diagonal = i;
+        for (cell, y) in row.iter_mut().skip(1).zip(b.bytes()) {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = *cell;
+            left = replaced.min(*cell + 1).min(left + 1);
+            *cell = left;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or(limit + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, distance};
+
+    #[test]
+    fn close_names_are_suggested() {
+        for (a, b, expected) in
+            [("vfs_read", "vfs_raed", 2), ("abc", "abc", 0), ("abc", "ac", 1), ("", "x", 1)]
+        {
+            assert_eq!(distance(a, b, 9), expected, "{a} {b}");
+        }
+        let error = Error::unknown("kernel function", "vfs_raed", ["vfs_read", "vfs_write"].into_iter());
+        assert_eq!(error.to_string(), "there is no kernel function 'vfs_raed'; did you mean 'vfs_read'?");
     }
 }

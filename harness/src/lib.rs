@@ -90,8 +90,12 @@ pub mod strategies;
 mod support;
 pub mod symbols;
 pub mod table;
+mod trace;
 pub mod usdt;
 pub mod value;
 
-pub use bpf::{Bpf, BpfBuilder, Event, Fired, Input, MAX_CPUS, Point, RunReport};
+pub use bpf::{
+    Bpf, BpfBuilder, CallbackError, CallbackResult, Event, Fired, Func, Input, MAX_CPUS, PerfBufferOptions,
+    PerfEventSpec, Point, Record, RunReport, TraceFields, UprobeTarget, perf,
+};
 pub use error::Error;

@@ -17,6 +17,7 @@ mod machine_time;
 pub mod maps;
 pub mod objects;
 pub mod passes;
+mod prog_type;
 mod progs;
 mod run;
 pub mod state;

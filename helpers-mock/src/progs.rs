@@ -70,6 +70,13 @@ impl Progs {
         self.progs.get(id.0 as usize)
     }
 
+    /// Puts another program in the place of one.
+    pub(crate) fn replace(&mut self, prog: LoadedProg) {
+        if let Some(slot) = self.progs.get_mut(prog.id.0 as usize) {
+            *slot = Arc::new(prog);
+        }
+    }
+
     /// The first program of this name.
     #[must_use]
     pub fn by_name(&self, name: &str) -> Option<&Arc<LoadedProg>> {

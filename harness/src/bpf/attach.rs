@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use bpf_helpers_mock::{LoadedProg, ProgId};
-use bpf_vm_shim::object::{AttachKind, AttachPoint, AttachTarget};
+use bpf_vm_shim::object::{AttachKind, AttachPoint, AttachTarget, ProgType};
 
-use super::{Bpf, Event, Point};
+use super::{Bpf, Event, Link, Point, prog_type};
 use crate::error::Error;
 
 /// A program at a probe point.
 #[derive(Clone, Debug)]
 pub(super) struct Attachment {
-    prog: ProgId,
-    target: AttachTarget,
-    cookie: u64,
+    pub(super) prog: ProgId,
+    pub(super) target: AttachTarget,
+    pub(super) cookie: u64,
+    pub(super) link: Link,
 }
 
 impl Bpf {
@@ -28,7 +29,7 @@ impl Bpf {
             let (program, section) = (program.to_owned(), prog.linked.section.clone());
             return Err(Error::NoTarget { program, section });
         }
-        self.attached.push(Attachment { prog: id, target, cookie: 0 });
+        self.attached.push(Attachment { prog: id, target, cookie: 0, link: Link::default() });
         Ok(())
     }
 
@@ -39,19 +40,25 @@ impl Bpf {
             prog: p.id,
             target: p.linked.attach.clone(),
             cookie: 0,
+            link: Link::default(),
         });
         let before = self.attached.len();
         self.attached.extend(new);
         self.attached.len() - before
     }
 
-    /// Attaches a program by hand, with the cookie that `bpf_get_attach_cookie()` gives it.
+    /// Attaches a program by hand, with the cookie that `bpf_get_attach_cookie()` gives it. A program whose section
+    /// names no type gets the type that belongs there.
     ///
     /// # Errors
     /// If there is no such program.
     pub fn attach_to(&mut self, program: &str, point: &Point, cookie: u64) -> Result<(), Error> {
-        let prog = self.loaded_program(program)?.id;
-        self.attached.push(Attachment { prog, target: point.target(), cookie });
+        let (prog, target) = (self.loaded_program(program)?, point.target());
+        let (id, known) = (prog.id, prog.prog_type);
+        if let Some(wanted) = prog_type::of_kind(target.kind).filter(|_| known == ProgType::Unspec) {
+            self.machine.set_prog_type(id, wanted, target.clone())?;
+        }
+        self.attached.push(Attachment { prog: id, target, cookie, link: Link::default() });
         Ok(())
     }
 
@@ -65,9 +72,9 @@ impl Bpf {
         Ok(())
     }
 
-    pub(super) fn attached_to(&self, point: &Point) -> Vec<(Arc<LoadedProg>, u64)> {
+    pub(super) fn attached_to(&self, point: &Point) -> Vec<(Arc<LoadedProg>, Attachment)> {
         let here = self.attached.iter().filter(|a| point.concerns(&a.target));
-        here.filter_map(|a| Some((Arc::clone(self.machine.kernel.progs.get(a.prog)?), a.cookie))).collect()
+        here.filter_map(|a| Some((Arc::clone(self.machine.kernel.progs.get(a.prog)?), a.clone()))).collect()
     }
 
     /// What is attached where, as the end of a sentence.
@@ -107,7 +114,7 @@ impl Bpf {
         Event::new(self, Point::Kretsyscall(name.to_owned()))
     }
 
-    /// A user-space function is entered.
+    /// A user-space function is entered: `readline`, or with its binary `bash:readline`, `/bin/bash:readline`, `c:strlen`.
     pub fn uprobe(&mut self, function: &str) -> Event<'_> {
         Event::new(self, Point::Uprobe(function.to_owned()))
     }
@@ -115,6 +122,11 @@ impl Bpf {
     /// A user-space function returns.
     pub fn uretprobe(&mut self, function: &str) -> Event<'_> {
         Event::new(self, Point::Uretprobe(function.to_owned()))
+    }
+
+    /// A statically defined user-space probe is hit, at its first place (see [`Event::location`]).
+    pub fn usdt(&mut self, provider: &str, name: &str) -> Event<'_> {
+        Event::new(self, Point::Usdt(provider.to_owned(), name.to_owned()))
     }
 
     /// A tracepoint fires.

@@ -9,7 +9,7 @@ use bpf_vm_shim::engine;
 use bpf_vm_shim::exec::Limits;
 use bpf_vm_shim::object::{KernelProfile, Object, ProgType};
 
-use super::{Bpf, Loaded, globals};
+use super::{Bpf, Host, Loaded, globals};
 use crate::error::Error;
 use crate::value::Value;
 
@@ -181,7 +181,7 @@ impl BpfBuilder {
                 found.ok_or_else(|| Error::not_found("engine", name, engine::names().iter().copied()))?;
         }
         machine.kernel.state.rng = Rng::seeded(self.seed.unwrap_or_default());
-        let mut bpf = Bpf { machine, objects: Vec::new(), attached: Vec::new() };
+        let mut bpf = Bpf { machine, objects: Vec::new(), attached: Vec::new(), host: Host::default() };
         let mut objects = Vec::new();
         for (name, source) in self.sources {
             objects.push(parse(&name, source)?);

@@ -7,8 +7,10 @@ use bpf_helpers_mock::contexts::{
 };
 use bpf_helpers_mock::objects;
 use bpf_helpers_mock::{LoadedProg, Machine, RunInput};
+use bpf_vm_shim::object::AttachPoint;
 
-use super::{Bpf, Point, RunReport};
+use super::attach::Attachment;
+use super::{Bpf, Point, RunReport, UserPlace};
 use crate::error::Error;
 
 /// The kernel's `MAX_BPF_FUNC_ARGS`: how many arguments there are if nobody knows better.
@@ -47,6 +49,8 @@ struct What {
     layout: Option<TracepointLayout>,
     packet: Vec<u8>,
     nr: u64,
+    location: usize,
+    perf: Option<(u32, u64)>,
 }
 
 /// How the programs of one event ended.
@@ -71,8 +75,17 @@ impl<'a> Event<'a> {
     }
 
     pub(super) fn with_packet(bpf: &'a mut Bpf, point: Point, packet: Vec<u8>) -> Self {
-        let what =
-            What { point, args: Vec::new(), ret: None, fields: Vec::new(), layout: None, packet, nr: 0 };
+        let what = What {
+            point,
+            args: Vec::new(),
+            ret: None,
+            fields: Vec::new(),
+            layout: None,
+            packet,
+            nr: 0,
+            location: 0,
+            perf: None,
+        };
         Self { bpf, what, cpu: None, task: None }
     }
 
@@ -115,6 +128,18 @@ impl<'a> Event<'a> {
     /// The system call's number.
     pub fn nr(mut self, nr: u64) -> Self {
         self.what.nr = nr;
+        self
+    }
+
+    /// The place, from 0, at which a statically defined user-space probe is hit; the first one otherwise.
+    pub fn location(mut self, index: usize) -> Self {
+        self.what.location = index;
+        self
+    }
+
+    /// The perf event that is sampled, by type and configuration; without it programs of all perf events run.
+    pub fn sampling(mut self, ev_type: u32, ev_config: u64) -> Self {
+        self.what.perf = Some((ev_type, ev_config));
         self
     }
 
@@ -165,10 +190,16 @@ impl<'a> Event<'a> {
             return Err(Error::Invalid(format!("there is no task {pid}: add it with `add_task()` first")));
         }
         state.cpus.current = cpu;
+        let tgid = state.current().tgid;
         let mut reports = Vec::new();
-        for (prog, cookie) in &attached {
-            let input = what.input(&mut bpf.machine, prog, *cookie);
-            let report = input.map_err(Error::from).and_then(|i| Ok(bpf.machine.run(prog.id, i)?));
+        for (prog, attachment) in &attached {
+            let link = &attachment.link;
+            if !link.concerns(tgid, cpu, what.perf, what.location) {
+                continue;
+            }
+            let user = bpf.user_place(link, tgid);
+            let input = what.input(&mut bpf.machine, prog, attachment, user);
+            let report = input.and_then(|i| Ok(bpf.machine.run(prog.id, i)?));
             match report {
                 Ok(report) => reports.push(bpf.report(&prog.linked.name, report)),
                 Err(e) => {
@@ -188,12 +219,21 @@ impl What {
         &self,
         machine: &mut Machine,
         prog: &Arc<LoadedProg>,
-        cookie: u64,
-    ) -> Result<RunInput, ContextError> {
-        match &self.point {
-            Point::Kprobe(f) | Point::Uprobe(f) => self.probe(prog, f, None, cookie).build(machine),
+        attachment: &Attachment,
+        user: Option<UserPlace>,
+    ) -> Result<RunInput, Error> {
+        let cookie = attachment.cookie;
+        Ok(match &self.point {
+            Point::Kprobe(f) | Point::Uprobe(f) => {
+                self.probe(prog, f, None, attachment, user.as_ref()).build(machine)
+            }
             Point::Kretprobe(f) | Point::Uretprobe(f) => {
-                self.probe(prog, f, Some(self.ret.unwrap_or(0)), cookie).build(machine)
+                self.probe(prog, f, Some(self.ret.unwrap_or(0)), attachment, user.as_ref()).build(machine)
+            }
+            Point::Usdt(provider, name) => {
+                let site = attachment.link.usdt.as_deref();
+                let user = user.as_ref();
+                return super::usdt::input(machine, (provider, name), site, user, &self.args, cookie);
             }
             Point::Ksyscall(name) => self.syscall(name, None, cookie).build(machine),
             Point::Kretsyscall(name) => {
@@ -207,22 +247,37 @@ impl What {
             Point::Lsm(_) => self.typed(machine, prog, None, cookie).build(machine),
             Point::PerfEvent => {
                 let regs = PtRegs { ip: self.args.first().copied().unwrap_or(0), ..PtRegs::default() };
-                PerfEvent { regs, cookie, ..PerfEvent::default() }.build(machine)
+                let sample_period = attachment.link.perf.as_ref().map_or(0, |p| p.period());
+                PerfEvent { regs, cookie, sample_period, ..PerfEvent::default() }.build(machine)
             }
             Point::Syscall => contexts::syscall_input(machine, &self.packet),
             Point::Xdp | Point::Tc | Point::Socket | Point::CgroupSkb => {
                 contexts::packet(machine, prog.prog_type, &self.packet)
             }
-        }
+        }?)
     }
 
-    fn probe(&self, prog: &LoadedProg, func: &str, ret: Option<u64>, cookie: u64) -> Probe {
+    fn probe(
+        &self,
+        prog: &LoadedProg,
+        func: &str,
+        ret: Option<u64>,
+        attachment: &Attachment,
+        user: Option<&UserPlace>,
+    ) -> Probe {
         let mut probe = Probe::default_for(prog);
         probe.func = Some(func.to_owned());
+        // The same program may be attached to several functions, and in the middle of one.
+        if let AttachPoint::Symbol { offset, .. } | AttachPoint::Binary { offset, .. } =
+            &attachment.target.point
+        {
+            probe.offset = *offset;
+        }
+        probe.addr = user.map(|u| u.addr);
         probe.user = matches!(self.point, Point::Uprobe(_) | Point::Uretprobe(_));
         probe.args.clone_from(&self.args);
         probe.ret = ret;
-        probe.cookie = cookie;
+        probe.cookie = attachment.cookie;
         probe
     }
 

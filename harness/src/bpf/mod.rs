@@ -1,20 +1,40 @@
 //! The facade: load an object, attach its programs, fire events, read its maps.
 
 mod attach;
+mod buffers;
 mod builder;
 mod event;
 mod globals;
 mod input;
+mod kprobes;
+mod links;
+mod perf_event;
 mod point;
+mod prog_type;
+mod record;
 mod records;
 mod report;
+mod simulated;
 mod state;
+mod syms;
+mod trace;
+mod tracepoints;
+mod uprobes;
+mod usdt;
 
+pub use buffers::{CallbackError, CallbackResult, PerfBufferOptions};
 pub use builder::{BpfBuilder, MAX_CPUS};
 pub use event::{Event, Fired};
 pub use input::Input;
+pub(crate) use links::Host;
+use links::{Link, UserPlace};
+pub use perf_event::{PerfEventSpec, perf};
 pub use point::Point;
+pub use prog_type::Func;
+pub use record::Record;
 pub use report::RunReport;
+pub use trace::TraceFields;
+pub use uprobes::UprobeTarget;
 
 use bpf_helpers_mock::Machine;
 use bpf_helpers_mock::maps::MapId;
@@ -30,6 +50,7 @@ pub struct Bpf {
     machine: Machine,
     objects: Vec<Loaded>,
     attached: Vec<attach::Attachment>,
+    host: Host,
 }
 
 /// What loading one object gave.
@@ -75,7 +96,12 @@ impl Bpf {
     /// ```
     #[must_use]
     pub fn fork(&mut self) -> Self {
-        Self { machine: self.machine.fork(), objects: self.objects.clone(), attached: self.attached.clone() }
+        Self {
+            machine: self.machine.fork(),
+            objects: self.objects.clone(),
+            attached: self.attached.clone(),
+            host: self.host.clone(),
+        }
     }
 
     /// Remarks of the loader about what was decided for the author.

@@ -11,6 +11,7 @@ mod table;
 
 pub use binary::Binary;
 pub use demangle::demangle;
+pub(crate) use library::is_library;
 pub use process::{Mapping, Process, Resolved};
 pub use table::{Symbol, SymbolTable};
 

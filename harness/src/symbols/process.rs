@@ -53,7 +53,30 @@ pub struct Mapping {
 /// The mapped files of one process.
 #[derive(Clone, Default, Debug)]
 pub struct Process {
-    mappings: Vec<(Mapping, Option<Binary>)>,
+    mappings: Vec<Mapped>,
+}
+
+#[derive(Clone, Debug)]
+struct Mapped {
+    mapping: Mapping,
+    binary: Option<Binary>,
+    /// All segments lie where the file's addresses say, from the mapping's start; else it is a piece of the file.
+    image: bool,
+}
+
+impl Mapped {
+    /// The file's address for one of the process.
+    fn to_file(&self, binary: &Binary, addr: u64) -> u64 {
+        let inside = addr - self.mapping.start + self.mapping.offset;
+        if self.image { inside } else { binary.address_of_offset(inside) }
+    }
+
+    /// The process's address for one of the file.
+    fn to_process(&self, binary: &Binary, addr: u64) -> Option<u64> {
+        let place = if self.image { addr } else { binary.file_offset(addr) };
+        let inside = place.checked_sub(self.mapping.offset)?;
+        (inside < self.mapping.end - self.mapping.start).then(|| self.mapping.start + inside)
+    }
 }
 
 impl Process {
@@ -68,15 +91,15 @@ impl Process {
     pub fn map(mut self, binary: Binary, start: u64, size: u64) -> Self {
         let path = binary.path().to_owned();
         let mapping = Mapping { start, end: start.saturating_add(size), offset: 0, path };
-        self.mappings.push((mapping, Some(binary)));
+        self.mappings.push(Mapped { mapping, binary: Some(binary), image: true });
         self
     }
 
     /// Reads the text of `/proc/PID/maps`. Files are not opened: [`Process::load`] does.
     #[must_use]
     pub fn from_maps(text: &str) -> Self {
-        let mappings = text.lines().filter_map(mapping).map(|m| (m, None)).collect();
-        Self { mappings }
+        let mapped = |mapping| Mapped { mapping, binary: None, image: false };
+        Self { mappings: text.lines().filter_map(mapping).map(mapped).collect() }
     }
 
     /// A process of this machine, with the files that it has mapped.
@@ -94,46 +117,43 @@ impl Process {
 
     /// Opens the mapped files; those that are no readable ELF files have no symbols.
     pub fn load(&mut self) {
-        for (mapping, binary) in &mut self.mappings {
-            if binary.is_none() && mapping.path.starts_with('/') {
-                *binary = Binary::from_path(&mapping.path).ok();
+        for m in &mut self.mappings {
+            if m.binary.is_none() && m.mapping.path.starts_with('/') {
+                m.binary = Binary::from_path(&m.mapping.path).ok();
             }
         }
     }
 
     /// What is mapped.
     pub fn mappings(&self) -> impl Iterator<Item = &Mapping> {
-        self.mappings.iter().map(|(m, _)| m)
+        self.mappings.iter().map(|m| &m.mapping)
     }
 
     /// The binaries that are mapped.
     pub fn binaries(&self) -> impl Iterator<Item = &Binary> {
-        self.mappings.iter().filter_map(|(_, b)| b.as_ref())
+        self.mappings.iter().filter_map(|m| m.binary.as_ref())
     }
 
     /// Where in this process an address of a file is.
     #[must_use]
     pub fn address(&self, path: &str, addr: u64) -> Option<u64> {
-        self.mappings.iter().find_map(|(m, binary)| {
-            let binary = binary.as_ref().filter(|b| b.path() == path)?;
-            let in_file = binary.file_offset(addr).checked_sub(m.offset)?;
-            (in_file < m.end - m.start).then(|| m.start + in_file)
+        self.mappings.iter().find_map(|m| {
+            let binary = m.binary.as_ref().filter(|b| b.path() == path)?;
+            m.to_process(binary, addr)
         })
     }
 
     /// What an address belongs to.
     #[must_use]
     pub fn resolve(&self, addr: u64) -> Resolved {
-        let Some((mapping, binary)) = self.mappings.iter().find(|(m, _)| (m.start..m.end).contains(&addr))
-        else {
+        let inside = |m: &&Mapped| (m.mapping.start..m.mapping.end).contains(&addr);
+        let Some(m) = self.mappings.iter().find(inside) else {
             return Resolved { offset: addr, ..Resolved::default() };
         };
-        let in_file = addr - mapping.start + mapping.offset;
-        let found = binary.as_ref().and_then(|b| b.symbols().at(b.address_of_offset(in_file)));
-        let module = Some(mapping.path.clone());
-        match found {
+        let module = Some(m.mapping.path.clone());
+        match m.binary.as_ref().and_then(|b| b.symbols().at(m.to_file(b, addr))) {
             Some((symbol, offset)) => Resolved { name: Some(symbol.name.clone()), offset, module },
-            None => Resolved { name: None, offset: in_file, module },
+            None => Resolved { name: None, offset: addr - m.mapping.start + m.mapping.offset, module },
         }
     }
 }

@@ -110,6 +110,12 @@ impl Usdt {
         self.pid
     }
 
+    /// The binary of a path, if probes of it were found.
+    #[must_use]
+    pub fn binary(&self, path: &str) -> Option<&Binary> {
+        self.found.iter().map(|(b, _)| b).find(|b| b.path() == path)
+    }
+
     /// All probes (bcc's `enumerate_probes`), with the paths of their binaries.
     pub fn enumerate_probes(&self) -> impl Iterator<Item = (&str, &Probe)> {
         self.found.iter().map(|(b, p)| (b.path(), p))

@@ -34,17 +34,21 @@ pub(crate) fn has_typed_pointers(
     let (btf, kfuncs) = (object.btf.as_ref(), &object.kfuncs);
     let variable =
         |i: &Insn| ksyms.get(i.imm as u32 as usize).is_some_and(|k| k.type_id.is_some() && !k.is_func);
-    let by_type = matches!(
-        prog_type,
-        ProgType::Tracing | ProgType::Lsm | ProgType::StructOps | ProgType::Netfilter | ProgType::Ext
-    );
-    by_type
+    has_typed_context(prog_type)
         || insns.iter().any(|i| {
             i.is_helper_call() && TYPED_HELPERS.contains(&i.imm)
                 || i.is_ld_imm64() && i.src == pseudo::BTF_ID && variable(i)
                 || i.is_kfunc_call()
                     && kfuncs.get(i.imm as u32 as usize).is_some_and(|k| gives_pointer(k, btf))
         })
+}
+
+/// Whether programs of a type are given typed kernel pointers.
+pub(crate) const fn has_typed_context(prog_type: ProgType) -> bool {
+    matches!(
+        prog_type,
+        ProgType::Tracing | ProgType::Lsm | ProgType::StructOps | ProgType::Netfilter | ProgType::Ext
+    )
 }
 
 /// Whether a kernel function returns a pointer to a structure or to `void` (`bpf_rdonly_cast`).

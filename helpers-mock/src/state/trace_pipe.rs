@@ -33,6 +33,8 @@ impl fmt::Display for TraceLine {
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct TracePipe {
     lines: Vec<TraceLine>,
+    /// How many lines at the beginning have been taken.
+    read: usize,
 }
 
 impl TracePipe {
@@ -44,18 +46,49 @@ impl TracePipe {
     /// The lines that nobody has taken.
     #[must_use]
     pub fn lines(&self) -> &[TraceLine] {
-        &self.lines
+        self.lines.get(self.read..).unwrap_or_default()
     }
 
     /// Takes all lines, as reading `trace_pipe` does.
     pub fn take(&mut self) -> Vec<TraceLine> {
-        std::mem::take(&mut self.lines)
+        let read = std::mem::take(&mut self.read);
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.drain(..read.min(lines.len()));
+        lines
+    }
+
+    /// Takes the oldest line.
+    pub fn take_line(&mut self) -> Option<TraceLine> {
+        let line = self.lines.get(self.read)?.clone();
+        self.read += 1;
+        // Lines that were read go in large pieces, so that reading all of them takes linear time.
+        if self.read * 2 > self.lines.len() {
+            self.lines.drain(..self.read);
+            self.read = 0;
+        }
+        Some(line)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::TraceLine;
+    use super::{TraceLine, TracePipe};
+
+    #[test]
+    fn lines_are_taken_one_by_one_or_all() {
+        let line = |ns| TraceLine { comm: "a".into(), pid: 1, cpu: 0, ns, text: String::new() };
+        let mut pipe = TracePipe::default();
+        for ns in 0..5 {
+            pipe.push(line(ns));
+        }
+        assert_eq!(pipe.take_line(), Some(line(0)));
+        assert_eq!(pipe.take_line(), Some(line(1)));
+        assert_eq!(pipe.lines().len(), 3);
+        assert_eq!(pipe.take(), [line(2), line(3), line(4)]);
+        assert_eq!((pipe.take_line(), pipe.lines().len()), (None, 0));
+        pipe.push(line(9));
+        assert_eq!(pipe.take_line(), Some(line(9)));
+    }
 
     #[test]
     fn a_line_looks_as_in_trace_pipe() {
