@@ -1,14 +1,18 @@
 //! Playing a scenario.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bpf_helpers_mock::objects;
 use bpf_vm_shim::object::Object;
 
 use super::ScenarioError;
+use super::attach::attach;
 use super::file::{EventFile, Scenario};
 use super::kernel::{Names, Placed, at, configure, number, populate};
+use super::line::Lines;
 use super::output::{Output, show};
+use super::print::print;
 use crate::bpf::{Bpf, BpfBuilder, Point, RunReport};
 use crate::error::Error;
 use crate::value::{Value, hex_to_bytes};
@@ -50,20 +54,12 @@ fn run(scenario: &Scenario, dir: &Path, object: Object, builder: BpfBuilder) -> 
     }
     let nowhere = |e: Error| (None, e.to_string());
     let mut bpf = configure(scenario, dir, builder)?.parsed(object).load().map_err(nowhere)?;
-    let names = populate(scenario, &mut bpf)?;
+    let names = populate(scenario, dir, &mut bpf)?;
     if scenario.attach.is_empty() {
         bpf.attach_all();
     }
     for a in &scenario.attach {
-        let file = a.get_ref();
-        match &file.to {
-            None => bpf.attach(&file.program),
-            Some(to) => {
-                let point: Point = to.parse().map_err(at(a))?;
-                bpf.attach_to(&file.program, &point, file.cookie)
-            }
-        }
-        .map_err(|e| at(a)(e.to_string()))?;
+        attach(a, &mut bpf)?;
     }
     let mut runs = Vec::new();
     let mut events = 0u32;
@@ -77,7 +73,17 @@ fn run(scenario: &Scenario, dir: &Path, object: Object, builder: BpfBuilder) -> 
             event(e, &mut bpf, &names, &mut runs)?;
         }
     }
-    let output = show(&scenario.output, &mut bpf)?;
+    let mut output = Output::default();
+    // Lines look up symbols and stacks while they are written, so the machine is theirs meanwhile.
+    let shared = Arc::new(Mutex::new(bpf));
+    let lines = Lines::new(&shared);
+    print(&scenario.print, &shared, &lines, &mut output.parts)?;
+    drop(lines);
+    let Some(bpf) = Arc::into_inner(shared) else {
+        return Err((None, "the machine is still in use".to_owned()));
+    };
+    let mut bpf = bpf.into_inner().unwrap_or_else(PoisonError::into_inner);
+    show(&scenario.output, &mut bpf, &mut output)?;
     Ok(Played { runs, output, bpf })
 }
 
@@ -89,9 +95,15 @@ fn event(
 ) -> Result<(), Placed> {
     let file = e.get_ref();
     let point: Point = file.probe.get_ref().parse().map_err(at(&file.probe))?;
+    let tasks = &bpf.machine().kernel.state;
+    let task = match &file.task {
+        Some(pid) => tasks.tasks.get(*pid.get_ref()),
+        None => Some(tasks.current()),
+    };
+    let tgid = task.map_or(0, |t| t.tgid);
     let mut args = Vec::new();
     for a in &file.args {
-        args.push(number(a.get_ref(), names, bpf.machine()).map_err(at(a))?);
+        args.push(number(a.get_ref(), names, bpf, tgid).map_err(at(a))?);
     }
     bpf.advance(file.after).map_err(|err| at(e)(err.to_string()))?;
     let payload = match (&file.packet, &file.ctx) {
