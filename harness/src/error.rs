@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use bpf_helpers_mock::MachineError;
 use bpf_helpers_mock::contexts::ContextError;
 use bpf_helpers_mock::maps::MapOpError;
+use bpf_helpers_mock::passes::PassError;
 use bpf_vm_shim::exec::InvalidCode;
 use bpf_vm_shim::fault::Unsupported;
 use bpf_vm_shim::object::{LoadError, ProgType};
 
 use crate::bpf::CallbackError;
+use crate::compile::CompileError;
 use crate::report::Diagnostic;
 use crate::value::ValueError;
 
@@ -36,9 +38,12 @@ pub enum Error {
         /// What is wrong.
         source: LoadError,
     },
+    /// The text does not compile, or cannot be compiled here.
+    #[error(transparent)]
+    Compile(Box<CompileError>),
     /// The machine refused the object or the run.
     #[error(transparent)]
-    Machine(#[from] MachineError),
+    Machine(MachineError),
     /// There is no such program, map, variable or type.
     #[error("there is no {what} '{name}'{known}")]
     NotFound {
@@ -107,6 +112,9 @@ pub enum Error {
         /// What.
         source: Unsupported,
     },
+    /// The program reads memory directly that it must not: the kernel's verifier refuses it.
+    #[error("Failed to load BPF program {}: {}", .0.program, .0)]
+    Refused(Box<Diagnostic>),
     /// A value does not fit its type.
     #[error("{what}: {source}")]
     Value {
@@ -127,8 +135,28 @@ impl std::fmt::Debug for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Fault(d) => write!(f, "\n{}", d.render(false)),
+            Self::Refused(d) => {
+                write!(f, "\nFailed to load BPF program {}\n{}", d.program, d.render(false))
+            }
             other => write!(f, "{other}"),
         }
+    }
+}
+
+impl From<MachineError> for Error {
+    fn from(error: MachineError) -> Self {
+        match error {
+            MachineError::Pass(PassError::DirectLoad { program, load }) => {
+                Self::Refused(Box::new(Diagnostic::of_direct_load(&program, &load)))
+            }
+            other => Self::Machine(other),
+        }
+    }
+}
+
+impl From<CompileError> for Error {
+    fn from(error: CompileError) -> Self {
+        Self::Compile(Box::new(error))
     }
 }
 

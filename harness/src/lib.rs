@@ -81,6 +81,7 @@
 pub mod annotations;
 mod bpf;
 pub mod cli;
+pub mod compile;
 mod error;
 pub mod hist;
 pub mod report;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use bpf_vm_shim::env::{CallResult, Cx, Env, Resume};
+use bpf_vm_shim::env::{ArenaSpan, CallResult, Cx, Env, Resume};
 use bpf_vm_shim::fault::Trap;
-use bpf_vm_shim::mem::Memory;
+use bpf_vm_shim::mem::{AccessKind, Memory};
 use bpf_vm_shim::object::KernelProfile;
 
 use crate::helpers;
@@ -89,6 +89,16 @@ impl Env for Kernel {
 
     fn load_typed(&mut self, cx: &mut Cx<'_>, addr: u64, size: u8) -> Result<Option<u64>, Trap> {
         helpers::load_typed(self, cx, addr, size)
+    }
+
+    fn arena(
+        &mut self,
+        cx: &mut Cx<'_>,
+        offset: i64,
+        size: u8,
+        kind: AccessKind,
+    ) -> Result<Option<ArenaSpan>, Trap> {
+        kfuncs::arena::span(self, cx, offset, size, kind)
     }
 
     fn exit(&mut self, _: &mut Cx<'_>, _: u64) -> Result<(), Trap> {

@@ -15,9 +15,11 @@ use bpf_vm_shim::object::{
 };
 
 use crate::contexts::{self, PacketOutput};
+use crate::flow::Tables;
 use crate::helpers;
 use crate::kernel::Kernel;
 use crate::maps::{self, MapCx, MapError, MapId, MapOpError};
+use crate::passes::{self, PassError};
 use crate::progs::{LoadedObject, LoadedProg, ProgId};
 use crate::run::{Run, RunInput};
 
@@ -49,6 +51,9 @@ pub enum MachineError {
         /// How many ran.
         callbacks: usize,
     },
+    /// A program cannot be rewritten, or reads memory that it must not.
+    #[error(transparent)]
+    Pass(#[from] PassError),
     /// No such program.
     #[error("there is no program number {}", .0.0)]
     NoProgram(ProgId),
@@ -76,6 +81,8 @@ pub struct Loaded {
     pub maps: Vec<MapId>,
     /// Remarks of the loader.
     pub notes: Vec<String>,
+    /// What the passes changed, by program.
+    pub rewritten: BTreeMap<String, passes::Report>,
 }
 
 /// How to load an object.
@@ -87,6 +94,14 @@ pub struct LoadOptions {
     pub max_entries: BTreeMap<String, u32>,
     /// Types for programs whose section names none, or another one.
     pub prog_types: BTreeMap<String, ProgType>,
+    /// bcc's rewrites, for programs that count on them; the kernel is the machine's.
+    pub passes: Option<passes::Options>,
+}
+
+impl LoadOptions {
+    fn prog_type(&self, linked: &LinkedProgram) -> ProgType {
+        self.prog_types.get(&linked.name).copied().unwrap_or(linked.prog_type)
+    }
 }
 
 /// A simulated machine: memory and kernel. Everything that a test can observe is in here.
@@ -133,18 +148,19 @@ impl Machine {
     /// # Errors
     /// If it does not link or a map cannot be created. A program that is not valid is set aside, not an error.
     pub fn load(&mut self, object: &Object, options: &LoadOptions) -> Result<Loaded, MachineError> {
-        let Linked { programs, maps: defs, kfuncs, ksyms, notes, .. } =
-            object.link(&self.kernel.profile, &options.link)?;
+        let mut linked = object.link(&self.kernel.profile, &options.link)?;
+        let rewritten = self.rewrite(object, &mut linked, options)?;
+        let Linked { programs, maps: defs, kfuncs, ksyms, notes, .. } = linked;
         let mut maps = Vec::new();
         let mut notes = notes;
-        for mut def in defs {
+        for mut def in defs.iter().cloned() {
             if let Some(entries) = options.max_entries.get(&def.name) {
                 def.max_entries = *entries;
             }
             maps::complete(&mut def, self.kernel.state.cpus.count, &mut notes);
             let mut cx = MapCx::host(&mut self.mem, self.kernel.state.cpus.count);
             let map = maps::create(Arc::new(def), object.btf.clone(), &mut cx)?;
-            maps.push(self.kernel.maps.push(map));
+            maps.push(self.add_map(map)?);
         }
         let decls = ksyms;
         let mut ksyms = Vec::new();
@@ -158,11 +174,12 @@ impl Machine {
             kfuncs,
             maps: maps.clone(),
         });
-        let mut loaded = Loaded { progs: Vec::new(), rejected: BTreeMap::new(), maps, notes };
+        let mut loaded = Loaded { progs: Vec::new(), rejected: BTreeMap::new(), maps, notes, rewritten };
         for linked in programs {
             let id = self.kernel.progs.next_id();
             let mut unsupported = BTreeMap::new();
             let insns = self.resolve(&linked, &loaded.maps, &ksyms, &mut unsupported);
+            let arena = self.arena_of(&linked, &loaded.maps);
             let funcs = linked.subprogs.iter();
             let spec = CodeSpec {
                 id: id.0,
@@ -171,17 +188,25 @@ impl Machine {
                 funcs: funcs.map(function).collect(),
                 poisoned: linked.poisoned.iter().map(|(i, p)| (*i, p.message.clone())).collect(),
                 unsupported,
+                arena: arena.and_then(|id| self.arena_view(id)),
+                jump_targets: self.jump_targets(&linked, &loaded.maps),
                 exception_cb: exception_callback(&linked, object),
                 lenient: false,
             };
-            let prog_type = options.prog_types.get(&linked.name).copied().unwrap_or(linked.prog_type);
+            let prog_type = options.prog_type(&linked);
             match Code::with_entry(spec, entry_registers(prog_type, &linked, object)) {
                 Ok(code) => {
                     let code = Arc::new(code);
+                    self.fill_jump_tables(id, &linked, &loaded.maps);
                     let object = Arc::clone(&shared);
-                    let typed_pointers =
-                        helpers::has_typed_pointers(prog_type, &linked.insns, &object, &decls);
-                    let prog = LoadedProg { id, object, linked, prog_type, code, typed_pointers };
+                    let tables = Tables {
+                        btf: object.btf.as_ref(),
+                        maps: &defs,
+                        kfuncs: &object.kfuncs,
+                        ksyms: &decls,
+                    };
+                    let typed_loads = helpers::typed_loads(prog_type, &linked, tables);
+                    let prog = LoadedProg { id, object, linked, prog_type, code, arena, typed_loads };
                     self.kernel.progs.push(prog);
                     loaded.progs.push(id);
                 }
@@ -192,6 +217,28 @@ impl Machine {
         }
         self.fill_slots(object, &mut loaded)?;
         Ok(loaded)
+    }
+
+    /// Applies the passes that were asked for.
+    fn rewrite(
+        &self,
+        object: &Object,
+        linked: &mut Linked,
+        options: &LoadOptions,
+    ) -> Result<BTreeMap<String, passes::Report>, PassError> {
+        let mut done = BTreeMap::new();
+        let Some(passes) = &options.passes else { return Ok(done) };
+        let passes = passes.at_kernel(&self.kernel.profile);
+        let Linked { programs, maps, kfuncs, ksyms, .. } = linked;
+        let tables = Tables { btf: object.btf.as_ref(), maps, kfuncs, ksyms };
+        for prog in programs {
+            let prog_type = options.prog_type(prog);
+            let report = passes::apply(prog, prog_type, tables, &passes)?;
+            if !report.is_empty() {
+                done.insert(prog.name.clone(), report);
+            }
+        }
+        Ok(done)
     }
 
     /// Creates a map that no object defines, such as one to be put into a map of maps.
@@ -209,7 +256,7 @@ impl Machine {
     pub fn create_map_typed(&mut self, def: MapDef, btf: Option<Btf>) -> Result<MapId, MapError> {
         let mut cx = MapCx::host(&mut self.mem, self.kernel.state.cpus.count);
         let map = maps::create(Arc::new(def), btf, &mut cx)?;
-        Ok(self.kernel.maps.push(map))
+        self.add_map(map)
     }
 
     /// Puts the object's initial `values` into its arrays of programs and maps of maps, as libbpf's
@@ -281,8 +328,11 @@ impl Machine {
         insns
     }
 
-    /// The address of an array map's first value (`map_direct_value_addr`).
+    /// The address of a map's first value (`map_direct_value_addr`).
     fn map_value(&mut self, map: MapId) -> Option<u64> {
+        if let Some(addr) = self.direct_value(map) {
+            return Some(addr);
+        }
         let mut cx = MapCx::host(&mut self.mem, self.kernel.state.cpus.count);
         self.kernel.maps.get(map)?.ops.lookup(&mut cx, &[0; 4]).ok()?
     }

@@ -24,14 +24,20 @@ impl Machine {
         let mut linked = old.linked.clone();
         linked.prog_type = prog_type;
         linked.attach = attach;
-        let typed_pointers = old.typed_pointers || helpers::has_typed_context(prog_type);
+        // Which loads may go through typed pointers was found out for another type: none is blamed now.
+        let typed_loads = if helpers::has_typed_context(prog_type) {
+            (0..linked.insns.len() as u32).collect()
+        } else {
+            old.typed_loads.clone()
+        };
         self.kernel.progs.replace(LoadedProg {
             id: old.id,
             object: Arc::clone(&old.object),
             linked,
             prog_type,
             code: Arc::clone(&old.code),
-            typed_pointers,
+            arena: old.arena,
+            typed_loads,
         });
         Ok(())
     }

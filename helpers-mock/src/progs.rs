@@ -1,5 +1,6 @@
 //! Loaded programs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bpf_vm_shim::btf::Btf;
@@ -11,6 +12,31 @@ use crate::maps::MapId;
 /// A program's number: its place among the machine's programs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ProgId(pub u32);
+
+/// The loads of a program that may go through typed kernel pointers, which may be read directly and read 0 where
+/// nothing is mapped.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct TypedLoads(BTreeSet<u32>);
+
+impl TypedLoads {
+    /// Whether a load, by its slot, is one of them.
+    #[must_use]
+    pub fn contains(&self, insn: u32) -> bool {
+        self.0.contains(&insn)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<u32> for TypedLoads {
+    fn from_iter<T: IntoIterator<Item = u32>>(insns: T) -> Self {
+        Self(insns.into_iter().collect())
+    }
+}
 
 /// What the programs of one object share.
 #[derive(Debug)]
@@ -40,8 +66,10 @@ pub struct LoadedProg {
     pub prog_type: ProgType,
     /// What runs.
     pub code: Arc<Code>,
-    /// It can have typed kernel pointers, through which it may load directly.
-    pub typed_pointers: bool,
+    /// The loads that may go through typed kernel pointers.
+    pub typed_loads: TypedLoads,
+    /// The arena that it works on: the verifier allows one.
+    pub arena: Option<MapId>,
 }
 
 /// All programs of a machine.

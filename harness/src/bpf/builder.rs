@@ -1,15 +1,17 @@
 //! What a machine is made of before anything runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bpf_helpers_mock::state::Rng;
-use bpf_helpers_mock::{LoadOptions, Machine};
+use bpf_helpers_mock::{LoadOptions, Machine, passes};
 use bpf_vm_shim::btf::Btf;
 use bpf_vm_shim::engine;
 use bpf_vm_shim::exec::Limits;
 use bpf_vm_shim::object::{KernelProfile, Object, ProgType};
 
+use super::text::TextOptions;
 use super::{Bpf, Host, Loaded, globals};
+use crate::compile::bcc::Text;
 use crate::error::Error;
 use crate::value::Value;
 
@@ -22,6 +24,10 @@ enum Source {
     Bytes(Vec<u8>),
     File(PathBuf),
     Parsed(Box<Object>),
+    /// bcc text, compiled when it is loaded.
+    Text(String),
+    /// A file of bcc text.
+    TextFile(PathBuf),
 }
 
 /// Builds a [`Bpf`]. Everything has a default but the object.
@@ -37,6 +43,7 @@ pub struct BpfBuilder {
     btf: Option<Btf>,
     seed: Option<u64>,
     engine: Option<String>,
+    pub(super) texts: TextOptions,
 }
 
 impl BpfBuilder {
@@ -51,9 +58,24 @@ impl BpfBuilder {
     #[must_use]
     pub fn object_file(mut self, path: impl Into<PathBuf>) -> Self {
         let path = path.into();
-        let file = path.file_name().map(|f| f.to_string_lossy().into_owned()).unwrap_or_default();
-        let name = file.split('.').next().unwrap_or_default().to_owned();
-        self.sources.push((name, Source::File(path)));
+        self.sources.push((object_name(&path), Source::File(path)));
+        self
+    }
+
+    /// A program text in the dialect of bcc's reference guide, compiled when it is loaded. More than one may be given.
+    ///
+    /// Its types are those of a kernel: see [`bcc_kernel`](Self::bcc_kernel).
+    #[must_use]
+    pub fn text(mut self, text: impl Into<String>) -> Self {
+        self.sources.push((String::new(), Source::Text(text.into())));
+        self
+    }
+
+    /// A file of such text; `#include "..."` finds what lies beside it.
+    #[must_use]
+    pub fn source_file(mut self, path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        self.sources.push((object_name(&path), Source::TextFile(path)));
         self
     }
 
@@ -141,6 +163,15 @@ impl BpfBuilder {
         self
     }
 
+    /// Applies bcc's rewrites (automatic arguments, automatic `bpf_probe_read`) to programs that count on them, and
+    /// refuses what then still reads memory directly that it must not. The kernel is the builder's, whatever the
+    /// options say. Texts get them without being asked.
+    #[must_use]
+    pub fn passes(mut self, passes: passes::Options) -> Self {
+        self.options.passes = Some(passes);
+        self
+    }
+
     /// Loads only this program; may be given more than once. Without it all are loaded.
     #[must_use]
     pub fn only(mut self, program: impl Into<String>) -> Self {
@@ -184,16 +215,21 @@ impl BpfBuilder {
         let mut bpf = Bpf { machine, objects: Vec::new(), attached: Vec::new(), host: Host::default() };
         let mut objects = Vec::new();
         for (name, source) in self.sources {
-            objects.push(parse(&name, source)?);
+            let is_text = matches!(source, Source::Text(_) | Source::TextFile(_));
+            objects.push((parse(&name, source, &self.texts, &bpf.machine.kernel.profile)?, is_text));
         }
         for (name, value) in &self.globals {
-            let holder = objects.iter().position(|o| o.global(name).is_some()).unwrap_or(0);
-            if let Some(object) = objects.get_mut(holder) {
+            let holder = objects.iter().position(|(o, _)| o.global(name).is_some()).unwrap_or(0);
+            if let Some((object, _)) = objects.get_mut(holder) {
                 globals::set_initial(object, name, value)?;
             }
         }
-        for object in objects {
-            let loaded = bpf.machine.load(&object, &self.options)?;
+        for (object, is_text) in objects {
+            let mut options = self.options.clone();
+            if is_text {
+                options.passes.get_or_insert_default();
+            }
+            let loaded = bpf.machine.load(&object, &options)?;
             bpf.objects.push(Loaded {
                 object,
                 rejected: loaded.rejected.into_iter().collect(),
@@ -205,9 +241,17 @@ impl BpfBuilder {
     }
 }
 
-fn parse(name: &str, source: Source) -> Result<Object, Error> {
+/// The name that libbpf gives the object of a file.
+fn object_name(path: &Path) -> String {
+    let file = path.file_name().map(|f| f.to_string_lossy().into_owned()).unwrap_or_default();
+    file.split('.').next().unwrap_or_default().to_owned()
+}
+
+fn parse(name: &str, source: Source, texts: &TextOptions, kernel: &KernelProfile) -> Result<Object, Error> {
     let bytes = match source {
         Source::Parsed(object) => return Ok(*object),
+        Source::Text(text) => return texts.compile(name, Text::new(text), kernel),
+        Source::TextFile(path) => return texts.compile(name, Text::from_file(path)?, kernel),
         Source::Bytes(bytes) => bytes,
         Source::File(path) => match std::fs::read(&path) {
             Ok(bytes) => bytes,

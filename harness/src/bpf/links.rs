@@ -199,7 +199,7 @@ impl Host {
             return process.resolve(addr);
         }
         let all = self.binaries.iter().map(|b| (b, self.default_base(b.path())));
-        let process = all.fold(Process::new(), |p, (b, base)| p.map(Binary::clone(b), base, LIBRARY));
+        let process = all.fold(Process::new(), |p, (b, base)| p.map(Arc::clone(b), base, LIBRARY));
         process.resolve(addr)
     }
 }

@@ -18,6 +18,7 @@ mod report;
 mod simulated;
 mod state;
 mod syms;
+mod text;
 mod trace;
 mod tracepoints;
 mod uprobes;

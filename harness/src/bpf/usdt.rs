@@ -42,7 +42,7 @@ impl Bpf {
     pub fn attach_usdt(&mut self, usdt: &Usdt) -> Result<(), Error> {
         for enabled in usdt.enabled() {
             let binary = usdt.binary(&enabled.path).cloned();
-            let binary = Arc::new(binary.unwrap_or_else(|| Binary::declared(enabled.path.as_str())));
+            let binary = binary.unwrap_or_else(|| Arc::new(Binary::declared(enabled.path.as_str())));
             if !self.host.binaries.iter().any(|b| b.path() == binary.path()) {
                 self.host.binaries.push(Arc::clone(&binary));
             }

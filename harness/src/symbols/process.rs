@@ -1,5 +1,8 @@
 //! What a process has mapped, and the symbols in it.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use super::binary::Binary;
 use super::demangle;
 use crate::error::Error;
@@ -59,7 +62,7 @@ pub struct Process {
 #[derive(Clone, Debug)]
 struct Mapped {
     mapping: Mapping,
-    binary: Option<Binary>,
+    binary: Option<Arc<Binary>>,
     /// All segments lie where the file's addresses say, from the mapping's start; else it is a piece of the file.
     image: bool,
 }
@@ -88,7 +91,11 @@ impl Process {
 
     /// Maps the whole of a binary at an address: its address 0 is at `start`, and `size` bytes belong to it.
     #[must_use]
-    pub fn map(mut self, binary: Binary, start: u64, size: u64) -> Self {
+    pub fn map(self, binary: impl Into<Arc<Binary>>, start: u64, size: u64) -> Self {
+        self.map_shared(binary.into(), start, size)
+    }
+
+    fn map_shared(mut self, binary: Arc<Binary>, start: u64, size: u64) -> Self {
         let path = binary.path().to_owned();
         let mapping = Mapping { start, end: start.saturating_add(size), offset: 0, path };
         self.mappings.push(Mapped { mapping, binary: Some(binary), image: true });
@@ -117,10 +124,12 @@ impl Process {
 
     /// Opens the mapped files; those that are no readable ELF files have no symbols.
     pub fn load(&mut self) {
-        for m in &mut self.mappings {
-            if m.binary.is_none() && m.mapping.path.starts_with('/') {
-                m.binary = Binary::from_path(&m.mapping.path).ok();
-            }
+        // A file is mapped in several pieces, and read once.
+        let mut read: BTreeMap<String, Option<Arc<Binary>>> = BTreeMap::new();
+        for m in self.mappings.iter_mut().filter(|m| m.binary.is_none() && m.mapping.path.starts_with('/')) {
+            let path = &m.mapping.path;
+            let load = || Binary::from_path(path).ok().map(Arc::new);
+            m.binary = read.entry(path.clone()).or_insert_with(load).clone();
         }
     }
 
@@ -131,6 +140,10 @@ impl Process {
 
     /// The binaries that are mapped.
     pub fn binaries(&self) -> impl Iterator<Item = &Binary> {
+        self.mappings.iter().filter_map(|m| m.binary.as_deref())
+    }
+
+    pub(crate) fn shared_binaries(&self) -> impl Iterator<Item = &Arc<Binary>> {
         self.mappings.iter().filter_map(|m| m.binary.as_ref())
     }
 

@@ -29,6 +29,7 @@ pub use register::Register;
 pub use spec::{ArgKind, ArgSpec, Surroundings};
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::error::Error;
 use crate::symbols::{Binary, Process, find_binary};
@@ -37,7 +38,7 @@ use crate::symbols::{Binary, Process, find_binary};
 #[derive(Clone, Default, Debug)]
 pub struct Usdt {
     pid: Option<u32>,
-    found: Vec<(Binary, Probe)>,
+    found: Vec<(Arc<Binary>, Probe)>,
     enabled: Vec<Enabled>,
 }
 
@@ -78,7 +79,7 @@ impl Usdt {
     /// If notes are broken.
     pub fn from_process(pid: u32, process: &Process) -> Result<Self, Error> {
         let mut usdt = Self { pid: Some(pid), ..Self::default() };
-        for binary in process.binaries() {
+        for binary in process.shared_binaries() {
             // A file is mapped in several pieces.
             if !usdt.found.iter().any(|(b, _)| b.path() == binary.path()) {
                 usdt.add(binary)?;
@@ -93,14 +94,14 @@ impl Usdt {
     /// If its notes are broken.
     pub fn from_binary(binary: Binary) -> Result<Self, Error> {
         let mut usdt = Self::default();
-        usdt.add(&binary)?;
+        usdt.add(&Arc::new(binary))?;
         Ok(usdt)
     }
 
-    fn add(&mut self, binary: &Binary) -> Result<(), Error> {
+    fn add(&mut self, binary: &Arc<Binary>) -> Result<(), Error> {
         let probes = binary.probes();
         let probes = probes.map_err(|e| Error::Read { path: binary.path().into(), why: e.to_string() })?;
-        self.found.extend(probes.iter().map(|p| (binary.clone(), p.clone())));
+        self.found.extend(probes.iter().map(|p| (Arc::clone(binary), p.clone())));
         Ok(())
     }
 
@@ -112,7 +113,7 @@ impl Usdt {
 
     /// The binary of a path, if probes of it were found.
     #[must_use]
-    pub fn binary(&self, path: &str) -> Option<&Binary> {
+    pub fn binary(&self, path: &str) -> Option<&Arc<Binary>> {
         self.found.iter().map(|(b, _)| b).find(|b| b.path() == path)
     }
 

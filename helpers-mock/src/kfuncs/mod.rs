@@ -1,5 +1,6 @@
 //! Kernel functions: one table by name, one file per family, as for helpers.
 
+pub(crate) mod arena;
 mod bits;
 mod cast;
 mod cpumask;
@@ -60,6 +61,7 @@ pub(crate) fn resume(kernel: &mut Kernel, cx: &mut Cx<'_>, resume: Resume, ret: 
 /// The tables of all families.
 #[rustfmt::skip] // One line each, so that additions do not collide.
 static FAMILIES: &[&[KfuncDesc]] = &[
+    arena::TABLE,
     bits::TABLE,
     cast::TABLE,
     cpumask::TABLE,

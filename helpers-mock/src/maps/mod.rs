@@ -2,6 +2,7 @@
 //!
 //! Values live in guest memory, because programs hold pointers to them; keys and order live here.
 
+mod arena;
 mod array;
 mod attr;
 mod bloom;
@@ -14,6 +15,7 @@ mod fields;
 mod hash;
 mod host;
 mod index;
+mod insn_array;
 mod jhash;
 mod kernel_object;
 mod local_storage;
@@ -23,6 +25,7 @@ mod map_in_map;
 mod percpu_array;
 mod percpu_hash;
 mod queue_stack;
+mod ranges;
 mod ring;
 mod ringbuf;
 mod stack_trace;
@@ -40,13 +43,15 @@ use bpf_vm_shim::object::MapDef;
 
 use crate::errno::Errno;
 
+pub use arena::Arena;
 pub use attr::flag;
 pub use compat::Uses;
-pub use create::create;
+pub use create::{create, is_simulated};
 pub(crate) use defaults::complete;
 pub use fd_array::FdArray;
 pub use fields::{Field, FieldKind, Fields};
 pub use host::{Entry, MapOpError};
+pub use insn_array::InsnArray;
 pub(crate) use kernel_object::load as load_object;
 pub use local_storage::LocalStorage;
 pub use ring::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, Ring};
@@ -292,6 +297,12 @@ impl Maps {
     pub fn push(&mut self, map: Map) -> MapId {
         self.maps.push(Arc::new(map));
         MapId(self.maps.len() as u32 - 1)
+    }
+
+    /// The number that the next map gets.
+    #[must_use]
+    pub fn next_id(&self) -> MapId {
+        MapId(self.maps.len() as u32)
     }
 
     /// A map by its number.

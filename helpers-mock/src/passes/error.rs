@@ -1,6 +1,6 @@
 //! Why a program cannot be changed, or must not be loaded.
 
-use bpf_vm_shim::object::{LineInfo, LinkedProgram};
+use bpf_vm_shim::object::LineInfo;
 
 use super::DirectLoad;
 
@@ -120,13 +120,6 @@ impl PassError {
     pub(super) fn moved_back(mut self, places: &[usize]) -> Self {
         if let Self::NoStack { insn, .. } | Self::JumpTable { insn, .. } = &mut self {
             *insn = places.partition_point(|p| p <= insn).saturating_sub(1);
-        }
-        self
-    }
-
-    pub(super) fn at_line(mut self, prog: &LinkedProgram) -> Self {
-        if let Self::DirectLoad { load, .. } = &mut self {
-            load.line = prog.line(load.insn).cloned();
         }
         self
     }

@@ -51,6 +51,8 @@ pub struct Options {
     pub version: u32,
     /// System calls have wrapper functions, whose only argument points to the registers.
     pub syscall_wrapper: bool,
+    /// Refuse a program that then still reads memory directly that it must not, as the kernel does.
+    pub refuse: bool,
 }
 
 impl Default for Options {
@@ -70,7 +72,15 @@ impl Options {
             arch: kernel.arch,
             version: kernel.version,
             syscall_wrapper: kernel.syscall_wrapper,
+            refuse: true,
         }
+    }
+
+    /// The same choices for another kernel.
+    #[must_use]
+    pub fn at_kernel(&self, kernel: &KernelProfile) -> Self {
+        let (arch, version, syscall_wrapper) = (kernel.arch, kernel.version, kernel.syscall_wrapper);
+        Self { arch, version, syscall_wrapper, ..self.clone() }
     }
 
     /// With or without automatic arguments.
@@ -143,7 +153,8 @@ pub struct Rewritten {
 /// changes nothing.
 ///
 /// # Errors
-/// If the program needs more than the stack, the instruction set or the registers of that kernel offer.
+/// If the program needs more than the stack, the instruction set or the registers of that kernel offer, or still reads
+/// memory directly that it must not.
 pub fn apply(
     prog: &mut LinkedProgram,
     prog_type: ProgType,
@@ -159,10 +170,17 @@ pub fn apply(
         poisoned: Some(&prog.poisoned),
         tables,
     };
-    let done = rewrite(&prog.name, &subject, main, options).map_err(|e| e.at_line(prog))?;
-    if done.report.is_empty() {
-        return Ok(done.report);
+    let done = rewrite(&prog.name, &subject, main, options)?;
+    if !done.report.is_empty() {
+        move_along(prog, &done);
     }
+    if options.refuse {
+        refuse_direct_loads(prog, prog_type, tables, options.version)?;
+    }
+    Ok(done.report)
+}
+
+fn move_along(prog: &mut LinkedProgram, done: &Rewritten) {
     let place = |slot: usize| done.places.get(slot).copied().unwrap_or(done.insns.len());
     for line in &mut prog.lines {
         line.insn = place(line.insn);
@@ -172,8 +190,7 @@ pub fn apply(
         function.end = place(function.end);
     }
     prog.poisoned = std::mem::take(&mut prog.poisoned).into_iter().map(|(s, p)| (place(s), p)).collect();
-    prog.insns = done.insns;
-    Ok(done.report)
+    prog.insns.clone_from(&done.insns);
 }
 
 /// Applies the passes to instructions. `main` is the main function in the BTF of `subject.tables`; without it there are

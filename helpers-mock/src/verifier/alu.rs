@@ -183,6 +183,7 @@ impl Walk<'_> {
                 return fail(format!("R{r} pointer arithmetic on {} prohibited", p.name()));
             }
             Target::Kernel | Target::Func(_) => return Ok(Reg::Unknown),
+            Target::Obj { .. } if s.known().is_none() => return Ok(Reg::Unknown),
             _ => {}
         }
         sane(&p.target, s)?;

@@ -1,12 +1,12 @@
 //! Calls of helpers and kernel functions (`check_helper_call`, `check_func_arg`, `check_kfunc_call`).
 
-use bpf_vm_shim::btf::Type;
 use bpf_vm_shim::isa::{Insn, pseudo};
 use bpf_vm_shim::object::MapType;
 
 use super::alu::MAX_VAR_OFF;
 use super::mem::Access;
-use super::state::{Byte, Frame, Ptr, Ref, Reg, Slot, State, Step, Stop, Target, refuse};
+use super::stack_object::{packets_moved, release_dynptr};
+use super::state::{DynKind, Ptr, Ref, Reg, State, Step, Stop, Target, Trust, refuse};
 use super::walk::Walk;
 use crate::helpers::{self, Arg};
 use crate::maps::MapId;
@@ -44,36 +44,52 @@ impl Walk<'_> {
         let name = helpers::name_of(id);
         let row = helpers::by_id(id);
         let args = state.frame()?.regs;
+        self.sleeping_helper(state, id)?;
         let mut escaped = row.is_none();
+        let called = state.called;
         if let Some(row) = row {
             for (i, kind) in row.args.iter().enumerate().take(5) {
                 self.argument(state, *kind, i as u8 + 1, &args, id)?;
                 escaped |= matches!(kind, Arg::Func);
             }
         }
-        self.callback(state, id, &args)?;
+        if self.callback(state, id, &args)? {
+            escaped = false;
+        }
+        if called.is_some_and(|n| n > 0) {
+            state.called = None;
+        }
         if escaped && self.may_change_stack(state) {
             state.forget_stacks();
         }
         if state.lock.is_some() && !matches!(id, 93 | 94 | 194) {
             return refuse("lock", "function calls are not allowed while holding a lock".to_owned());
         }
+        let mut exchanged = None;
         match id {
-            12 if !state.refs.is_empty() => {
-                return refuse("unreleased-reference", "tail_call would lead to reference leak".to_owned());
+            12 => self.nothing_held(state, "tail_call")?,
+            153 | 154 => percpu(&args[1])?,
+            187 => self.set_retval(&args[1])?,
+            198 => {
+                let id = self.new_id();
+                state.refs.push(Ref { id, insn: state.pc });
+                self.make_dynptr(state, &args[4], 4, DynKind::Ringbuf, id)?;
+            }
+            197 => self.make_dynptr(state, &args[4], 4, DynKind::Local, 0)?,
+            199 | 200 => self.end_ringbuf_dynptr(state, &args[1])?,
+            202 => {
+                if let Some(d) = self.dynptr(state, &args[1], 1, false)?
+                    && matches!(d.kind, DynKind::Skb | DynKind::SkbMeta)
+                {
+                    packets_moved(state);
+                    forget_packets(state, Reg::any());
+                }
             }
             132 | 133 => self.release(state, args[1], &name)?,
             86 => self.release_sock(state, args[1])?,
             95 | 96 | 98 => socket(&args[1])?,
             93 | 94 => self.lock(state, args[1], id == 93)?,
-            194 => {
-                if let Reg::Ptr(p) = args[2] {
-                    state.refs.retain(|r| r.id != p.reference);
-                }
-                if args[2] == Reg::Unknown {
-                    state.refs.clear();
-                }
-            }
+            194 => exchanged = Some(self.exchange(state, &args)?),
             81 if !is_zero(&args[2]) && args[2] != Reg::Unknown => {
                 let m = "get_local_storage() doesn't support non-zero flags";
                 return refuse("helper-argument", m.to_owned());
@@ -90,14 +106,15 @@ impl Walk<'_> {
         }
         if MOVES_PACKET.contains(&id) {
             // Tail calls only count in newer kernels.
-            let gone = if id == 12 { Reg::Unknown } else { Reg::any() };
-            state.for_each(|r| {
-                if matches!(r, Reg::Ptr(p) if matches!(p.target, Target::Packet | Target::PacketMeta | Target::PacketEnd)) {
-                    *r = gone;
-                }
-            });
+            forget_packets(state, if id == 12 { Reg::Unknown } else { Reg::any() });
+            if id != 12 {
+                packets_moved(state);
+            }
         }
-        let result = self.result(state, id, &args)?;
+        let result = match exchanged {
+            Some(old) => old,
+            None => self.result(state, id, &args)?,
+        };
         let frame = state.frame()?;
         frame.regs[1..6].fill(Reg::NotInit);
         frame.regs[0] = result;
@@ -108,6 +125,13 @@ impl Walk<'_> {
         let map = map_of(&args[1]);
         if VOID.contains(&id) {
             return Ok(Reg::NotInit);
+        }
+        if id == 158 {
+            let ty = self.ty("task_struct");
+            return Ok(Reg::Ptr(Ptr::to(Target::Obj { ty, trust: Trust::Trusted })));
+        }
+        if id == 203 {
+            return self.data_slice(state, args);
         }
         let sockets = matches!(id, 84 | 85 | 95 | 96 | 98 | 99);
         if OTHER.contains(&id) || BOUNDED.contains(&id) || (helpers::by_id(id).is_none() && !sockets) {
@@ -181,33 +205,6 @@ impl Walk<'_> {
             },
             _ => None,
         }
-    }
-
-    /// A callback's body, as it first runs.
-    fn callback(&mut self, state: &State, id: u32, args: &[Reg; 11]) -> Step<()> {
-        let Reg::Ptr(Ptr { target: Target::Func(at), .. }) = args[2] else { return Ok(()) };
-        if !matches!(id, 164 | 181) || state.frames.len() >= 8 {
-            return Ok(());
-        }
-        let mut inner = state.clone();
-        let mut frame = Frame::new(inner.frames.len(), state.pc + 1);
-        frame.callback = true;
-        if id == 181 {
-            frame.regs[1] = Reg::any();
-            frame.regs[2] = args[3];
-        } else {
-            frame.regs[1] = args[1];
-            frame.regs[2] = Reg::Unknown;
-            frame.regs[3] = Reg::Unknown;
-            if let Some(map) = map_of(&args[1]) {
-                frame.regs[3] = Reg::Ptr(Ptr::to(Target::MapValue(map)));
-            }
-            frame.regs[4] = args[3];
-        }
-        inner.frames.push(frame);
-        inner.pc = at;
-        self.todo.push(inner);
-        Ok(())
     }
 
     fn lock(&mut self, state: &mut State, arg: Reg, take: bool) -> Step<()> {
@@ -398,20 +395,44 @@ impl Walk<'_> {
                 Reg::Ptr(p) if matches!(p.target, Target::Func(_)) => Ok(()),
                 _ => fail("func"),
             },
-            Arg::Dynptr | Arg::DynptrOut => {
-                if let Reg::Ptr(p) = reg
-                    && let (Target::Stack(depth), Some(off)) = (p.target, p.fixed())
-                    && off % 8 == 0
-                    && (-512..=-16).contains(&off)
-                {
-                    let frame = state.frames.get_mut(depth).ok_or(Stop::Unsure)?;
-                    frame.stack.insert(off, Slot::of(Byte::Unknown));
-                    frame.stack.insert(off + 8, Slot::of(Byte::Unknown));
-                    return Ok(());
-                }
-                Err(Stop::Unsure)
+            Arg::Dynptr => {
+                let release = matches!(id, 199 | 200);
+                self.dynptr(state, &reg, n, release).map(|_| ())
+            }
+            // Made once all arguments have been looked at.
+            Arg::DynptrOut => Ok(()),
+        }
+    }
+
+    fn end_ringbuf_dynptr(&mut self, state: &mut State, arg: &Reg) -> Step<()> {
+        match self.dynptr(state, arg, 1, true)? {
+            Some(d) if d.kind != DynKind::Ringbuf => {
+                refuse("helper-argument", "Expected a dynptr of type ringbuf as R1".to_owned())
+            }
+            Some(d) => {
+                release_dynptr(state, d);
+                Ok(())
+            }
+            None => {
+                state.refs.clear();
+                Ok(())
             }
         }
+    }
+
+    /// `bpf_dynptr_data`.
+    fn data_slice(&mut self, state: &mut State, args: &[Reg; 11]) -> Step<Reg> {
+        let dynptr = self.dynptr(state, &args[1], 1, false)?;
+        let Reg::Scalar(s, _) = args[3] else { return Ok(Reg::Unknown) };
+        let Some(size) = s.known() else {
+            return refuse(
+                "helper-argument",
+                "R3 is not a known constant or is out of range: size of the slice".to_owned(),
+            );
+        };
+        let (id, dynptr) = (self.new_id(), dynptr.map_or(0, |d| d.id));
+        let target = Target::Mem { size, writable: true };
+        Ok(Reg::Ptr(Ptr { or_null: true, id, dynptr, ..Ptr::to(target) }))
     }
 
     /// Something not modelled is passed: memory that it may point to is not known any more.
@@ -428,74 +449,6 @@ impl Walk<'_> {
         ) {
             state.forget_stacks();
         }
-        Ok(())
-    }
-
-    fn kfunc(&mut self, state: &mut State, index: usize) -> Step<()> {
-        let decl = self.prog.kfuncs.get(index).ok_or(Stop::Unsure)?;
-        if state.lock.is_some() {
-            return Err(Stop::Unsure);
-        }
-        if decl.name == "__bpf_trap" {
-            let m = "unexpected __bpf_trap() due to uninitialized variable?";
-            return refuse("uninit-variable", m.to_owned());
-        }
-        let mut result = Reg::Unknown;
-        let btf = self.prog.btf;
-        if let (Some(btf), Some(proto)) = (btf, decl.proto) {
-            let proto = match btf.get(proto) {
-                Ok(Type::Func { proto, .. }) => proto,
-                _ => proto,
-            };
-            if let Ok(Type::FuncProto(p)) = btf.get(proto) {
-                let kinds: Vec<Type<'_>> =
-                    p.params().filter_map(|p| btf.resolve(p.type_id).ok()).map(|(_, t)| t).collect();
-                let void = |t: &Type<'_>| matches!(t, Type::Ptr(to) if matches!(btf.resolve(*to), Ok((_, Type::Void))));
-                for n in 1..=p.params().count().min(5) as u8 {
-                    let reg = state.read(n)?;
-                    // Memory and its size; casts take anything.
-                    let sized = !decl.name.contains("cast")
-                        && kinds.get(n as usize - 1).is_some_and(void)
-                        && matches!(kinds.get(n as usize), Some(Type::Int(_)));
-                    let ctx = matches!(reg, Reg::Ptr(p) if p.target == Target::Ctx);
-                    if sized && ctx && self.prog.prog_type != bpf_vm_shim::object::ProgType::Syscall {
-                        let m = format!(
-                            "R{n} type=ctx expected=fp: memory, len pair leads to invalid memory access"
-                        );
-                        return refuse("kfunc-argument", m);
-                    }
-                }
-                if let Ok((_, Type::Int(_) | Type::Enum(_) | Type::Enum64(_))) = btf.resolve(p.ret) {
-                    result = Reg::any();
-                }
-            }
-        }
-        // It may write to memory, release what it is given, and move packets.
-        if self.may_change_stack(state) {
-            state.forget_stacks();
-        }
-        let mut taken = Vec::new();
-        let args = state.frame()?.regs;
-        for r in &args[1..6] {
-            if let Reg::Ptr(p) = r {
-                taken.push(p.reference);
-            }
-        }
-        if args[1..6].contains(&Reg::Unknown) {
-            state.refs.clear();
-        }
-        state.refs.retain(|r| !taken.contains(&r.id));
-        state.for_each(|r| {
-            if let Reg::Ptr(p) = r {
-                let packet = matches!(p.target, Target::Packet | Target::PacketMeta | Target::PacketEnd);
-                if packet || (p.reference != 0 && taken.contains(&p.reference)) {
-                    *r = Reg::Unknown;
-                }
-            }
-        });
-        let frame = state.frame()?;
-        frame.regs[1..6].fill(Reg::NotInit);
-        frame.regs[0] = result;
         Ok(())
     }
 }
@@ -531,12 +484,36 @@ fn pointer(reg: &Reg, n: u8) -> Step<()> {
 }
 
 /// The map behind a map argument.
-fn map_of(reg: &Reg) -> Option<MapId> {
+pub(super) fn map_of(reg: &Reg) -> Option<MapId> {
     match reg {
         Reg::Ptr(p) => match p.target {
             Target::Map(id) => Some(id),
             _ => None,
         },
         _ => None,
+    }
+}
+
+/// Pointers into the packet are of no use any more.
+fn forget_packets(state: &mut State, gone: Reg) {
+    state.for_each(|r| {
+        if matches!(r, Reg::Ptr(p) if matches!(p.target, Target::Packet | Target::PacketMeta | Target::PacketEnd)) {
+            *r = gone;
+        }
+    });
+}
+
+/// `ARG_PTR_TO_PERCPU_BTF_ID`.
+fn percpu(reg: &Reg) -> Step<()> {
+    let wrong = |name: &str| refuse("helper-argument", format!("R1 type={name} expected=percpu_ptr_"));
+    match reg {
+        // Zero stands for a symbol that the kernel may have.
+        Reg::Scalar(s, _) if s.known().is_none() => wrong("scalar"),
+        Reg::Ptr(p) => match p.target {
+            Target::Obj { trust: Trust::Percpu, .. } if !p.or_null => Ok(()),
+            Target::Obj { trust: Trust::Vague, .. } | Target::Kernel => Ok(()),
+            _ => wrong(&p.name()),
+        },
+        _ => Ok(()),
     }
 }

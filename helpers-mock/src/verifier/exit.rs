@@ -16,6 +16,8 @@ const ERRNO_HOOKS: &[&str] = &[
     "file_open",
     "file_permission",
     "inode_create",
+    "socket_create",
+    "socket_post_create",
     "inode_mkdir",
     "inode_unlink",
     "path_mkdir",
@@ -28,15 +30,11 @@ const ERRNO_HOOKS: &[&str] = &[
 impl Walk<'_> {
     /// The end of the program, or of a global function that is looked at by itself.
     pub(super) fn check_exit(&mut self, state: &mut State) -> Step<()> {
-        if state.lock.is_some() {
-            let m = "BPF_EXIT instruction in main prog cannot be used inside bpf_spin_lock-ed region";
-            return refuse("lock", m.to_owned());
-        }
-        if let Some(r) = state.refs.first() {
-            let m = format!("Unreleased reference id={} alloc_insn={}", r.id, r.insn);
-            return refuse("unreleased-reference", m);
-        }
-        if let Some(func) = state.global {
+        self.nothing_held(state, "BPF_EXIT instruction in main prog")?;
+        let callback = state.global.is_some_and(|f| self.exception_callbacks().contains(&f));
+        if let Some(func) = state.global
+            && !callback
+        {
             if self.returns_void(func) {
                 return Ok(());
             }
@@ -52,9 +50,13 @@ impl Walk<'_> {
         if self.prog.prog_type == P::StructOps {
             return Ok(());
         }
-        let range = self.return_range();
         let r0 = state.read(0)?;
-        let Some((lo, hi)) = range else { return Ok(()) };
+        self.result_in_range(r0, "R0")
+    }
+
+    /// A result is one that programs of the type may give.
+    pub(super) fn result_in_range(&self, r0: Reg, name: &str) -> Step<()> {
+        let Some((lo, hi)) = self.return_range() else { return Ok(()) };
         match r0 {
             Reg::Scalar(s, _) => {
                 // Results are ints: old kernels looked at 64 bits, new ones look at 32 where that is more lenient.
@@ -63,16 +65,36 @@ impl Walk<'_> {
                     return Ok(());
                 }
                 let m = format!(
-                    "At program exit the register R0 has smin={} smax={} should have been in [{lo}, {hi}]",
+                    "At program exit the register {name} has smin={} smax={} should have been in [{lo}, {hi}]",
                     s.smin, s.smax
                 );
                 refuse("return-value", m)
             }
             Reg::Ptr(p) => {
-                let m = format!("At program exit the register R0 is not a known value ({})", p.name());
+                let m = format!("At program exit the register {name} is not a known value ({})", p.name());
                 refuse("return-value", m)
             }
             _ => Err(Stop::Unsure),
+        }
+    }
+
+    /// `bpf_set_retval` gives an error or 0 where a hook returns an int (`check_helper_call`).
+    pub(super) fn set_retval(&self, value: &Reg) -> Step<()> {
+        let lsm = self.prog.prog_type == P::Lsm
+            && self.prog.attach.attach_type == A::LsmCgroup
+            && ERRNO_HOOKS.contains(&self.prog.attach.name().unwrap_or_default());
+        if !lsm && self.prog.prog_type != P::CgroupDevice {
+            return Ok(());
+        }
+        match value {
+            Reg::Scalar(s, _) if s.s32max < -4095 || s.s32min > 0 => {
+                let m = format!(
+                    "At bpf_set_retval the register R1 has smin={} smax={} should have been in [-4095, 0]",
+                    s.s32min, s.s32max
+                );
+                refuse("return-value", m)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -94,7 +116,7 @@ impl Walk<'_> {
                 },
             },
             P::CgroupSkb if attach.attach_type == A::CgroupInetEgress => (0, 3),
-
+            P::CgroupSkb => one,
             P::CgroupSock | P::SockOps | P::CgroupDevice | P::CgroupSysctl | P::CgroupSockopt => one,
             P::SkLookup | P::Netfilter => one,
             P::Tracing => match attach.attach_type {

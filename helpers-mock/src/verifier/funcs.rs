@@ -8,7 +8,10 @@ use super::state::{Frame, Ptr, Reg, State, Target};
 use super::walk::Walk;
 
 impl Walk<'_> {
-    fn proto(&self, at: usize) -> Option<(&Btf, bpf_vm_shim::btf::TypeId, bpf_vm_shim::btf::FuncProto<'_>)> {
+    pub(super) fn proto(
+        &self,
+        at: usize,
+    ) -> Option<(&Btf, bpf_vm_shim::btf::TypeId, bpf_vm_shim::btf::FuncProto<'_>)> {
         let func = self.prog.subprogs.iter().find(|s| s.start == at)?.func?;
         let btf = self.prog.btf?;
         let Ok(Type::Func { proto, .. }) = btf.get(func) else { return None };
@@ -55,14 +58,14 @@ impl Walk<'_> {
                 kinds.push(kind);
             }
         }
-        let mut frame = Frame::new(0, 0);
+        let mut frame = Frame::new(0, 0, at);
         for (i, mut reg) in kinds.into_iter().enumerate() {
             if let Reg::Ptr(p) = &mut reg {
                 p.id = self.new_id();
             }
             *frame.regs.get_mut(i + 1)? = reg;
         }
-        Some(State { pc: at, frames: vec![frame], refs: Vec::new(), lock: None, global: Some(at) })
+        Some(State::at(at, vec![frame], Some(at)))
     }
 }
 

@@ -7,7 +7,7 @@ use super::alu::MAX_VAR_OFF;
 use super::scalar::Scalar;
 use super::state::{Byte, Ptr, Reg, Slot, State, Step, Stop, Target, refuse};
 use super::walk::Walk;
-use crate::maps::{FieldKind, MapId, flag};
+use crate::maps::{Field, FieldKind, MapId, flag};
 
 /// An access: how many bytes, at which displacement, and what for.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,16 @@ pub(super) struct Access {
     pub(super) direct: bool,
 }
 
+/// What lies where a map value is accessed.
+#[derive(Clone, Copy, Debug)]
+enum Bytes {
+    Plain,
+    /// Constants of a map that programs cannot write.
+    Constant,
+    /// A pointer to a kernel object.
+    Kptr(Field),
+}
+
 impl Walk<'_> {
     /// A load through a register; what it gives.
     pub(super) fn load(&mut self, state: &mut State, base: Reg, a: Access) -> Step<Reg> {
@@ -29,13 +39,19 @@ impl Walk<'_> {
         match p.target {
             Target::Stack(depth) => self.load_stack(state, &p, depth, a),
             Target::MapValue(map) => {
-                if let Some(field) = self.check_map_value(&p, map, a)? {
-                    return Ok(if field { Reg::Unknown } else { self.rodata(&p, map, a) });
+                match self.check_map_value(&p, map, a)? {
+                    Bytes::Kptr(field) => return Ok(self.load_kptr(state, field)),
+                    Bytes::Constant => return Ok(self.rodata(&p, map, a)),
+                    Bytes::Plain => {}
                 }
                 Ok(Reg::scalar(Scalar::of_size(a.size as u32)))
             }
             Target::Ctx => self.check_ctx(&p, a),
+            Target::Obj { ty, trust } => self.load_object(&p, (ty, trust), a),
             Target::Kernel | Target::Sock | Target::Map(_) => Ok(unknown(a.size)),
+            Target::Dynptr => {
+                refuse("invalid-mem-access", format!("R{} invalid mem access 'dynptr_ptr'", a.reg))
+            }
             _ => {
                 self.check_region(&p, a)?;
                 Ok(Reg::scalar(Scalar::of_size(a.size as u32)))
@@ -47,12 +63,25 @@ impl Walk<'_> {
     pub(super) fn store(&mut self, state: &mut State, base: Reg, a: Access, value: Reg) -> Step<()> {
         let Some(p) = deref(&base, a.reg)? else { return Ok(()) };
         match p.target {
-            Target::Stack(depth) => store_stack(state, &p, depth, a, value),
-            Target::MapValue(map) => self.check_map_value(&p, map, a).map(|_| ()),
+            Target::Stack(depth) => {
+                let lo = p.off + a.off + p.var.smin;
+                let place = stack_place(&p, a)?;
+                let (lo, hi) = match place {
+                    Some(at) => (at, at + a.size as i64),
+                    None => (lo, p.off + a.off + p.var.smax + a.size as i64),
+                };
+                self.used(state, depth, lo);
+                self.overwrite(state, depth, lo, hi, true)?;
+                store_stack(state, &p, depth, a, value)
+            }
+            Target::MapValue(map) => match self.check_map_value(&p, map, a)? {
+                Bytes::Kptr(field) => self.store_kptr(field, &value, false),
+                _ => Ok(()),
+            },
             Target::Ctx => self.check_ctx(&p, a).map(|_| ()),
             Target::Map(_) => refuse("read-only-write", "only read from bpf_map is supported".to_owned()),
             Target::Sock => refuse("read-only-write", format!("R{} cannot write into sock", a.reg)),
-            Target::Kernel => Ok(()),
+            Target::Kernel | Target::Obj { .. } => Ok(()),
             _ => self.check_region(&p, a),
         }
     }
@@ -67,7 +96,7 @@ impl Walk<'_> {
                 }
                 bounds(p, a, size, "memory, mem_size")
             }
-            Target::PacketEnd | Target::Func(_) => {
+            Target::PacketEnd | Target::Func(_) | Target::Dynptr => {
                 refuse("invalid-mem-access", format!("R{} invalid mem access '{}'", a.reg, p.name()))
             }
             _ => Ok(()),
@@ -104,8 +133,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// `None` for plain bytes; `Some(true)` for a special field, `Some(false)` for a read-only map.
-    fn check_map_value(&mut self, p: &Ptr, map: MapId, a: Access) -> Step<Option<bool>> {
+    fn check_map_value(&mut self, p: &Ptr, map: MapId, a: Access) -> Step<Bytes> {
         let map = self.kernel.maps.get(map).ok_or(Stop::Unsure)?;
         let def = &map.def;
         if a.write && def.map_flags & flag::RDONLY_PROG != 0 {
@@ -134,7 +162,8 @@ impl Walk<'_> {
                     FieldKind::Kptr | FieldKind::KptrUntrusted | FieldKind::KptrPercpu | FieldKind::Uptr
                 );
                 if !a.direct {
-                    return Ok(Some(true));
+                    let m = "a special field cannot be accessed indirectly by helper".to_owned();
+                    return refuse("special-field", m);
                 }
                 if !kptr {
                     let m = "a special field cannot be accessed directly by load/store".to_owned();
@@ -150,10 +179,11 @@ impl Walk<'_> {
                     let m = format!("kptr access misaligned expected={start} off={lo}");
                     return refuse("special-field", m);
                 }
-                return Ok(Some(true));
+                return Ok(Bytes::Kptr(*f));
             }
         }
-        Ok((def.map_flags & flag::RDONLY_PROG != 0 && !a.write).then_some(false))
+        let constant = def.map_flags & flag::RDONLY_PROG != 0 && !a.write;
+        Ok(if constant { Bytes::Constant } else { Bytes::Plain })
     }
 
     /// A constant from a frozen read-only map (`bpf_map_direct_read`).
@@ -169,9 +199,13 @@ impl Walk<'_> {
 
     fn load_stack(&mut self, state: &mut State, p: &Ptr, depth: usize, a: Access) -> Step<Reg> {
         let Some(at) = stack_place(p, a)? else { return Ok(self.load_stack_any(state, p, depth, a)) };
+        self.used(state, depth, at);
         let frame = state.frames.get(depth).ok_or(Stop::Unsure)?;
         let base = at & !7;
         let first = (at - base) as usize;
+        if frame.stack.get(&base).is_some_and(|s| s.special.is_some()) {
+            return refuse("stack-object", format!("invalid read from stack off {at} size {}", a.size));
+        }
         let Some(slot) = frame.stack.get(&base) else {
             return Ok(Reg::scalar(Scalar::of_size(a.size as u32)));
         };
@@ -250,6 +284,15 @@ impl Walk<'_> {
                     let m = format!("invalid {verb} stack R{} off={lo} size={}", a.reg, a.size);
                     return refuse("stack-access", m);
                 }
+                self.used(state, depth, lo);
+                if a.write {
+                    self.overwrite(state, depth, lo, hi + a.size as i64, false)?;
+                } else if let Some(frame) = state.frames.get(depth)
+                    && frame.stack.range(lo & !7..hi + a.size as i64).any(|(_, s)| s.special.is_some())
+                {
+                    let m = format!("invalid read from stack R{} off {lo} size {}", a.reg, a.size);
+                    return refuse("stack-object", m);
+                }
                 // Whatever was there may be something else now. Reads turn spilled numbers into bytes, too.
                 let frame = state.frames.get_mut(depth).ok_or(Stop::Unsure)?;
                 let mut at = lo;
@@ -265,7 +308,7 @@ impl Walk<'_> {
             Target::MapValue(map) => self.check_map_value(&p, map, a).map(|_| ()),
             Target::Packet | Target::PacketMeta | Target::Mem { .. } => self.check_region(&p, a),
             Target::Ctx if self.prog.prog_type == ProgType::Syscall => Ok(()),
-            Target::Ctx | Target::PacketEnd | Target::Map(_) | Target::Sock => {
+            Target::Ctx | Target::PacketEnd | Target::Map(_) | Target::Sock | Target::Dynptr => {
                 refuse("helper-argument", format!("R{} type={} expected=fp", a.reg, p.name()))
             }
             _ => Ok(()),
@@ -284,7 +327,7 @@ fn deref(base: &Reg, reg: u8) -> Step<Option<Ptr>> {
 }
 
 /// What a load of something not modelled gives: pointers are 8 bytes wide, so less is a number.
-fn unknown(size: u64) -> Reg {
+pub(super) fn unknown(size: u64) -> Reg {
     if size < 8 { Reg::scalar(Scalar::of_size(size as u32)) } else { Reg::Unknown }
 }
 

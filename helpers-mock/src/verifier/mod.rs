@@ -7,13 +7,20 @@
 mod alu;
 mod arith;
 mod call;
+mod callback;
+mod context;
 mod ctx;
 mod exit;
 mod funcs;
 mod jump;
+mod kfunc;
+mod kfunc_table;
+mod kptr;
 mod mem;
 mod scalar;
+mod stack_object;
 mod state;
+mod structure;
 #[cfg(test)]
 mod tests;
 mod tnum;

@@ -46,8 +46,50 @@ pub(super) enum Target {
     Sock,
     /// A typed kernel object of which nothing is known but that it is one.
     Kernel,
+    /// A structure of the kernel, or one that the program has allocated, by the name of its type.
+    Obj {
+        ty: Ty,
+        trust: Trust,
+    },
+    /// A dynptr that a callback was given (`CONST_PTR_TO_DYNPTR`).
+    Dynptr,
     /// A function of the program.
     Func(usize),
+}
+
+/// A type's name, as a number of the walk's.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Ty(pub(super) u32);
+
+/// What a typed pointer may be used for (the flags of `PTR_TO_BTF_ID`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Trust {
+    /// `PTR_TRUSTED`, or with a reference.
+    Trusted,
+    /// `MEM_RCU`.
+    Rcu,
+    /// `PTR_UNTRUSTED`.
+    Untrusted,
+    /// No flag: found by walking from one structure to another.
+    Plain,
+    /// `MEM_ALLOC`: owned if it has a reference.
+    Alloc,
+    /// `MEM_ALLOC | MEM_PERCPU`.
+    Percpu,
+    /// Which of them differs between kernels.
+    Vague,
+}
+
+impl Trust {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Trusted => "trusted_ptr_",
+            Self::Rcu => "rcu_ptr_",
+            Self::Untrusted => "untrusted_ptr_",
+            Self::Percpu => "percpu_ptr_",
+            Self::Plain | Self::Alloc | Self::Vague => "ptr_",
+        }
+    }
 }
 
 impl Target {
@@ -64,6 +106,8 @@ impl Target {
             Self::Mem { .. } => "mem",
             Self::Sock => "sock",
             Self::Kernel => "ptr_",
+            Self::Obj { trust, .. } => trust.name(),
+            Self::Dynptr => "dynptr_ptr",
             Self::Func(_) => "func",
         }
     }
@@ -86,11 +130,22 @@ pub(super) struct Ptr {
     pub(super) reference: u32,
     /// Packet bytes from the variable offset that are known to be there.
     pub(super) range: i64,
+    /// The dynptr whose bytes they are.
+    pub(super) dynptr: u32,
 }
 
 impl Ptr {
     pub(super) const fn to(target: Target) -> Self {
-        Self { target, off: 0, var: Scalar::constant(0), or_null: false, id: 0, reference: 0, range: 0 }
+        Self {
+            target,
+            off: 0,
+            var: Scalar::constant(0),
+            or_null: false,
+            id: 0,
+            reference: 0,
+            range: 0,
+            dynptr: 0,
+        }
     }
 
     /// The name with its null-ness.
@@ -170,12 +225,37 @@ pub(super) struct Slot {
     pub(super) bytes: [Byte; 8],
     /// A register stored to the slot's lowest bytes, and how many.
     pub(super) spill: Option<(Reg, u8)>,
+    /// Something that only calls may touch lies here.
+    pub(super) special: Option<Special>,
 }
 
 impl Slot {
     pub(super) const fn of(byte: Byte) -> Self {
-        Self { bytes: [byte; 8], spill: None }
+        Self { bytes: [byte; 8], spill: None, special: None }
     }
+
+    pub(super) const fn special(special: Special) -> Self {
+        Self { bytes: [Byte::Unknown; 8], spill: None, special: Some(special) }
+    }
+}
+
+/// An object on the stack (`STACK_DYNPTR`, `STACK_ITER`, `STACK_IRQ_FLAG`); it begins in the slot whose `part` is 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Special {
+    Dynptr { id: u32, kind: DynKind, reference: u32, part: u8 },
+    Iter { ty: Ty, id: u32, drained: bool, stale: bool, part: u8 },
+    Irq { id: u32 },
+}
+
+/// What a dynptr is of (`enum bpf_dynptr_type`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum DynKind {
+    Local,
+    Ringbuf,
+    Skb,
+    SkbMeta,
+    Xdp,
+    File,
 }
 
 /// A function's registers and stack.
@@ -186,15 +266,32 @@ pub(super) struct Frame {
     pub(super) stack: BTreeMap<i64, Slot>,
     /// Where the caller goes on.
     pub(super) ret: usize,
-    /// The function runs as a helper's callback.
-    pub(super) callback: bool,
+    /// The function runs as a callback.
+    pub(super) callback: Option<Callback>,
+    /// Where the function begins.
+    pub(super) func: usize,
+}
+
+/// How a callback was called.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Callback {
+    /// What it may return.
+    pub(super) range: (i64, i64),
+    /// It runs later, not during the call.
+    pub(super) later: bool,
+    /// Whether it is called again after it has returned, up to this often.
+    pub(super) again: u64,
+    /// How often it has been called.
+    pub(super) depth: u64,
+    /// References held when it was called.
+    pub(super) refs: usize,
 }
 
 impl Frame {
-    pub(super) fn new(depth: usize, ret: usize) -> Self {
+    pub(super) fn new(depth: usize, ret: usize, func: usize) -> Self {
         let mut regs = [Reg::NotInit; 11];
         regs[10] = Reg::Ptr(Ptr::to(Target::Stack(depth)));
-        Self { regs, stack: BTreeMap::new(), ret, callback: false }
+        Self { regs, stack: BTreeMap::new(), ret, callback: None, func }
     }
 }
 
@@ -213,11 +310,25 @@ pub(super) struct State {
     pub(super) refs: Vec<Ref>,
     /// A spin lock is held (its pointer's identity).
     pub(super) lock: Option<(u32, Target)>,
+    /// Read-side critical sections, preemption and interrupts switched off.
+    pub(super) rcu: u32,
+    pub(super) preempt: u32,
+    pub(super) irqs: Vec<u32>,
+    /// A callback of the call at hand has just returned, for the n-th time.
+    pub(super) called: Option<u64>,
+    /// A callback that runs later in a context that may (`Some(true)`) or may not sleep.
+    pub(super) later: Option<bool>,
     /// What is entered is a global function (its result must be a number), or the program itself.
     pub(super) global: Option<usize>,
 }
 
 impl State {
+    /// A path that begins at `pc`.
+    pub(super) fn at(pc: usize, frames: Vec<Frame>, global: Option<usize>) -> Self {
+        let (refs, irqs) = (Vec::new(), Vec::new());
+        Self { pc, frames, refs, lock: None, rcu: 0, preempt: 0, irqs, called: None, later: None, global }
+    }
+
     pub(super) fn frame(&mut self) -> Step<&mut Frame> {
         self.frames.last_mut().ok_or(Stop::Unsure)
     }
@@ -266,24 +377,59 @@ impl State {
         {
             return false;
         }
-        if self.global != new.global {
+        if self.global != new.global
+            || (self.rcu, self.preempt, self.irqs.len(), self.later, self.called)
+                != (new.rcu, new.preempt, new.irqs.len(), new.later, new.called)
+        {
             return false;
         }
         let mut ids = BTreeMap::new();
         self.frames.iter().zip(&new.frames).all(|(a, b)| {
             a.ret == b.ret
-                && a.callback == b.callback
+                && callback_covers(a.callback, b.callback)
                 && a.regs.iter().zip(&b.regs).all(|(x, y)| reg_covers(x, y, &mut ids))
                 && b.stack.iter().all(|(at, slot)| match a.stack.get(at) {
                     Some(old) => slot_covers(old, slot, &mut ids),
-                    None => slot.spill.is_none_or(|(r, _)| !matches!(r, Reg::Ptr(_))),
+                    None => {
+                        slot.special.is_none() && slot.spill.is_none_or(|(r, _)| !matches!(r, Reg::Ptr(_)))
+                    }
                 })
                 && a.stack.iter().all(|(at, old)| b.stack.contains_key(at) || old.bytes == [Byte::Misc; 8])
         })
     }
 }
 
+fn callback_covers(a: Option<Callback>, b: Option<Callback>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => Callback { depth: 0, ..a } == Callback { depth: 0, ..b } && a.depth <= b.depth,
+        (a, b) => a == b,
+    }
+}
+
+fn special_covers(a: Special, b: Special, same: &mut impl FnMut(u32, u32) -> bool) -> bool {
+    match (a, b) {
+        (
+            Special::Dynptr { id: x, kind, reference, part },
+            Special::Dynptr { id: y, kind: k, reference: r, part: p },
+        ) => kind == k && part == p && same(x, y) && same(reference, r),
+        (
+            Special::Iter { ty, id, drained, stale, part },
+            Special::Iter { ty: t, id: i, drained: d, stale: s, part: p },
+        ) => ty == t && drained == d && stale == s && part == p && same(id, i),
+        (Special::Irq { id }, Special::Irq { id: i }) => same(id, i),
+        _ => false,
+    }
+}
+
 fn slot_covers(a: &Slot, b: &Slot, ids: &mut BTreeMap<u32, u32>) -> bool {
+    match (a.special, b.special) {
+        (Some(x), Some(y)) => {
+            let mut same = |x: u32, y: u32| x == y || (x != 0 && y != 0 && *ids.entry(x).or_insert(y) == y);
+            return special_covers(x, y, &mut same);
+        }
+        (None, None) => {}
+        _ => return false,
+    }
     match (&a.spill, &b.spill) {
         (Some((x, n)), Some((y, m))) => n == m && reg_covers(x, y, ids),
         (None, Some((Reg::Ptr(_), _))) | (Some(_), None) => false,
@@ -307,6 +453,7 @@ fn reg_covers(a: &Reg, b: &Reg, ids: &mut BTreeMap<u32, u32>) -> bool {
                 && (x.range == y.range || (x.range >= 0 && x.range <= y.range))
                 && same(x.id, y.id)
                 && same(x.reference, y.reference)
+                && same(x.dynptr, y.dynptr)
         }
         (x, y) => x == y,
     }

@@ -7,7 +7,7 @@ use bpf_vm_shim::isa::{Insn, class, pseudo};
 use bpf_vm_shim::object::{AttachTarget, KfuncDecl, Poison, ProgType, SubprogDef};
 
 use super::mem::Access;
-use super::state::{Frame, Ptr, Reg, State, Step, Stop, Target, refuse};
+use super::state::{Frame, Ptr, Reg, State, Step, Stop, Target, Ty, refuse};
 use crate::kernel::Kernel;
 use crate::maps::MapId;
 use crate::progs::LoadedProg;
@@ -63,6 +63,12 @@ pub(super) struct Walk<'a> {
     targets: BTreeSet<usize>,
     remembered: usize,
     budget: u32,
+    /// The deepest stack slot of each function, in bytes.
+    pub(super) depths: BTreeMap<usize, u32>,
+    /// Callbacks that run later.
+    pub(super) later: BTreeSet<usize>,
+    /// Names of types.
+    names: Vec<String>,
     ids: u32,
 }
 
@@ -88,6 +94,9 @@ impl<'a> Walk<'a> {
             targets,
             remembered: 0,
             budget: BUDGET,
+            depths: BTreeMap::new(),
+            later: BTreeSet::new(),
+            names: Vec::new(),
             ids: 0,
         }
     }
@@ -97,11 +106,37 @@ impl<'a> Walk<'a> {
         self.ids
     }
 
+    /// The number of a type's name.
+    pub(super) fn ty(&mut self, name: &str) -> Ty {
+        let at = self.names.iter().position(|n| n == name).unwrap_or_else(|| {
+            self.names.push(name.to_owned());
+            self.names.len() - 1
+        });
+        Ty(at as u32)
+    }
+
+    pub(super) fn ty_name(&self, ty: Ty) -> &str {
+        self.names.get(ty.0 as usize).map_or("?", String::as_str)
+    }
+
+    /// Whether the walk ended before it had followed everything.
+    pub(super) const fn gave_up(&self) -> bool {
+        self.budget == 0
+    }
+
     /// Follows all paths of the program, then of the global functions that it calls.
     pub(super) fn run(&mut self) -> Option<Found> {
-        let mut frame = Frame::new(0, 0);
+        if let Some(found) = self.structure() {
+            return Some(found);
+        }
+        self.globals.extend(self.exception_callbacks());
+        self.walk().or_else(|| self.deep_stack())
+    }
+
+    fn walk(&mut self) -> Option<Found> {
+        let mut frame = Frame::new(0, 0, 0);
         frame.regs[1] = Reg::Ptr(Ptr::to(Target::Ctx));
-        let start = State { pc: 0, frames: vec![frame], refs: Vec::new(), lock: None, global: None };
+        let start = State::at(0, vec![frame], None);
         self.todo.push(start);
         let mut done = BTreeSet::new();
         loop {
@@ -138,7 +173,7 @@ impl<'a> Walk<'a> {
         None
     }
 
-    fn visited(&mut self, state: &State) -> bool {
+    pub(super) fn visited(&mut self, state: &State) -> bool {
         let known = self.seen.entry(state.pc).or_default();
         if known.iter().any(|old| old.covers(state)) {
             return true;
@@ -210,14 +245,7 @@ impl<'a> Walk<'a> {
             let m = "BPF_LD_[ABS|IND] instructions not allowed for this program type";
             return refuse("not-allowed", m.to_owned());
         }
-        if !state.refs.is_empty() {
-            let m = "BPF_LD_[ABS|IND] would lead to reference leak";
-            return refuse("unreleased-reference", m.to_owned());
-        }
-        if state.lock.is_some() {
-            let m = "BPF_LD_[ABS|IND] cannot be used inside bpf_spin_lock-ed region";
-            return refuse("lock", m.to_owned());
-        }
+        self.nothing_held(state, "BPF_LD_[ABS|IND]")?;
         match state.read(6)? {
             Reg::Ptr(p) if p.target == Target::Ctx && p.fixed() == Some(0) => {}
             Reg::Unknown => {}
@@ -370,11 +398,14 @@ impl<'a> Walk<'a> {
     }
 
     fn exit(&mut self, mut state: State) -> Step<Option<State>> {
+        let r0 = state.frame()?.regs[0];
+        if let Some(how) = state.frame()?.callback {
+            return self.callback_exit(state, how, r0);
+        }
         if state.frames.len() <= 1 {
             self.check_exit(&mut state)?;
             return Ok(None);
         }
-        let r0 = state.frame()?.regs[0];
         let depth = state.frames.len() - 1;
         if let Reg::Ptr(p) = r0
             && p.target == Target::Stack(depth)
@@ -382,19 +413,6 @@ impl<'a> Walk<'a> {
             return refuse("stack-access", "cannot return stack pointer to the caller".to_owned());
         }
         let Some(frame) = state.frames.pop() else { return Err(Stop::Unsure) };
-        if frame.callback {
-            return match r0 {
-                Reg::NotInit => refuse("uninit-register", "R0 !read_ok".to_owned()),
-                Reg::Scalar(s, _) if s.smin < 0 || s.smax > 1 => {
-                    let m = format!(
-                        "At callback return the register R0 has smin={} smax={} should have been in [0, 1]",
-                        s.smin, s.smax
-                    );
-                    refuse("return-value", m)
-                }
-                _ => Ok(None),
-            };
-        }
         // Pointers to the stack that is gone cannot be used any more.
         let caller = state.frame()?;
         caller.regs[0] = r0;
@@ -415,6 +433,7 @@ impl<'a> Walk<'a> {
             return Err(Stop::Unsure);
         }
         if self.is_global(at) {
+            self.enter_global(&state, at)?;
             self.globals.insert(at);
             let params = self.params(at);
             for n in 1..=params.min(5) as u8 {
@@ -439,12 +458,31 @@ impl<'a> Walk<'a> {
             let m = format!("the call stack of {} frames is too deep", MAX_FRAMES + 1);
             return refuse("call-depth", m);
         }
-        let mut callee = Frame::new(state.frames.len(), ret);
+        let mut callee = Frame::new(state.frames.len(), ret, at);
         let caller = state.frame()?;
         callee.regs[1..6].copy_from_slice(&caller.regs[1..6]);
         state.frames.push(callee);
         state.pc = at;
         Ok(Some(state))
+    }
+
+    /// What holds where a global function is called.
+    fn enter_global(&self, state: &State, at: usize) -> Step<()> {
+        if self.may_throw(at) {
+            self.nothing_held(state, "bpf_throw")?;
+        }
+        if self.function_sleeps(at) {
+            self.may_sleep(state, "global function")?;
+        }
+        Ok(())
+    }
+
+    /// A stack is used down to an offset.
+    pub(super) fn used(&mut self, state: &State, depth: usize, off: i64) {
+        if let (Some(frame), Ok(bytes)) = (state.frames.get(depth), u32::try_from(-off)) {
+            let most = self.depths.entry(frame.func).or_default();
+            *most = bytes.max(*most);
+        }
     }
 
     /// Whether an argument points to a stack, so that what is called may change it.

@@ -293,6 +293,12 @@ impl Execution {
         Ok(())
     }
 
+    /// Jumps to an address from a jump table; `pc` is the jumping operation.
+    pub(super) fn jump_to(&mut self, addr: u64) -> Result<(), FaultKind> {
+        self.pc = self.code.jump_target(self.pc, addr).ok_or(FaultKind::BadCallTarget { addr })?;
+        Ok(())
+    }
+
     /// Leaves a function. `None`: it was the main one.
     pub(super) fn pop(&mut self, mem: &mut Memory) -> Option<FrameKind> {
         // The frame is gone: a pointer into it that survives is a use after return.

@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use super::alu;
+use super::arena_access;
 use super::code::{DecodedOp, Reg};
 use super::execution::{Execution, FrameKind};
 use super::observe::{InsnView, Observer};
@@ -514,10 +515,17 @@ pub(super) fn run<const OBSERVED: bool>(
                 jump!($op.off);
             }};
             (AddrSpaceCast, $op:ident) => {{
-                trap!(gap("address space cast (arena)"));
+                // Prepared by `arena.rs`: the constant is the upper half of the arena's addresses in user space.
+                let low = u64::from(src!($op) as u32);
+                dst!($op) = if low == 0 { 0 } else { $op.imm | low };
             }};
             (Gotox, $op:ident) => {{
-                trap!(gap("gotox (jump through a register)"));
+                sync!(pc - 1);
+                run.jump_to(dst!($op))?;
+                if run.executed >= stop_at {
+                    return budget_or_slice(run);
+                }
+                continue 'enter;
             }};
             (Ja32, $op:ident) => {{
                 jump!($op.off);
@@ -852,6 +860,11 @@ pub(super) fn run<const OBSERVED: bool>(
             (Trap, $op:ident) => {
                 trap!(code.trap($op.imm))
             };
+            (Arena, $op:ident) => {{
+                sync!(pc - 1);
+                arena_access::access(run, mem, env, $op, code.arena_op(pc - 1))?;
+                again!();
+            }};
         }
         /// The dispatch: an arm for each operation, and an arm for each pair.
         macro_rules! dispatch {
@@ -987,12 +1000,6 @@ fn store_missed(mem: &mut Memory, addr: u64, reg: u8, size: u8, v: u64) -> Resul
 fn detour(run: &mut Execution, mem: &mut Memory, other: Box<CallResult>) -> Result<Stop, Trap> {
     run.follow(mem, (*other)?)?;
     Ok(Stop::Switched)
-}
-
-/// An instruction that exists and that this interpreter does not do.
-#[cold]
-fn gap(name: &str) -> Unsupported {
-    Unsupported::new(UnsupportedKind::Opcode, name)
 }
 
 fn aligned(addr: u64, size: u8) -> Result<(), FaultKind> {

@@ -29,7 +29,7 @@ macro_rules! with_uops {
                 AtomicOr32 FetchOr32 AtomicAnd32 FetchAnd32 AtomicXor32 FetchXor32 Xchg32 Cmpxchg32
                 AtomicAdd64 FetchAdd64 AtomicOr64 FetchOr64 AtomicAnd64 FetchAnd64 AtomicXor64 FetchXor64
                 Xchg64 Cmpxchg64 LoadAcquire8 StoreRelease8 LoadAcquire16 StoreRelease16 LoadAcquire32
-                StoreRelease32 LoadAcquire64 StoreRelease64 Trap
+                StoreRelease32 LoadAcquire64 StoreRelease64 Trap Arena
             }
             pairs {
                 Add64KThenAdd64K Add64K Add64K

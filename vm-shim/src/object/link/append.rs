@@ -7,10 +7,13 @@ use super::{LineInfo, LinkedProgram, Poison, SubprogDef, Work, lines};
 use crate::isa::{Insn, pseudo};
 use crate::object::error::{LinkError, limit};
 use crate::object::kinds::MapType;
-use crate::object::map::{BPF_F_RDONLY_PROG, MapData, MapDef, MapOrigin};
+use crate::object::map::{MapData, MapDef, MapOrigin};
 use crate::object::parse::Object;
 use crate::object::program::{FuncLinkage, ProgramDef};
 use crate::object::relocs::{JUMP_TABLES, Ref};
+
+/// `sizeof(struct bpf_insn_array_value)`.
+const INSN_ARRAY_VALUE: u32 = 16;
 
 /// Links one program.
 pub(super) fn link(
@@ -184,9 +187,8 @@ impl Appender<'_> {
         let mut map = MapDef::new(JUMP_TABLES, JUMP_TABLES, MapOrigin::JumpTable);
         map.map_type = MapType::InsnArray;
         map.key_size = 4;
-        map.value_size = 8;
+        map.value_size = INSN_ARRAY_VALUE;
         map.max_entries = entries.len() as u32;
-        map.map_flags = BPF_F_RDONLY_PROG;
         let size = data.len() as u32;
         map.data = Some(MapData::new(data, size));
         let index = self.maps.len() as i32;

@@ -1,0 +1,25 @@
+//! `attach_uretprobe(name, sym, fn_name)`.
+
+use bpf_harness::UprobeTarget;
+
+use crate::r33_attach_uprobe::with_libc;
+use crate::{number, says};
+
+#[test]
+fn returns_of_a_function() {
+    let mut bpf = with_libc();
+    bpf.attach_uretprobe("c", "strlen", "count").unwrap();
+    assert!(bpf.uprobe("strlen").fire().is_err());
+    bpf.uretprobe("c:strlen").task(42).ret(5).fire().unwrap();
+    assert_eq!((number(&mut bpf, "counts", 42), bpf.num_open_uprobes()), (Some(1), 1));
+    says(bpf.detach_uprobe(&UprobeTarget::symbol("c", "strlen")), "nothing is attached");
+    bpf.detach_uretprobe(&UprobeTarget::symbol("c", "strlen")).unwrap();
+    assert_eq!(bpf.num_open_uprobes(), 0);
+}
+
+#[test]
+fn only_whole_functions_return() {
+    let target = UprobeTarget::symbol("c", "strlen").sym_off(4);
+    says(with_libc().attach_uretprobe_to(&target, "count"), "only a function as a whole returns");
+    assert_eq!(with_libc().attach_uretprobe_to(&UprobeTarget::pattern("c", ".*"), "count").unwrap(), 3);
+}

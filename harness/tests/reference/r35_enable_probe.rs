@@ -1,0 +1,84 @@
+//! `USDT.enable_probe(probe, fn_name)`.
+
+use bpf_harness::symbols::{Binary, Process};
+use bpf_harness::usdt::Usdt;
+
+use crate::r29_usdt::server;
+use crate::{load, number, says};
+
+#[test]
+fn arguments_are_where_the_notes_say() {
+    let mut bpf = load();
+    let mut usdt = Usdt::from_binary(server()).unwrap();
+    // The program reads %rdi and four bytes at -20(%rbp).
+    usdt.enable_probe("http:request", "usdt_request").unwrap();
+    bpf.attach_usdt(&usdt).unwrap();
+    assert_eq!(bpf.usdt_semaphore("http", "request"), 1);
+    let minus_one = u64::MAX;
+    bpf.usdt("http", "request").task(42).args([11, minus_one]).fire().unwrap();
+    assert_eq!(number(&mut bpf, "counts", 11), Some(0xffff_ffff));
+    bpf.usdt("http", "request").task(42).args([12]).fire().unwrap();
+    assert_eq!(number(&mut bpf, "counts", 12), Some(0), "arguments that are not given are zero");
+}
+
+#[test]
+fn each_place_has_arguments_of_its_own() {
+    let mut bpf = load();
+    bpf.add_process(42, Process::new().map(server(), 0x7000_0000, 0x10000));
+    let mut usdt = Usdt::from_binary(server()).unwrap();
+    usdt.enable_probe("request", "count").unwrap();
+    bpf.attach_usdt(&usdt).unwrap();
+    says(
+        bpf.usdt("http", "request").task(42).location(1).args([8, 1]).fire(),
+        "it is always 7, and cannot be 8",
+    );
+    let fired = bpf.usdt("http", "request").task(42).location(1).args([7, 99]).fire().unwrap();
+    assert_eq!(fired.reports.len(), 1);
+    // The second argument is a variable of the library.
+    let address = 0x7000_0000 + server().address("requests").unwrap();
+    let mut bytes = [0; 4];
+    let task = bpf.machine().kernel.state.tasks.get(42).unwrap();
+    task.user.read(address, &mut bytes).unwrap();
+    assert_eq!(u32::from_le_bytes(bytes), 99);
+    assert!(bpf.usdt("http", "request").location(2).fire().unwrap().reports.is_empty(), "no such place");
+}
+
+#[test]
+fn only_in_the_process_that_was_looked_at() {
+    let mut bpf = load();
+    let process = Process::new().map(server(), 0x7000_0000, 0x10000);
+    let mut usdt = Usdt::from_process(42, &process).unwrap();
+    usdt.enable_probe("done", "count").unwrap();
+    bpf.attach_usdt(&usdt).unwrap();
+    assert!(bpf.usdt("http", "done").task(1).fire().unwrap().reports.is_empty());
+    bpf.usdt("http", "done").task(42).fire().unwrap();
+    assert_eq!(number(&mut bpf, "counts", 42), Some(1));
+}
+
+#[test]
+fn what_cannot_be_enabled_says_why() {
+    let mut usdt = Usdt::from_binary(server()).unwrap();
+    says(usdt.enable_probe("respond", "f"), "no USDT probe 'respond'; there are: http:request, http:done");
+    says(usdt.enable_probe("other:request", "f"), "no USDT probe");
+    says(usdt.enable_probe_or_bail("respond", "f"), "has to be built with this probe");
+    let two = Binary::declared("/x").probe("a", "go", 1, "").unwrap().probe("b", "go", 2, "").unwrap();
+    says(
+        Usdt::from_binary(two).unwrap().enable_probe("go", "f"),
+        "a:go in /x, b:go in /x; say PROVIDER:NAME",
+    );
+    assert!(Binary::declared("/x").probe("a", "go", 1, "8@%xmm0").is_err());
+    let mut bpf = load();
+    usdt.enable_probe("done", "no_such_program").unwrap();
+    says(bpf.attach_usdt(&usdt), "no program 'no_such_program'");
+    says(bpf.usdt("http", "done").fire(), "nothing is attached to usdt/http:done");
+}
+
+#[test]
+fn too_many_or_too_large_arguments_are_refused() {
+    let mut bpf = load();
+    let mut usdt = Usdt::from_binary(server()).unwrap();
+    usdt.enable_probe("request", "count").unwrap();
+    bpf.attach_usdt(&usdt).unwrap();
+    says(bpf.usdt("http", "request").args([1, 2, 3]).fire(), "has 2 arguments only");
+    says(bpf.usdt("http", "request").args([1, 1 << 40]).fire(), "does not fit 4 bytes");
+}

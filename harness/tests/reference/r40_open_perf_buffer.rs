@@ -1,0 +1,111 @@
+//! `open_perf_buffer(callback)`: records by CPU, decoded by type, and what was lost.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use bpf_harness::value::Value;
+use bpf_harness::{Bpf, PerfBufferOptions};
+use serde::Deserialize;
+
+use crate::{load, says};
+
+const NOW: Duration = Duration::ZERO;
+
+#[derive(Deserialize, PartialEq, Debug)]
+struct Event {
+    pid: u32,
+    n: u32,
+    comm: String,
+}
+
+fn attached() -> Bpf {
+    let mut bpf = load();
+    bpf.attach_kprobe("f", "send").unwrap();
+    bpf
+}
+
+#[test]
+fn cpu_and_bytes() {
+    let mut bpf = attached();
+    let (tx, rx) = mpsc::channel();
+    bpf.open_perf_buffer("events", move |cpu, data| tx.send((cpu, data.size(), data[0])).unwrap()).unwrap();
+    bpf.kprobe("f").cpu(1).task(42).fire().unwrap();
+    bpf.kprobe("f").cpu(0).task(42).fire().unwrap();
+    bpf.perf_buffer_poll(NOW).unwrap();
+    assert_eq!(rx.try_iter().collect::<Vec<_>>(), [(1, 24, 42), (0, 24, 42)]);
+}
+
+#[test]
+fn records_become_values_and_rust_types() {
+    let mut bpf = attached();
+    let (tx, rx) = mpsc::channel();
+    bpf.open_perf_buffer("events", move |_, data| -> Result<(), String> {
+        let value = data.value().map_err(|e| e.to_string())?;
+        tx.send((value, data.event::<Event>().map_err(|e| e.to_string())?)).map_err(|e| e.to_string())
+    })
+    .unwrap();
+    bpf.kprobe("f").task(42).arg(7).fire().unwrap();
+    bpf.perf_buffer_poll(NOW).unwrap();
+    let (value, event) = rx.try_recv().unwrap();
+    assert_eq!((&value["pid"], &value["comm"]), (&Value::Uint(42), &Value::from("cat")));
+    assert_eq!(event, Event { pid: 42, n: 7, comm: "cat".to_owned() });
+}
+
+#[test]
+fn a_type_that_does_not_fit_is_an_error_of_the_callback() {
+    let mut bpf = attached();
+    bpf.open_perf_buffer("events", |_, data| data.event::<u64>().map(|_| ())).unwrap();
+    bpf.kprobe("f").fire().unwrap();
+    says(bpf.perf_buffer_poll(NOW), "a record of map 'events'");
+    let wrong = PerfBufferOptions::new().record_type("struct disk_key");
+    bpf.open_perf_buffer_with("events", wrong, |_, data| data.event::<Event>().map(|_| ())).unwrap();
+    bpf.kprobe("f").fire().unwrap();
+    says(bpf.perf_buffer_poll(NOW), "missing field `pid`");
+}
+
+#[test]
+fn what_does_not_fit_the_ring_is_lost_and_reported() {
+    let mut bpf = attached();
+    let (lost, was_lost) = mpsc::channel();
+    let (tx, rx) = mpsc::channel();
+    let options = PerfBufferOptions::new().page_cnt(1).lost_cb(move |count| lost.send(count).unwrap());
+    bpf.open_perf_buffer_with("events", options, move |_, _| tx.send(()).unwrap()).unwrap();
+    // A record of 24 bytes takes 40 of the ring's 4096, of which one stays free: 102 fit.
+    for _ in 0..110 {
+        bpf.kprobe("f").fire().unwrap();
+    }
+    assert_eq!(bpf.perf_buffer_poll(NOW).unwrap(), 102);
+    // The kernel says what was lost in front of the next record that fits.
+    assert_eq!(was_lost.try_iter().count(), 0);
+    bpf.kprobe("f").fire().unwrap();
+    bpf.perf_buffer_poll(NOW).unwrap();
+    assert_eq!(was_lost.try_iter().collect::<Vec<_>>(), [8]);
+    assert_eq!((rx.try_iter().count(), bpf.lost_records("events").unwrap()), (103, 8));
+}
+
+#[test]
+fn opening_again_replaces_the_callback() {
+    let mut bpf = attached();
+    let (tx, rx) = mpsc::channel();
+    for n in 1..=2 {
+        let tx = tx.clone();
+        bpf.open_perf_buffer("events", move |_, _| tx.send(n).unwrap()).unwrap();
+    }
+    bpf.kprobe("f").fire().unwrap();
+    bpf.perf_buffer_poll(NOW).unwrap();
+    assert_eq!(rx.try_iter().collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn what_cannot_be_opened_says_why() {
+    let mut bpf = load();
+    says(bpf.open_perf_buffer("counts", |_, _| ()), "no perf event array: it is of type hash");
+    says(bpf.open_perf_buffer("nothing", |_, _| ()), "no map 'nothing'");
+    let three = PerfBufferOptions::new().page_cnt(3);
+    says(
+        bpf.open_perf_buffer_with("events", three, |_, _| ()),
+        "page_cnt is 3, and has to be a power of two",
+    );
+    let unknown = PerfBufferOptions::new().record_type("struct nobody");
+    says(bpf.open_perf_buffer_with("events", unknown, |_, _| ()), "no type 'struct nobody'");
+}

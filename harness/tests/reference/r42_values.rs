@@ -1,0 +1,26 @@
+//! `values()`.
+
+use bpf_harness::value::Value;
+
+use crate::load;
+
+#[test]
+fn values_in_order_of_their_keys() {
+    let mut bpf = load();
+    let mut counts = bpf.get_table("counts").unwrap();
+    for (key, value) in [(9u64, 1u64), (3, 2)] {
+        counts.set(key, value).unwrap();
+    }
+    assert_eq!(counts.values().unwrap(), [Value::Uint(2), Value::Uint(1)]);
+    assert_eq!(counts.keys().unwrap(), [Value::Uint(3), Value::Uint(9)]);
+}
+
+#[test]
+fn values_of_all_cpus() {
+    let mut bpf = load();
+    let both = Value::PerCpu(vec![1u64.into(), 2u64.into()]);
+    let mut percpu = bpf.get_table("percpu").unwrap();
+    percpu.set(1u32, both.clone()).unwrap();
+    assert_eq!(percpu.values().unwrap(), [both]);
+    assert!(bpf.get_table("counts").unwrap().values().unwrap().is_empty());
+}

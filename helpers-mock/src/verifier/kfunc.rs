@@ -1,0 +1,736 @@
+//! Calls of kernel functions (`check_kfunc_call`, `check_kfunc_args` in `kernel/bpf/verifier.c`).
+
+use bpf_vm_shim::btf::{Btf, Kind as BtfKind, Type, TypeId};
+use bpf_vm_shim::object::{KfuncDecl, ProgType};
+
+use super::alu::MAX_VAR_OFF;
+use super::kfunc_table::{self, Flags, ITERATORS, Kfunc, Kind};
+use super::mem::Access;
+use super::stack_object::{Dynptr, packets_moved, release_dynptr};
+use super::state::{DynKind, Ptr, Ref, Reg, State, Step, Stop, Target, Trust, refuse};
+use super::walk::Walk;
+
+/// Structures of the kernel that are not plain memory, and none of which begins with another.
+const KERNEL_STRUCTS: &[&str] = &[
+    "task_struct",
+    "cgroup",
+    "file",
+    "path",
+    "bpf_key",
+    "nf_conn",
+    "bpf_crypto_ctx",
+    "vm_area_struct",
+    "prog_test_ref_kfunc",
+];
+
+/// What a call's arguments told.
+#[derive(Default)]
+struct Seen {
+    dynptr: Option<Dynptr>,
+    out: Option<u8>,
+    size: Option<u64>,
+    released: Option<u8>,
+    owned: Option<Ptr>,
+}
+
+fn fail<T>(message: String) -> Step<T> {
+    refuse("kfunc-argument", message)
+}
+
+impl Walk<'_> {
+    pub(super) fn kfunc(&mut self, state: &mut State, index: usize) -> Step<()> {
+        let decl = self.prog.kfuncs.get(index).ok_or(Stop::Unsure)?;
+        let name = decl.name.as_str();
+        if name == "__bpf_trap" {
+            let m = "unexpected __bpf_trap() due to uninitialized variable?";
+            return refuse("uninit-variable", m.to_owned());
+        }
+        if state.lock.is_some() {
+            if allowed_under_lock(name) {
+                return Err(Stop::Unsure);
+            }
+            return refuse("lock", "function calls are not allowed while holding a lock".to_owned());
+        }
+        self.kfunc_allowed(name)?;
+        if kfunc_table::sleeps(name) {
+            self.may_sleep(state, &format!("kernel func {name}"))?;
+        }
+        if let Some((kind, slots, protected, action)) = iterator(name) {
+            return self.iterate(state, decl, (kind, slots, protected), action);
+        }
+        match kfunc_table::by_name(name) {
+            Some(known) => self.known(state, known, decl),
+            None => self.unknown(state, decl),
+        }
+    }
+
+    fn known(&mut self, state: &mut State, kfunc: &Kfunc, decl: &KfuncDecl) -> Step<()> {
+        let mut regs = [Reg::NotInit; 11];
+        for n in 1..=kfunc.args.len().min(5) as u8 {
+            *regs.get_mut(n as usize).ok_or(Stop::Unsure)? = state.read(n)?;
+        }
+        let mut seen = Seen::default();
+        for (i, kind) in kfunc.args.iter().enumerate().take(5) {
+            self.kfunc_argument(state, kfunc, decl, *kind, i as u8 + 1, &regs, &mut seen)?;
+        }
+        match kfunc.name {
+            "bpf_throw" => return self.throws(state, regs[1]),
+            "bpf_local_irq_save" => self.irq_flag(state, &regs[1], true)?,
+            "bpf_local_irq_restore" => self.irq_flag(state, &regs[1], false)?,
+            "bpf_rcu_read_lock" | "bpf_rcu_read_unlock" | "bpf_preempt_disable" | "bpf_preempt_enable" => {
+                self.region(state, kfunc.name)?;
+            }
+            _ => {}
+        }
+        if kfunc.flags.has(Flags::PROTECTED) {
+            self.rcu_protected(state, kfunc.name)?;
+        }
+        self.new_dynptr(state, kfunc.name, &regs, &seen)?;
+        if let Some(n) = seen.released {
+            self.let_go(state, kfunc, &regs, n, &seen)?;
+        }
+        let result = self.kfunc_result(state, kfunc, decl, &regs, &seen)?;
+        let frame = state.frame()?;
+        frame.regs[1..6].fill(Reg::NotInit);
+        frame.regs[0] = result;
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "everything about one argument")]
+    fn kfunc_argument(
+        &mut self,
+        state: &mut State,
+        kfunc: &Kfunc,
+        decl: &KfuncDecl,
+        kind: Kind,
+        n: u8,
+        regs: &[Reg; 11],
+        seen: &mut Seen,
+    ) -> Step<()> {
+        let reg = regs.get(n as usize).copied().unwrap_or(Reg::Unknown);
+        let next = regs.get(n as usize + 1).copied().unwrap_or(Reg::Unknown);
+        match kind {
+            Kind::Any => Ok(()),
+            Kind::Scalar | Kind::Size => match reg {
+                Reg::Ptr(_) => fail(format!("R{n} is not a scalar")),
+                _ => Ok(()),
+            },
+            Kind::Const => match reg {
+                Reg::Ptr(_) => fail(format!("R{n} is not a scalar")),
+                Reg::Scalar(s, _) if s.known().is_none() => fail(format!("R{n} must be a known constant")),
+                Reg::Scalar(s, _) => {
+                    seen.size = s.known();
+                    Ok(())
+                }
+                _ => Ok(()),
+            },
+            Kind::Object | Kind::NewObject => self.object(kfunc, decl, n, &reg, seen),
+            Kind::Owned | Kind::OwnedPercpu => self.owned(state, kfunc, n, &reg, kind, seen),
+            Kind::Dynptr => {
+                let release = kfunc.flags.has(Flags::RELEASE);
+                let dynptr = self.dynptr(state, &reg, n, release)?;
+                if release {
+                    if let Some(d) = dynptr
+                        && d.kind != DynKind::File
+                    {
+                        return fail(format!("Expected a dynptr of type file as R{n}"));
+                    }
+                    seen.released = Some(n);
+                }
+                seen.dynptr = seen.dynptr.or(dynptr);
+                Ok(())
+            }
+            Kind::DynptrOut => {
+                seen.out = Some(n);
+                Ok(())
+            }
+            Kind::Mem | Kind::MemOrNull => {
+                let null = matches!(reg, Reg::Scalar(s, _) if s.known() == Some(0));
+                if null && kind == Kind::MemOrNull {
+                    return Ok(());
+                }
+                let Reg::Scalar(s, _) = next else { return Ok(()) };
+                match reg {
+                    Reg::Scalar(..) if null && s.umin == 0 => return Ok(()),
+                    Reg::Scalar(..) => return fail(format!("R{n} type=scalar expected=fp")),
+                    Reg::Ptr(p) if p.or_null => {
+                        return fail(format!("Possibly NULL pointer passed to R{n}: type={}", p.name()));
+                    }
+                    _ => {}
+                }
+                if s.smin < 0 {
+                    return fail(format!("R{} min value is negative", n + 1));
+                }
+                if s.umax >= MAX_VAR_OFF as u64 {
+                    return fail(format!("R{} unbounded memory access", n + 1));
+                }
+                let access = Access { reg: n, off: 0, size: s.umax, write: false, direct: false };
+                self.kfunc_memory(state, reg, access)
+            }
+            Kind::Plain => match reg {
+                Reg::Scalar(..) => fail(format!("Possibly NULL pointer passed to trusted R{n}")),
+                Reg::Ptr(p) if p.or_null => fail(format!("Possibly NULL pointer passed to trusted R{n}")),
+                _ => {
+                    let Some(size) = self.pointee_size(decl, n) else { return Ok(()) };
+                    let access = Access { reg: n, off: 0, size, write: false, direct: false };
+                    self.kfunc_memory(state, reg, access)
+                }
+            },
+            Kind::Str => match reg {
+                Reg::Scalar(..) => fail(format!("R{n} type=scalar expected=map_value")),
+                Reg::Ptr(p) if p.or_null => fail(format!("Possibly NULL pointer passed to trusted R{n}")),
+                _ => Ok(()),
+            },
+        }
+    }
+
+    /// Memory that a kernel function reads or writes: it may hold something else afterwards.
+    fn kfunc_memory(&mut self, state: &mut State, reg: Reg, access: Access) -> Step<()> {
+        let Reg::Ptr(p) = reg else { return Ok(()) };
+        match p.target {
+            Target::Stack(_) | Target::MapValue(_) | Target::Mem { .. } => {
+                self.helper_memory(state, reg, access)?;
+                if let Target::Stack(_) = p.target {
+                    return self.helper_memory(state, reg, Access { write: true, ..access });
+                }
+                Ok(())
+            }
+            Target::Packet | Target::PacketMeta => self.check_region(&p, access),
+            Target::Ctx if self.prog.prog_type == ProgType::Syscall => {
+                let most = p.off.saturating_add(p.var.smax).saturating_add(access.size as i64);
+                if p.off + p.var.smin < 0 || most > 0xffff {
+                    let m = format!("R{} offset is outside of the allowed memory range", access.reg);
+                    return refuse("ctx-access", m);
+                }
+                Ok(())
+            }
+            Target::Ctx => fail(format!(
+                "R{} type=ctx expected=fp: memory, len pair leads to invalid memory access",
+                access.reg
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// `KF_ARG_PTR_TO_BTF_ID`.
+    fn object(&mut self, kfunc: &Kfunc, decl: &KfuncDecl, n: u8, reg: &Reg, seen: &mut Seen) -> Step<()> {
+        let release = kfunc.flags.has(Flags::RELEASE) && seen.released.is_none();
+        let p = match reg {
+            Reg::Scalar(s, _) if s.known() == Some(0) => {
+                return fail(format!("Possibly NULL pointer passed to trusted R{n}"));
+            }
+            Reg::Scalar(..) => return fail(format!("R{n} must be referenced or trusted")),
+            Reg::Ptr(p) => p,
+            _ => {
+                seen.released = release.then_some(n);
+                return Ok(());
+            }
+        };
+        let want = self.parameter(decl, n);
+        if p.or_null && !matches!(p.target, Target::Kernel) {
+            return fail(format!("Possibly NULL pointer passed to trusted R{n}"));
+        }
+        match p.target {
+            Target::Obj { ty, trust } => {
+                let have = self.ty_name(ty);
+                if release && p.reference == 0 {
+                    let m = format!(
+                        "release kfunc {} expects referenced PTR_TO_BTF_ID passed to R{n}",
+                        kfunc.name
+                    );
+                    return fail(m);
+                }
+                if release && p.fixed() != Some(0) {
+                    let m = format!("R{n} must have zero offset when passed to release func {}", kfunc.name);
+                    return fail(m);
+                }
+                if let Some(want) = want
+                    && p.fixed() == Some(0)
+                    && have != want
+                    && KERNEL_STRUCTS.contains(&have)
+                    && KERNEL_STRUCTS.contains(&want.as_str())
+                {
+                    let m = format!(
+                        "kernel function {} R{n} expected pointer to STRUCT {want} but R{n} has a pointer to STRUCT {have}",
+                        kfunc.name
+                    );
+                    return fail(m);
+                }
+                let protected = kfunc.flags.has(Flags::RCU);
+                match trust {
+                    _ if p.reference != 0 => {}
+                    Trust::Untrusted | Trust::Plain if protected => {
+                        return fail(format!("R{n} must be a rcu pointer"));
+                    }
+                    Trust::Untrusted | Trust::Plain => {
+                        return fail(format!("R{n} must be referenced or trusted"));
+                    }
+                    Trust::Rcu if !protected => {
+                        return fail(format!("R{n} must be referenced or trusted"));
+                    }
+                    _ => {}
+                }
+            }
+            Target::Kernel | Target::Sock | Target::Map(_) => {}
+            _ => {
+                let Some(want) = want else { return Ok(()) };
+                if KERNEL_STRUCTS.contains(&want.as_str()) {
+                    let m = format!(
+                        "R{n} pointer type STRUCT {want} must point to scalar, or struct with scalar"
+                    );
+                    return fail(m);
+                }
+            }
+        }
+        if release {
+            seen.released = Some(n);
+        }
+        Ok(())
+    }
+
+    /// `KF_ARG_PTR_TO_ALLOC_BTF_ID`.
+    fn owned(&self, state: &State, kfunc: &Kfunc, n: u8, reg: &Reg, kind: Kind, seen: &mut Seen) -> Step<()> {
+        let p = match reg {
+            Reg::Scalar(..) => return fail(format!("Possibly NULL pointer passed to trusted R{n}")),
+            Reg::Ptr(p) => p,
+            _ => {
+                seen.released = Some(n);
+                return Ok(());
+            }
+        };
+        if p.or_null {
+            return fail(format!("Possibly NULL pointer passed to trusted R{n}"));
+        }
+        match (p.target, kind) {
+            (Target::Obj { trust: Trust::Alloc, .. }, Kind::Owned)
+            | (Target::Obj { trust: Trust::Percpu, .. }, Kind::OwnedPercpu) => {}
+            (Target::Obj { trust: Trust::Alloc, .. }, _) => {
+                return fail(format!("R{n} expected for {}()", kfunc.name));
+            }
+            (Target::Obj { trust: Trust::Percpu, .. }, _) => {
+                return fail(format!("R{n} expected for {}()", kfunc.name));
+            }
+            (Target::Obj { trust: Trust::Vague, .. } | Target::Kernel, _) => {
+                seen.released = Some(n);
+                return Ok(());
+            }
+            _ => return fail(format!("R{n} expected pointer to allocated object")),
+        }
+        if p.reference == 0 || !state.refs.iter().any(|r| r.id == p.reference) {
+            return fail(format!("R{n} allocated object must be referenced"));
+        }
+        if p.fixed() != Some(0) {
+            return fail(format!("R{n} must have zero offset when passed to release func {}", kfunc.name));
+        }
+        seen.owned = Some(*p);
+        seen.released = Some(n);
+        Ok(())
+    }
+
+    fn let_go(&self, state: &mut State, kfunc: &Kfunc, regs: &[Reg; 11], n: u8, seen: &Seen) -> Step<()> {
+        if kfunc.name == "bpf_dynptr_file_discard" {
+            match seen.dynptr {
+                Some(d) => release_dynptr(state, d),
+                None => state.refs.clear(),
+            }
+            return Ok(());
+        }
+        match regs.get(n as usize) {
+            Some(Reg::Ptr(p)) if p.reference != 0 => {
+                if !state.refs.iter().any(|r| r.id == p.reference) {
+                    return Err(Stop::Unsure);
+                }
+                let gone = p.reference;
+                // Memory behind a dynptr of it is gone with it.
+                state.refs.retain(|r| r.id != gone);
+                state.for_each(|r| {
+                    if matches!(r, Reg::Ptr(q) if q.reference == gone) {
+                        *r = Reg::any();
+                    }
+                });
+            }
+            _ => state.refs.clear(),
+        }
+        Ok(())
+    }
+
+    fn new_dynptr(&mut self, state: &mut State, name: &str, regs: &[Reg; 11], seen: &Seen) -> Step<()> {
+        let Some(n) = seen.out else { return Ok(()) };
+        let (mut kind, mut reference) = match name {
+            "bpf_dynptr_from_skb" => (DynKind::Skb, 0),
+            "bpf_dynptr_from_skb_meta" => (DynKind::SkbMeta, 0),
+            "bpf_dynptr_from_xdp" => (DynKind::Xdp, 0),
+            "bpf_dynptr_from_file" => {
+                let id = self.new_id();
+                state.refs.push(Ref { id, insn: state.pc });
+                (DynKind::File, id)
+            }
+            _ => (DynKind::Local, 0),
+        };
+        if name == "bpf_dynptr_clone" {
+            match seen.dynptr {
+                Some(d) => (kind, reference) = (d.kind, d.reference),
+                None => {
+                    state.forget_stacks();
+                    return Ok(());
+                }
+            }
+        }
+        let reg = regs.get(n as usize).copied().unwrap_or(Reg::Unknown);
+        self.make_dynptr(state, &reg, n, kind, reference)
+    }
+
+    fn kfunc_result(
+        &mut self,
+        state: &mut State,
+        kfunc: &Kfunc,
+        decl: &KfuncDecl,
+        regs: &[Reg; 11],
+        seen: &Seen,
+    ) -> Step<Reg> {
+        let or_null = kfunc.flags.has(Flags::NULL);
+        let target = match kfunc.name {
+            "bpf_dynptr_slice" | "bpf_dynptr_slice_rdwr" => {
+                let Some(size) = seen.size else { return Ok(Reg::Unknown) };
+                let writable = kfunc.name.ends_with("rdwr");
+                let skb = seen.dynptr.is_some_and(|d| d.kind == DynKind::Skb);
+                if writable && skb && !self.writes_packets() {
+                    return fail("the prog does not allow writes to packet data".to_owned());
+                }
+                let dynptr = seen.dynptr.map_or(0, |d| d.id);
+                let reference = seen.dynptr.map_or(0, |d| d.reference);
+                let ptr =
+                    Ptr { or_null, id: self.new_id(), dynptr, ..Ptr::to(Target::Mem { size, writable }) };
+                // Null says nothing of the reference.
+                let _ = reference;
+                return Ok(Reg::Ptr(ptr));
+            }
+            name if name.starts_with("bpf_obj_new") || name.starts_with("bpf_percpu_obj_new") => {
+                self.allocated(name, &regs[1])?
+            }
+            _ => match self.returned(decl) {
+                Returned::Void => return Ok(Reg::NotInit),
+                Returned::Number => return Ok(Reg::any()),
+                Returned::Struct(ty) => {
+                    let trust = if kfunc.flags.has(Flags::ACQUIRE) { Trust::Trusted } else { Trust::Vague };
+                    let trust = if kfunc.flags.has(Flags::PROTECTED) { Trust::Rcu } else { trust };
+                    Target::Obj { ty: self.ty(&ty), trust }
+                }
+                Returned::Other if kfunc.flags.has(Flags::ACQUIRE) => Target::Kernel,
+                Returned::Other => return Ok(Reg::Unknown),
+            },
+        };
+        let id = self.new_id();
+        let mut ptr = Ptr { or_null, id, ..Ptr::to(target) };
+        if kfunc.flags.has(Flags::ACQUIRE) {
+            state.refs.push(Ref { id, insn: state.pc });
+            ptr.reference = id;
+        }
+        Ok(Reg::Ptr(ptr))
+    }
+
+    /// `bpf_obj_new` and `bpf_percpu_obj_new`: the type is given by its number.
+    fn allocated(&mut self, name: &str, id: &Reg) -> Step<Target> {
+        let percpu = name.starts_with("bpf_percpu");
+        let Reg::Scalar(s, _) = id else { return Ok(Target::Kernel) };
+        let (Some(id), Some(btf)) = (s.known(), self.prog.btf) else { return Ok(Target::Kernel) };
+        let id = TypeId(id as u32);
+        let ty = match btf.resolve(id) {
+            Ok((_, Type::Struct(c))) => c.name.to_owned(),
+            Ok(_) => return fail(format!("{name} type ID argument must be of a struct")),
+            Err(_) => return Ok(Target::Kernel),
+        };
+        if percpu {
+            let size = btf.size_of(id).unwrap_or(0);
+            if size > 512 {
+                return fail(format!("{name} type size ({size}) is greater than 512"));
+            }
+            if !crate::maps::Fields::of(btf, id).is_empty() {
+                return fail(format!("{name} type ID argument must not contain special fields"));
+            }
+            if !scalars(btf, id, 0) {
+                return fail(format!("{name} type ID argument must be of a struct of scalars"));
+            }
+        }
+        let trust = if percpu { Trust::Percpu } else { Trust::Alloc };
+        Ok(Target::Obj { ty: self.ty(&ty), trust })
+    }
+
+    /// Iterators: `bpf_iter_KIND_new`, `_next`, `_destroy`.
+    fn iterate(
+        &mut self,
+        state: &mut State,
+        decl: &KfuncDecl,
+        (kind, slots, protected): (&str, u8, bool),
+        action: Action,
+    ) -> Step<()> {
+        let reg = state.read(1)?;
+        let ty = self.ty(kind);
+        let mut result = Reg::Unknown;
+        match action {
+            Action::New => {
+                if protected {
+                    self.rcu_protected(state, &decl.name)?;
+                }
+                for n in 2..=self.parameters(decl).min(5) as u8 {
+                    let reg = state.read(n)?;
+                    if let Some(want) = self.parameter(decl, n)
+                        && KERNEL_STRUCTS.contains(&want.as_str())
+                        && kind != "task"
+                    {
+                        let row = Kfunc { name: "bpf_iter_new", flags: Flags::RCU, args: &[] };
+                        self.object(&row, decl, n, &reg, &mut Seen::default())?;
+                    }
+                }
+                self.make_iterator(state, &reg, slots, ty)?;
+                result = Reg::any();
+            }
+            Action::Next => {
+                let it = self.iterator(state, &reg, 1, slots, ty)?;
+                if let Some((_, _, true)) = it
+                    && protected
+                    && state.rcu == 0
+                {
+                    return refuse("not-allowed", format!("expected an RCU CS when using {}", decl.name));
+                }
+                let frame = state.frame()?;
+                frame.regs[1..6].fill(Reg::NotInit);
+                if let Some((at, drained, _)) = it {
+                    // One path goes on with an element, the other is at the end.
+                    if !drained {
+                        let mut other = state.clone();
+                        let element = self.element(decl, kind, protected);
+                        other.frame()?.regs[0] = element;
+                        other.pc += 1;
+                        self.todo.push(other);
+                    }
+                    self.drain_iter(state, at);
+                    state.frame()?.regs[0] = Reg::constant(0);
+                    return Ok(());
+                }
+            }
+            Action::Destroy => {
+                if let Some((at, ..)) = self.iterator(state, &reg, 1, slots, ty)? {
+                    self.end_iterator(state, at, slots);
+                } else {
+                    state.refs.clear();
+                }
+                result = Reg::NotInit;
+            }
+        }
+        let frame = state.frame()?;
+        frame.regs[1..6].fill(Reg::NotInit);
+        frame.regs[0] = result;
+        Ok(())
+    }
+
+    fn element(&mut self, decl: &KfuncDecl, kind: &str, protected: bool) -> Reg {
+        let target = match self.returned(decl) {
+            Returned::Struct(name) => {
+                let trust = if protected { Trust::Rcu } else { Trust::Trusted };
+                let trust = if kind == "css_task" { Trust::Vague } else { trust };
+                Target::Obj { ty: self.ty(&name), trust }
+            }
+            Returned::Other => match self.returned_size(decl) {
+                Some(size) => Target::Mem { size, writable: false },
+                None => return Reg::Unknown,
+            },
+            _ => return Reg::Unknown,
+        };
+        Reg::Ptr(Ptr { id: self.new_id(), ..Ptr::to(target) })
+    }
+
+    /// `bpf_throw` ends the program: nothing may be held, and the cookie is the result if there is no callback.
+    fn throws(&mut self, state: &mut State, cookie: Reg) -> Step<()> {
+        self.nothing_held(state, "bpf_throw")?;
+        if self.exception_callbacks().is_empty() {
+            self.result_in_range(cookie, "R1")?;
+        }
+        Err(Stop::Unsure)
+    }
+
+    /// Whether programs of this type may change packets (`may_access_direct_pkt_data`).
+    fn writes_packets(&self) -> bool {
+        use ProgType as P;
+        !matches!(
+            self.prog.prog_type,
+            P::LwtIn
+                | P::LwtOut
+                | P::SkReuseport
+                | P::FlowDissector
+                | P::CgroupSkb
+                | P::SocketFilter
+                | P::Netfilter
+                | P::Tracing
+        )
+    }
+
+    fn func_proto(&self, decl: &KfuncDecl) -> Option<(&Btf, bpf_vm_shim::btf::FuncProto<'_>)> {
+        let (btf, proto) = (self.prog.btf?, decl.proto?);
+        let proto = match btf.get(proto) {
+            Ok(Type::Func { proto, .. }) => proto,
+            _ => proto,
+        };
+        match btf.get(proto) {
+            Ok(Type::FuncProto(p)) => Some((btf, p)),
+            _ => None,
+        }
+    }
+
+    fn parameters(&self, decl: &KfuncDecl) -> usize {
+        self.func_proto(decl).map_or(0, |(_, p)| p.params().len())
+    }
+
+    /// The structure that a parameter points to.
+    fn parameter(&self, decl: &KfuncDecl, n: u8) -> Option<String> {
+        let (btf, p) = self.func_proto(decl)?;
+        let param = p.params().nth(n as usize - 1)?;
+        struct_behind(btf, param.type_id)
+    }
+
+    fn pointee_size(&self, decl: &KfuncDecl, n: u8) -> Option<u64> {
+        let (btf, p) = self.func_proto(decl)?;
+        let param = p.params().nth(n as usize - 1)?;
+        match btf.resolve(param.type_id) {
+            Ok((_, Type::Ptr(to))) if btf.kind_of(to) != Some(BtfKind::Fwd) => {
+                btf.size_of(to).ok().filter(|s| *s > 0)
+            }
+            _ => None,
+        }
+    }
+
+    fn returned(&self, decl: &KfuncDecl) -> Returned {
+        let Some((btf, p)) = self.func_proto(decl) else { return Returned::Other };
+        match btf.resolve(p.ret) {
+            Ok((_, Type::Void)) => Returned::Void,
+            Ok((_, Type::Int(_) | Type::Enum(_) | Type::Enum64(_))) => Returned::Number,
+            _ => struct_behind(btf, p.ret).map_or(Returned::Other, Returned::Struct),
+        }
+    }
+
+    fn returned_size(&self, decl: &KfuncDecl) -> Option<u64> {
+        let (btf, p) = self.func_proto(decl)?;
+        match btf.resolve(p.ret) {
+            Ok((_, Type::Ptr(to))) => btf.size_of(to).ok().filter(|s| *s > 0),
+            _ => None,
+        }
+    }
+
+    /// Something that the table does not have: it may write to memory, release what it is given, and move packets.
+    fn unknown(&mut self, state: &mut State, decl: &KfuncDecl) -> Step<()> {
+        let mut result = Reg::Unknown;
+        if let Some((btf, p)) = self.func_proto(decl) {
+            let kinds: Vec<Type<'_>> =
+                p.params().filter_map(|p| btf.resolve(p.type_id).ok()).map(|(_, t)| t).collect();
+            let void =
+                |t: &Type<'_>| matches!(t, Type::Ptr(to) if matches!(btf.resolve(*to), Ok((_, Type::Void))));
+            for n in 1..=p.params().count().min(5) as u8 {
+                let reg = state.read(n)?;
+                // Memory and its size; casts take anything.
+                let sized = !decl.name.contains("cast")
+                    && kinds.get(n as usize - 1).is_some_and(void)
+                    && matches!(kinds.get(n as usize), Some(Type::Int(_)));
+                let ctx = matches!(reg, Reg::Ptr(p) if p.target == Target::Ctx);
+                if sized && ctx && self.prog.prog_type != ProgType::Syscall {
+                    let m =
+                        format!("R{n} type=ctx expected=fp: memory, len pair leads to invalid memory access");
+                    return refuse("kfunc-argument", m);
+                }
+            }
+            if let Ok((_, Type::Int(_) | Type::Enum(_) | Type::Enum64(_))) = btf.resolve(p.ret) {
+                result = Reg::any();
+            }
+        }
+        if self.may_change_stack(state) {
+            state.forget_stacks();
+        }
+        packets_moved(state);
+        let mut taken = Vec::new();
+        let args = state.frame()?.regs;
+        for r in &args[1..6] {
+            if let Reg::Ptr(p) = r
+                && p.reference != 0
+            {
+                taken.push(p.reference);
+            }
+        }
+        if args[1..6].contains(&Reg::Unknown) {
+            state.refs.clear();
+        }
+        state.refs.retain(|r| !taken.contains(&r.id));
+        state.for_each(|r| {
+            if let Reg::Ptr(p) = r {
+                let packet = matches!(p.target, Target::Packet | Target::PacketMeta | Target::PacketEnd);
+                if packet || (p.reference != 0 && taken.contains(&p.reference)) {
+                    *r = Reg::Unknown;
+                }
+            }
+        });
+        let frame = state.frame()?;
+        frame.regs[1..6].fill(Reg::NotInit);
+        frame.regs[0] = result;
+        Ok(())
+    }
+}
+
+/// What a prototype says that a function returns.
+enum Returned {
+    Void,
+    Number,
+    Struct(String),
+    Other,
+}
+
+/// What is done to an iterator.
+#[derive(Clone, Copy)]
+enum Action {
+    New,
+    Next,
+    Destroy,
+}
+
+fn iterator(name: &str) -> Option<(&'static str, u8, bool, Action)> {
+    let rest = name.strip_prefix("bpf_iter_")?;
+    let (kind, action) = if let Some(kind) = rest.strip_suffix("_new") {
+        (kind, Action::New)
+    } else if let Some(kind) = rest.strip_suffix("_next") {
+        (kind, Action::Next)
+    } else {
+        (rest.strip_suffix("_destroy")?, Action::Destroy)
+    };
+    let (kind, slots, protected) = ITERATORS.iter().find(|i| i.0 == kind)?;
+    Some((kind, *slots, *protected, action))
+}
+
+/// `kfunc_spin_allowed`.
+fn allowed_under_lock(name: &str) -> bool {
+    [
+        "bpf_list_",
+        "bpf_rbtree_",
+        "bpf_refcount_",
+        "bpf_iter_num_",
+        "bpf_res_spin_",
+        "bpf_arena_",
+        "bpf_stream_",
+    ]
+    .iter()
+    .any(|p| name.starts_with(p))
+}
+
+fn struct_behind(btf: &Btf, id: TypeId) -> Option<String> {
+    let Ok((_, Type::Ptr(to))) = btf.resolve(id) else { return None };
+    match btf.resolve(to) {
+        Ok((id, Type::Struct(_) | Type::Fwd { .. })) => Some(btf.name_of(id).split("___").next()?.to_owned()),
+        _ => None,
+    }
+}
+
+/// A structure of numbers (`__btf_type_is_scalar_struct`).
+fn scalars(btf: &Btf, id: TypeId, depth: u32) -> bool {
+    match btf.resolve(id) {
+        Ok((_, Type::Int(_) | Type::Enum(_) | Type::Enum64(_))) => true,
+        Ok((_, Type::Array(a))) if depth < 4 => scalars(btf, a.element, depth + 1),
+        Ok((_, Type::Struct(c))) if depth < 4 => c.members().all(|m| scalars(btf, m.type_id, depth + 1)),
+        _ => false,
+    }
+}
