@@ -100,7 +100,7 @@ pub(super) fn populate(scenario: &Scenario, dir: &Path, bpf: &mut Bpf) -> Result
         task(t, bpf, &mut names)?;
     }
     for o in &scenario.object {
-        let addr = object(o.get_ref(), &names, bpf)?;
+        let addr = object(o, &names, bpf)?;
         names.insert(o.get_ref().name.clone(), addr);
     }
     super::user::populate(scenario, dir, bpf, &names)?;
@@ -108,7 +108,8 @@ pub(super) fn populate(scenario: &Scenario, dir: &Path, bpf: &mut Bpf) -> Result
 }
 
 /// A kernel object; its members are numbers, addresses or text.
-fn object(file: &super::ObjectFile, names: &Names, bpf: &mut Bpf) -> Result<u64, Placed> {
+fn object(spanned: &toml::Spanned<super::ObjectFile>, names: &Names, bpf: &mut Bpf) -> Result<u64, Placed> {
+    let file = spanned.get_ref();
     let mut members = Vec::new();
     for (path, value) in &file.set {
         let member = match (Number::of(value.get_ref()), value.get_ref()) {
@@ -122,7 +123,7 @@ fn object(file: &super::ObjectFile, names: &Names, bpf: &mut Bpf) -> Result<u64,
     for (path, _, member) in members {
         builder = builder.set(path, member);
     }
-    Ok(builder.build().map_err(|e| (None, format!("object '{}': {e}", file.name)))?.addr)
+    Ok(builder.build().map_err(|e| at(spanned)(e.to_string()))?.addr)
 }
 
 fn task(t: &toml::Spanned<super::TaskFile>, bpf: &mut Bpf, names: &mut Names) -> Result<(), Placed> {

@@ -8,7 +8,7 @@ use bpf_vm_shim::object::Object;
 
 use super::ScenarioError;
 use super::attach::attach;
-use super::file::{EventFile, Scenario};
+use super::file::{EventFile, Number, Scenario};
 use super::kernel::{Names, Placed, at, configure, number, populate};
 use super::line::Lines;
 use super::output::{Output, show};
@@ -38,22 +38,29 @@ const MAX_EVENTS: u32 = 1_000_000;
 /// # Errors
 /// What is wrong with the scenario, and where. Faults of programs are in the runs; the scenario goes on after them.
 pub fn play(file: &Path, text: &str, object: Object, builder: BpfBuilder) -> Result<Played, ScenarioError> {
+    play_with(file, text, builder.parsed(object))
+}
+
+/// As [`play`], with what the builder loads: objects, or texts in bcc's dialect.
+///
+/// # Errors
+/// As there.
+pub fn play_with(file: &Path, text: &str, builder: BpfBuilder) -> Result<Played, ScenarioError> {
     let name = file.display().to_string();
     let scenario = Scenario::parse(&name, text)?;
     let dir = file.parent().unwrap_or(Path::new("."));
-    run(&scenario, dir, object, builder)
-        .map_err(|(span, message)| ScenarioError::new(&name, text, span, message))
+    run(&scenario, dir, builder).map_err(|(span, message)| ScenarioError::new(&name, text, span, message))
 }
 
-fn run(scenario: &Scenario, dir: &Path, object: Object, builder: BpfBuilder) -> Result<Played, Placed> {
-    for (name, value) in &scenario.globals {
-        if object.global(name).is_none() {
-            let e = Error::not_found("global variable", name, object.globals.iter().map(|g| g.name.as_str()));
-            return Err(at(value)(e.to_string()));
-        }
-    }
-    let nowhere = |e: Error| (None, e.to_string());
-    let mut bpf = configure(scenario, dir, builder)?.parsed(object).load().map_err(nowhere)?;
+fn run(scenario: &Scenario, dir: &Path, builder: BpfBuilder) -> Result<Played, Placed> {
+    let mut bpf = configure(scenario, dir, builder)?.load().map_err(|e| {
+        // The scenario has the line of a variable that nobody has.
+        let wrong = match &e {
+            Error::NotFound { what: "global variable", name, .. } => scenario.globals.get(name),
+            _ => None,
+        };
+        (wrong.map(toml::Spanned::span), e.to_string())
+    })?;
     let names = populate(scenario, dir, &mut bpf)?;
     if scenario.attach.is_empty() {
         bpf.attach_all();
@@ -124,12 +131,16 @@ fn event(
     if let Some(pid) = file.task.as_ref().filter(|t| kernel.state.tasks.get(*t.get_ref()).is_none()) {
         return Err(at(pid)(format!("there is no task {}: add it as a [[task]]", pid.get_ref())));
     }
+    let mut fields = Vec::new();
+    for (field, value) in &file.set {
+        fields.push((field, field_value(value.get_ref(), names, bpf, tgid).map_err(at(value))?));
+    }
     let mut event = bpf.event(point).payload(payload).args(args).nr(file.nr);
     if let Some(ret) = file.ret {
         event = event.ret(ret);
     }
-    for (field, value) in &file.set {
-        event = event.set(field.as_str(), field_value(value.get_ref()).map_err(at(value))?);
+    for (field, value) in fields {
+        event = event.set(field.as_str(), value);
     }
     if let Some(cpu) = &file.cpu {
         event = event.cpu(*cpu.get_ref());
@@ -141,12 +152,12 @@ fn event(
     Ok(())
 }
 
-fn field_value(value: &Value) -> Result<objects::Value, String> {
-    match value {
-        Value::Bool(v) => Ok((*v).into()),
-        Value::Int(v) => Ok((*v).into()),
-        Value::Uint(v) => Ok((*v).into()),
-        Value::Text(t) => Ok(t.as_str().into()),
+/// A number, an address by its name, or text.
+fn field_value(value: &Value, names: &Names, bpf: &mut Bpf, tgid: u32) -> Result<objects::Value, String> {
+    match (value, Number::of(value)) {
+        (Value::Int(v), _) => Ok((*v).into()),
+        (_, Ok(n)) => Ok(number(&n, names, bpf, tgid)?.into()),
+        (Value::Text(t), Err(_)) => Ok(t.as_str().into()),
         _ => Err("a field is a number or a text".to_owned()),
     }
 }

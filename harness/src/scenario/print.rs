@@ -1,11 +1,13 @@
 //! `[[print]]`: what the tool's user would see, in order.
 
+use std::collections::BTreeMap;
+
 use minijinja::value::Value as Any;
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::kernel::{Placed, at};
-use super::line::{Line, Lines, Shared, any, record};
+use super::line::{Expression, Line, Lines, Shared, any, record};
 use super::output::Printed;
 use crate::bpf::{Bpf, TraceFields};
 use crate::hist::Hist;
@@ -37,6 +39,9 @@ pub struct PrintFile {
     pub header: Option<String>,
     /// The line, or lines, for each.
     pub line: Option<Spanned<String>>,
+    /// Of records, an expression: those with the same value are of one group. A line knows as `group` what has come since
+    /// the last line of its group, itself included.
+    pub group: Option<Spanned<String>>,
     /// Only those for which this expression is true.
     pub only: Option<Spanned<String>>,
     /// The expression by which the elements of a table are sorted; their keys otherwise.
@@ -163,6 +168,7 @@ impl PrintFile {
         let wants = [
             ("type", self.type_name.is_some(), hist || kind == "events"),
             ("line", self.line.is_some(), rows),
+            ("group", self.group.is_some(), kind == "events"),
             ("only", self.only.is_some(), rows && self.line.is_some()),
             ("sort", self.sort.is_some(), rows && self.line.is_some()),
             ("reverse", self.reverse, rows && self.line.is_some()),
@@ -180,22 +186,8 @@ impl PrintFile {
     }
 
     /// Filters, sorts and prints rows; gives them as data.
-    fn rows(
-        &self,
-        mut rows: Vec<Row>,
-        lines: &Lines,
-        text: &mut String,
-    ) -> Result<serde_json::Value, Placed> {
-        if let Some(only) = &self.only {
-            let wanted = lines.expression(only.get_ref()).map_err(at(only))?;
-            let mut kept = Vec::new();
-            for row in rows {
-                if wanted.value(&row.names).map_err(at(only))?.is_true() {
-                    kept.push(row);
-                }
-            }
-            rows = kept;
-        }
+    fn rows(&self, rows: Vec<Row>, lines: &Lines, text: &mut String) -> Result<serde_json::Value, Placed> {
+        let mut rows = self.chosen(rows, lines)?;
         if let Some(sort) = &self.sort {
             let by = lines.expression(sort.get_ref()).map_err(at(sort))?;
             let mut keyed = Vec::new();
@@ -218,6 +210,38 @@ impl PrintFile {
             }
         }
         Ok(super::output::json(&Value::List(rows.into_iter().map(|r| r.data).collect())))
+    }
+
+    /// The rows that are to be printed, each with its group.
+    fn chosen(&self, rows: Vec<Row>, lines: &Lines) -> Result<Vec<Row>, Placed> {
+        let expression = |text: &Option<Spanned<String>>| {
+            text.as_ref().map(|t| lines.expression(t.get_ref()).map_err(at(t))).transpose()
+        };
+        let (by, wanted) = (expression(&self.group)?, expression(&self.only)?);
+        let value = |e: &Expression<'_>, text: &Option<Spanned<String>>, names: &Any| {
+            e.value(names).map_err(|why| (text.as_ref().map(Spanned::span), why))
+        };
+        let (mut groups, mut chosen) = (BTreeMap::<Any, Vec<Any>>::new(), Vec::new());
+        for mut row in rows {
+            let mut key = None;
+            if let Some(by) = &by {
+                let of = value(by, &self.group, &row.names)?;
+                let group = groups.entry(of.clone()).or_default();
+                group.push(record(&row.data));
+                row.names = and(&row.names, "group", Any::from(group.clone()));
+                key = Some(of);
+            }
+            if let Some(wanted) = &wanted
+                && !value(wanted, &self.only, &row.names)?.is_true()
+            {
+                continue;
+            }
+            if let Some(key) = key {
+                groups.remove(&key);
+            }
+            chosen.push(row);
+        }
+        Ok(chosen)
     }
 
     fn histogram(
@@ -274,6 +298,13 @@ fn trace_names(f: &TraceFields) -> Any {
         ("ts", f.ts.into()),
         ("msg", f.msg.as_str().into()),
     ])
+}
+
+/// Names and one more.
+fn and(names: &Any, name: &str, value: Any) -> Any {
+    let own = names.try_iter().into_iter().flatten();
+    let own = own.filter_map(|key| Some((key.to_string(), names.get_item(&key).ok()?)));
+    Any::from_pairs(own.chain([(name.to_owned(), value)]).collect::<Vec<_>>())
 }
 
 /// A record's members and more names.

@@ -165,7 +165,7 @@ mod tests {
             ("delta".into(), 1_234_567u64.into()),
             ("addr".into(), Value::Uint(0x0100_007f)),
             ("ips".into(), Value::List(vec![1u32.into(), 2u32.into()])),
-            ("none".into(), Value::List(vec![])),
+            ("empty".into(), Value::List(vec![])),
             ("ptr".into(), Value::Pointer(0xffff_8880_0000_1000)),
             ("err".into(), (-2i32).into()),
         ]));
@@ -187,7 +187,7 @@ mod tests {
             ("{addr|ipv4}", "127.0.0.1\n"),
             ("{'yes' if pid == 42 else 'no'}", "yes\n"),
             ("{err} {err|errno}", "-2 ENOENT\n"),
-            ("  {ips}.\n{none}never\nend", "  1.\n  2.\nend\n"),
+            ("  {ips}.\n{empty}never\nend", "  1.\n  2.\nend\n"),
             ("{comm ~ ':}'}", "cat:}\n"),
         ] {
             assert_eq!(write(line), Ok(expected.to_owned()), "{line}");

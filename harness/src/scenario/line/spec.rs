@@ -231,7 +231,7 @@ mod tests {
         check(".2e", 12345.0, "1.23e+04");
         check(".1%", 0.125, "12.5%");
         check("", 3.0, "3.0");
-        check("", true, "true");
+        check("", true, "True");
         check(".2", "cat", "ca");
         check("c", 65, "A");
     }
