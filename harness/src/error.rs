@@ -146,10 +146,19 @@ impl std::fmt::Debug for Error {
 impl From<MachineError> for Error {
     fn from(error: MachineError) -> Self {
         match error {
-            MachineError::Pass(PassError::DirectLoad { program, load }) => {
+            MachineError::Pass(error) => error.into(),
+            other => Self::Machine(other),
+        }
+    }
+}
+
+impl From<PassError> for Error {
+    fn from(error: PassError) -> Self {
+        match error {
+            PassError::DirectLoad { program, load } => {
                 Self::Refused(Box::new(Diagnostic::of_direct_load(&program, &load)))
             }
-            other => Self::Machine(other),
+            other => Self::Machine(other.into()),
         }
     }
 }

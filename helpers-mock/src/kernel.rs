@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bpf_vm_shim::env::{ArenaSpan, CallResult, Cx, Env, Resume};
-use bpf_vm_shim::fault::Trap;
+use bpf_vm_shim::fault::{Site, Trap};
 use bpf_vm_shim::mem::{AccessKind, Memory};
 use bpf_vm_shim::object::KernelProfile;
 
@@ -29,6 +29,8 @@ pub struct Kernel {
     pub runs: Vec<Run>,
     /// What a test has put in place of helpers and kernel functions, and the calls it has seen.
     pub overrides: helpers::Overrides,
+    /// Where the last run that ended because of a gap did so.
+    pub(crate) gap_at: Option<Site>,
 }
 
 impl Kernel {
@@ -43,6 +45,7 @@ impl Kernel {
             progs: Progs::default(),
             runs: Vec::new(),
             overrides: helpers::Overrides::default(),
+            gap_at: None,
         }
     }
 
@@ -99,6 +102,10 @@ impl Env for Kernel {
         kind: AccessKind,
     ) -> Result<Option<ArenaSpan>, Trap> {
         kfuncs::arena::span(self, cx, offset, size, kind)
+    }
+
+    fn gave_up(&mut self, at: Site) {
+        self.gap_at = Some(at);
     }
 
     fn exit(&mut self, _: &mut Cx<'_>, _: u64) -> Result<(), Trap> {

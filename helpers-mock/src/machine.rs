@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bpf_vm_shim::btf::{Btf, Type, TypeId};
 use bpf_vm_shim::engine::{Engine, Interp};
 use bpf_vm_shim::exec::{Code, CodeSpec, Execution, Function, InvalidCode, Limits, Outcome};
-use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
+use bpf_vm_shim::fault::{Site, Unsupported, UnsupportedKind};
 use bpf_vm_shim::isa::{Insn, pseudo};
 use bpf_vm_shim::mem::{MemError, Memory};
 use bpf_vm_shim::object::{
@@ -15,7 +15,6 @@ use bpf_vm_shim::object::{
 };
 
 use crate::contexts::{self, PacketOutput};
-use crate::flow::Tables;
 use crate::helpers;
 use crate::kernel::Kernel;
 use crate::maps::{self, MapCx, MapError, MapId, MapOpError};
@@ -54,6 +53,9 @@ pub enum MachineError {
     /// A program cannot be rewritten, or reads memory that it must not.
     #[error(transparent)]
     Pass(#[from] PassError),
+    /// A program that got its type late is not valid.
+    #[error(transparent)]
+    Invalid(#[from] InvalidCode),
     /// No such program.
     #[error("there is no program number {}", .0.0)]
     NoProgram(ProgId),
@@ -66,17 +68,21 @@ pub struct Report {
     pub outcome: Outcome,
     /// Instructions executed.
     pub insns: u64,
+    /// Where it ended, if that was because of a gap.
+    pub gap_at: Option<Site>,
     /// What became of the packet, for contexts that carry one.
     pub packet: Option<PacketOutput>,
 }
 
 /// What loading an object gave.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Loaded {
     /// The programs, in the object's order.
     pub progs: Vec<ProgId>,
     /// Programs that are not valid, by name.
     pub rejected: BTreeMap<String, InvalidCode>,
+    /// Programs that cannot be rewritten, or that the kernel would refuse for reading memory directly, by name.
+    pub refused: BTreeMap<String, PassError>,
     /// The maps, in the object's order.
     pub maps: Vec<MapId>,
     /// Remarks of the loader.
@@ -148,11 +154,9 @@ impl Machine {
     /// # Errors
     /// If it does not link or a map cannot be created. A program that is not valid is set aside, not an error.
     pub fn load(&mut self, object: &Object, options: &LoadOptions) -> Result<Loaded, MachineError> {
-        let mut linked = object.link(&self.kernel.profile, &options.link)?;
-        let rewritten = self.rewrite(object, &mut linked, options)?;
-        let Linked { programs, maps: defs, kfuncs, ksyms, notes, .. } = linked;
+        let Linked { programs, maps: defs, kfuncs, ksyms, mut notes, .. } =
+            object.link(&self.kernel.profile, &options.link)?;
         let mut maps = Vec::new();
-        let mut notes = notes;
         for mut def in defs.iter().cloned() {
             if let Some(entries) = options.max_entries.get(&def.name) {
                 def.max_entries = *entries;
@@ -162,10 +166,9 @@ impl Machine {
             let map = maps::create(Arc::new(def), object.btf.clone(), &mut cx)?;
             maps.push(self.add_map(map)?);
         }
-        let decls = ksyms;
-        let mut ksyms = Vec::new();
-        for decl in &decls {
-            ksyms.push(self.ksym(decl, object.btf.as_ref())?);
+        let mut addrs = Vec::new();
+        for decl in &ksyms {
+            addrs.push(self.ksym(decl, object.btf.as_ref())?);
         }
         let shared = Arc::new(LoadedObject {
             name: object.name.clone(),
@@ -173,39 +176,35 @@ impl Machine {
             btf: object.btf.clone(),
             kfuncs,
             maps: maps.clone(),
+            defs,
+            ksyms: (ksyms, addrs),
+            passes: options.passes.as_ref().map(|p| p.at_kernel(&self.kernel.profile)),
         });
-        let mut loaded = Loaded { progs: Vec::new(), rejected: BTreeMap::new(), maps, notes, rewritten };
-        for linked in programs {
-            let id = self.kernel.progs.next_id();
-            let mut unsupported = BTreeMap::new();
-            let insns = self.resolve(&linked, &loaded.maps, &ksyms, &mut unsupported);
-            let arena = self.arena_of(&linked, &loaded.maps);
-            let funcs = linked.subprogs.iter();
-            let spec = CodeSpec {
-                id: id.0,
-                name: &linked.name,
-                insns: &insns,
-                funcs: funcs.map(function).collect(),
-                poisoned: linked.poisoned.iter().map(|(i, p)| (*i, p.message.clone())).collect(),
-                unsupported,
-                arena: arena.and_then(|id| self.arena_view(id)),
-                jump_targets: self.jump_targets(&linked, &loaded.maps),
-                exception_cb: exception_callback(&linked, object),
-                lenient: false,
-            };
+        let mut loaded = Loaded { maps, notes, ..Loaded::default() };
+        for mut linked in programs {
             let prog_type = options.prog_type(&linked);
-            match Code::with_entry(spec, entry_registers(prog_type, &linked, object)) {
+            // A function that nobody has said to be a program is rewritten when somebody does.
+            if prog_type != ProgType::Unspec {
+                match rewrite(&mut linked, prog_type, &shared) {
+                    Ok(report) if report.is_empty() => {}
+                    Ok(report) => {
+                        loaded.rewritten.insert(linked.name.clone(), report);
+                    }
+                    Err(error) => {
+                        loaded.refused.insert(linked.name.clone(), error);
+                        continue;
+                    }
+                }
+            }
+            let id = self.kernel.progs.next_id();
+            let entry = entry_registers(prog_type, &linked, object);
+            let exception_cb = exception_callback(&linked, object);
+            match self.code(id, &linked, &shared, entry, exception_cb) {
                 Ok(code) => {
-                    let code = Arc::new(code);
                     self.fill_jump_tables(id, &linked, &loaded.maps);
-                    let object = Arc::clone(&shared);
-                    let tables = Tables {
-                        btf: object.btf.as_ref(),
-                        maps: &defs,
-                        kfuncs: &object.kfuncs,
-                        ksyms: &decls,
-                    };
-                    let typed_loads = helpers::typed_loads(prog_type, &linked, tables);
+                    let typed_loads = helpers::typed_loads(prog_type, &linked, shared.tables());
+                    let arena = self.arena_of(&linked, &loaded.maps);
+                    let (code, object) = (Arc::new(code), Arc::clone(&shared));
                     let prog = LoadedProg { id, object, linked, prog_type, code, arena, typed_loads };
                     self.kernel.progs.push(prog);
                     loaded.progs.push(id);
@@ -219,26 +218,30 @@ impl Machine {
         Ok(loaded)
     }
 
-    /// Applies the passes that were asked for.
-    fn rewrite(
-        &self,
-        object: &Object,
-        linked: &mut Linked,
-        options: &LoadOptions,
-    ) -> Result<BTreeMap<String, passes::Report>, PassError> {
-        let mut done = BTreeMap::new();
-        let Some(passes) = &options.passes else { return Ok(done) };
-        let passes = passes.at_kernel(&self.kernel.profile);
-        let Linked { programs, maps, kfuncs, ksyms, .. } = linked;
-        let tables = Tables { btf: object.btf.as_ref(), maps, kfuncs, ksyms };
-        for prog in programs {
-            let prog_type = options.prog_type(prog);
-            let report = passes::apply(prog, prog_type, tables, &passes)?;
-            if !report.is_empty() {
-                done.insert(prog.name.clone(), report);
-            }
-        }
-        Ok(done)
+    /// What runs of a linked program. `entry` are the registers that hold values at its start, a bit each.
+    pub(crate) fn code(
+        &mut self,
+        id: ProgId,
+        linked: &LinkedProgram,
+        object: &LoadedObject,
+        entry: u16,
+        exception_cb: Option<usize>,
+    ) -> Result<Code, InvalidCode> {
+        let mut unsupported = BTreeMap::new();
+        let insns = self.resolve(linked, &object.maps, &object.ksyms.1, &mut unsupported);
+        let spec = CodeSpec {
+            id: id.0,
+            name: &linked.name,
+            insns: &insns,
+            funcs: linked.subprogs.iter().map(function).collect(),
+            poisoned: linked.poisoned.iter().map(|(i, p)| (*i, p.message.clone())).collect(),
+            unsupported,
+            arena: self.arena_of(linked, &object.maps).and_then(|id| self.arena_view(id)),
+            jump_targets: self.jump_targets(linked, &object.maps),
+            exception_cb,
+            lenient: false,
+        };
+        Code::with_entry(spec, entry)
     }
 
     /// Creates a map that no object defines, such as one to be put into a map of maps.
@@ -381,7 +384,20 @@ impl Machine {
             let _ = self.mem.free(addr);
         }
         let packet = packet.and_then(|id| contexts::finish(self, prog_type, id));
-        Ok(Report { outcome, insns, packet })
+        let gap_at = self.kernel.gap_at.take().filter(|_| matches!(outcome, Outcome::Unsupported(_)));
+        Ok(Report { outcome, insns, gap_at, packet })
+    }
+}
+
+/// Applies the passes that its object asks for to a program that is about to be loaded as one of a type.
+pub(crate) fn rewrite(
+    linked: &mut LinkedProgram,
+    prog_type: ProgType,
+    object: &LoadedObject,
+) -> Result<passes::Report, PassError> {
+    match &object.passes {
+        Some(options) => passes::apply(linked, prog_type, object.tables(), options),
+        None => Ok(passes::Report::default()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bpf_vm_shim::object::{AttachTarget, ProgType};
 
 use crate::helpers;
-use crate::machine::{Machine, MachineError};
+use crate::machine::{Machine, MachineError, rewrite};
 use crate::progs::{LoadedProg, ProgId};
 
 impl Machine {
@@ -13,7 +13,7 @@ impl Machine {
     /// what they have.
     ///
     /// # Errors
-    /// If there is no such program.
+    /// If there is no such program, or its object asks for changes that cannot be made.
     pub fn set_prog_type(
         &mut self,
         prog: ProgId,
@@ -24,18 +24,19 @@ impl Machine {
         let mut linked = old.linked.clone();
         linked.prog_type = prog_type;
         linked.attach = attach;
-        // Which loads may go through typed pointers was found out for another type: none is blamed now.
-        let typed_loads = if helpers::has_typed_context(prog_type) {
-            (0..linked.insns.len() as u32).collect()
-        } else {
-            old.typed_loads.clone()
-        };
+        let mut code = Arc::clone(&old.code);
+        if old.prog_type == ProgType::Unspec && old.object.passes.is_some() {
+            rewrite(&mut linked, prog_type, &old.object)?;
+            // Only the context is in a register; the rest is loaded from it.
+            code = Arc::new(self.code(prog, &linked, &old.object, 0b10, None)?);
+        }
+        let typed_loads = helpers::typed_loads(prog_type, &linked, old.object.tables());
         self.kernel.progs.replace(LoadedProg {
             id: old.id,
             object: Arc::clone(&old.object),
             linked,
             prog_type,
-            code: Arc::clone(&old.code),
+            code,
             arena: old.arena,
             typed_loads,
         });

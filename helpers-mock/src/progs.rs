@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use bpf_vm_shim::btf::Btf;
 use bpf_vm_shim::exec::Code;
-use bpf_vm_shim::object::{KfuncDecl, LinkedProgram, ProgType};
+use bpf_vm_shim::object::{KfuncDecl, KsymDecl, LinkedProgram, MapDef, ProgType};
 
+use crate::flow::Tables;
 use crate::maps::MapId;
+use crate::passes;
 
 /// A program's number: its place among the machine's programs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -51,6 +53,19 @@ pub struct LoadedObject {
     pub kfuncs: Vec<KfuncDecl>,
     /// Its maps, in the order of its definitions.
     pub maps: Vec<MapId>,
+    /// Its maps' definitions.
+    pub defs: Vec<MapDef>,
+    /// The kernel symbols that its programs take the addresses of, and these.
+    pub ksyms: (Vec<KsymDecl>, Vec<u64>),
+    /// How its programs are changed before they run; a program that gets its type late is changed then.
+    pub passes: Option<passes::Options>,
+}
+
+impl LoadedObject {
+    /// What the analysis of its programs looks things up in.
+    pub(crate) fn tables(&self) -> Tables<'_> {
+        Tables { btf: self.btf.as_ref(), maps: &self.defs, kfuncs: &self.kfuncs, ksyms: &self.ksyms.0 }
+    }
 }
 
 /// A program in the machine.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::exec::{Code, Execution};
-use crate::fault::{FaultKind, Trap, Unsupported, UnsupportedKind};
+use crate::fault::{FaultKind, Site, Trap, Unsupported, UnsupportedKind};
 use crate::mem::{AccessKind, Memory};
 
 /// What the virtual machine gives to whoever answers a call.
@@ -164,6 +164,9 @@ pub trait Env {
     ) -> Result<Option<ArenaSpan>, Trap> {
         Err(Unsupported::new(UnsupportedKind::Feature, "arena").into())
     }
+
+    /// A run ends because of a gap, at this place.
+    fn gave_up(&mut self, _at: Site) {}
 
     /// The program's main function returns `ret`.
     ///

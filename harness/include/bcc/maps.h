@@ -443,3 +443,16 @@ struct bpf_stacktrace_buildid {
 	__BCC_METHODS(NAME, TYPE, struct bpf_cgroup_storage_key, V)
 #define BPF_CGROUP_STORAGE(NAME, V) __BCC_CGROUP_STORAGE(BPF_MAP_TYPE_CGROUP_STORAGE, NAME, V)
 #define BPF_PERCPU_CGROUP_STORAGE(NAME, V) __BCC_CGROUP_STORAGE(BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE, NAME, V)
+
+/*
+ * The type of what is sent, for whoever decodes it: BTF has the types of variables that lie in sections, not of locals.
+ * The section is none that a loader makes a map of.
+ */
+#define __BCC_RECORD(data)                                                                          \
+	({                                                                                          \
+		static typeof(data) __bcc_record __attribute__((used, section(".bcc.records")));    \
+		(data);                                                                             \
+	})
+#define perf_submit(ctx, data, size) perf_submit(ctx, __BCC_RECORD(data), size)
+#define ringbuf_output(data, size, flags) ringbuf_output(__BCC_RECORD(data), size, flags)
+#define ringbuf_submit(data, flags) ringbuf_submit(__BCC_RECORD(data), flags)

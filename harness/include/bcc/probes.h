@@ -101,3 +101,17 @@
 
 /* A reader that nobody has generated: the call stays unresolved and is refused where it is reached. */
 extern int bpf_usdt_readarg_without_usdt_context(void) __attribute__((weak, section(".ksyms")));
+
+/* Arguments of programs that have more of them than a BPF function may have parameters. */
+#ifdef CONFIG_ARCH_HAS_SYSCALL_WRAPPER
+#define __BCC_SYSCALL_REGS(ctx) ((struct pt_regs *)PT_REGS_PARM1(ctx))
+#else
+#define __BCC_SYSCALL_REGS(ctx) ((struct pt_regs *)(ctx))
+#endif
+#define __BCC_ARGUMENT(regs, n, suffix) __BCC_ARGUMENT_(regs, PT_REGS_PARM##n##suffix)
+#define __BCC_ARGUMENT_(regs, read)                                          \
+	({                                                                   \
+		unsigned long __bcc_value = 0;                               \
+		bpf_probe_read(&__bcc_value, sizeof(long), &read(regs));     \
+		__bcc_value;                                                 \
+	})

@@ -33,10 +33,18 @@ impl Bpf {
         Ok(())
     }
 
-    /// Attaches every program whose section says where (libbpf's skeleton `attach`), and says how many these are.
+    /// Attaches every program whose section says where (libbpf's skeleton `attach`), unless it is attached there, and says
+    /// how many these are. Programs of bcc text whose names say where are attached when they are loaded.
     pub fn attach_all(&mut self) -> usize {
-        let progs = self.machine.kernel.progs.iter();
-        let new = progs.filter(|p| names_a_place(&p.linked.attach)).map(|p| Attachment {
+        self.attach_where(names_a_place)
+    }
+
+    fn attach_where(&mut self, wanted: impl Fn(&AttachTarget) -> bool) -> usize {
+        let progs = self.machine.kernel.progs.iter().filter(|p| wanted(&p.linked.attach));
+        let is_there =
+            |p: &LoadedProg| self.attached.iter().any(|a| a.prog == p.id && a.target == p.linked.attach);
+        let progs: Vec<_> = progs.filter(|p| !is_there(p)).cloned().collect();
+        let new = progs.iter().map(|p| Attachment {
             prog: p.id,
             target: p.linked.attach.clone(),
             cookie: 0,
@@ -196,7 +204,7 @@ impl Bpf {
 }
 
 /// Whether a section says where its program belongs: by a name, or by a kind that has only one place.
-fn names_a_place(target: &AttachTarget) -> bool {
+pub(super) fn names_a_place(target: &AttachTarget) -> bool {
     use AttachKind as K;
     match target.kind {
         K::Unknown => false,

@@ -9,7 +9,7 @@ use bpf_vm_shim::engine;
 use bpf_vm_shim::exec::Limits;
 use bpf_vm_shim::object::{KernelProfile, Object, ProgType};
 
-use super::text::TextOptions;
+use super::text::{self, TextOptions};
 use super::{Bpf, Host, Loaded, globals};
 use crate::compile::bcc::Text;
 use crate::error::Error;
@@ -216,7 +216,8 @@ impl BpfBuilder {
         let mut objects = Vec::new();
         for (name, source) in self.sources {
             let is_text = matches!(source, Source::Text(_) | Source::TextFile(_));
-            objects.push((parse(&name, source, &self.texts, &bpf.machine.kernel.profile)?, is_text));
+            let object = parse(&name, source, &self.texts, &bpf.machine.kernel.profile)?;
+            objects.push((object, is_text));
         }
         for (name, value) in &self.globals {
             let holder = objects.iter().position(|(o, _)| o.global(name).is_some()).unwrap_or(0);
@@ -224,18 +225,23 @@ impl BpfBuilder {
                 globals::set_initial(object, name, value)?;
             }
         }
+        let texts = objects.iter().any(|(_, is_text)| *is_text);
         for (object, is_text) in objects {
             let mut options = self.options.clone();
-            if is_text {
-                options.passes.get_or_insert_default();
-            }
+            options.passes =
+                is_text.then(|| self.texts.passes(&bpf.machine.kernel.profile)).or(options.passes);
             let loaded = bpf.machine.load(&object, &options)?;
+            text::refuse(&object, &loaded.refused)?;
             bpf.objects.push(Loaded {
                 object,
                 rejected: loaded.rejected.into_iter().collect(),
+                refused: loaded.refused,
                 maps: loaded.maps,
                 notes: loaded.notes,
             });
+        }
+        if texts && self.texts.attaches() {
+            bpf.attach_named()?;
         }
         Ok(bpf)
     }

@@ -1,6 +1,6 @@
 //! What the host holds besides the machine: links, binaries, processes, readers of buffers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bpf_vm_shim::object::{AttachKind, AttachPoint};
@@ -20,6 +20,8 @@ pub(crate) struct Host {
     pub(super) processes: BTreeMap<u32, Process>,
     pub(super) perf_buffers: Vec<Reader>,
     pub(super) ring_buffers: Vec<Reader>,
+    /// Lines of the trace behind the one that was read last.
+    pub(super) trace_rest: VecDeque<String>,
 }
 
 /// What an attachment is limited to, and where in user space it is.

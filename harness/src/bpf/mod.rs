@@ -38,13 +38,16 @@ pub use report::RunReport;
 pub use trace::TraceFields;
 pub use uprobes::UprobeTarget;
 
+use std::collections::BTreeMap;
+
 use bpf_helpers_mock::Machine;
 use bpf_helpers_mock::maps::MapId;
+use bpf_helpers_mock::passes::PassError;
 use bpf_vm_shim::exec::{InvalidCode, Outcome};
 use bpf_vm_shim::object::{LinkedProgram, Object, ProgType};
 
 use crate::error::Error;
-use crate::report::Diagnostic;
+use crate::report::{Diagnostic, SourceLine};
 
 /// An object loaded into a simulated machine.
 #[derive(Debug)]
@@ -60,6 +63,7 @@ pub struct Bpf {
 struct Loaded {
     object: Object,
     rejected: Vec<(String, InvalidCode)>,
+    refused: BTreeMap<String, PassError>,
     maps: Vec<MapId>,
     notes: Vec<String>,
 }
@@ -138,6 +142,9 @@ impl Bpf {
             if let Some((program, source)) = o.rejected.iter().find(|(n, _)| n == name) {
                 return Err(Error::Rejected { program: program.clone(), source: source.clone() });
             }
+            if let Some(source) = o.refused.get(name) {
+                return Err(source.clone().into());
+            }
         }
         Err(Error::not_found("program", name, self.program_names()))
     }
@@ -166,14 +173,13 @@ impl Bpf {
     }
 
     fn report(&self, program: &str, report: bpf_helpers_mock::Report) -> RunReport {
+        let find = |name: &str| self.machine.kernel.progs.by_name(name).map(|p| &p.linked);
+        let gap_at = report.gap_at.as_ref().and_then(|at| SourceLine::of(find(&at.prog)?, at.insn));
         let diagnostic = match &report.outcome {
-            Outcome::Fault(fault) => {
-                let find = |name: &str| self.machine.kernel.progs.by_name(name).map(|p| &p.linked);
-                Some(Box::new(Diagnostic::new(fault, find)))
-            }
+            Outcome::Fault(fault) => Some(Box::new(Diagnostic::new(fault, find))),
             _ => None,
         };
         let (outcome, insns, packet) = (report.outcome, report.insns, report.packet);
-        RunReport { program: program.to_owned(), outcome, insns, packet, diagnostic }
+        RunReport { program: program.to_owned(), outcome, insns, packet, gap_at, diagnostic }
     }
 }

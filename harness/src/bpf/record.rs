@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use bpf_vm_shim::btf::{Btf, Kind, Type, TypeId};
+use bpf_vm_shim::isa::{Insn, pseudo};
 use serde::de::DeserializeOwned;
 
 use super::Bpf;
@@ -23,8 +24,18 @@ pub(super) struct RecordTypes {
     pub(super) map: String,
     /// The type that was chosen, or that the map names.
     pub(super) chosen: Option<(Btf, TypeId)>,
-    /// Structures that programs may send, of the object's own types.
-    pub(super) structs: Arc<[(Btf, TypeId, String, u64)]>,
+    /// Structures that programs may send.
+    structs: Arc<[Candidate]>,
+    /// They are all that is sent to the map, and not only all that might be.
+    certain: bool,
+}
+
+/// A structure that a record may be.
+#[derive(Clone, Debug)]
+struct Candidate {
+    btf: Btf,
+    ty: TypeId,
+    size: u64,
 }
 
 impl<'a> Record<'a> {
@@ -52,7 +63,16 @@ impl<'a> Record<'a> {
     pub fn value(&self) -> Result<Value, Error> {
         let (btf, ty) = self.types.type_of(self.data.len() as u64)?;
         let what = || format!("a record of map '{}'", self.types.map);
-        decode(btf, ty, self.data).map_err(|source| Error::value(what(), source))
+        let size = btf.size_of(ty).map_or(0, |s| usize::try_from(s).unwrap_or(0));
+        let decoded = if self.data.len() < size && self.types.certain {
+            // The program has sent the beginning only: what has a length of its own stands at the end.
+            let mut whole = self.data.to_vec();
+            whole.resize(size, 0);
+            decode(btf, ty, &whole)
+        } else {
+            decode(btf, ty, self.data)
+        };
+        decoded.map_err(|source| Error::value(what(), source))
     }
 
     /// The record as a value of the caller's (bcc's `b["events"].event(data)`): members go by their names. Characters
@@ -79,16 +99,23 @@ impl RecordTypes {
         if let Some((btf, ty)) = &self.chosen {
             return Ok((btf, *ty));
         }
-        let fits: Vec<_> = self.structs.iter().filter(|s| s.3 == size).collect();
+        // A kernel's perf buffer pads records, so that with the size in front of them they fill words.
+        let padded = |n: u64| (n + 4).next_multiple_of(8) - 4;
+        let of = |wanted: &dyn Fn(u64) -> bool| -> Vec<&Candidate> {
+            self.structs.iter().filter(|c| wanted(c.size)).collect()
+        };
+        let exact = of(&|n| n == size);
+        let fits = if exact.is_empty() { of(&|n| padded(n) == size) } else { exact };
+        let fits = if fits.is_empty() && self.certain { of(&|_| true) } else { fits };
         match fits.as_slice() {
-            [(btf, ty, ..)] => Ok((btf, *ty)),
+            [one] => Ok((&one.btf, one.ty)),
             [] => Err(Error::Invalid(format!(
                 "a record of map '{}' has {size} bytes, and no structure of the object has; name its type with \
                  `record_type()`, and see that the object has it in its BTF",
                 self.map
             ))),
             many => {
-                let names: Vec<_> = many.iter().map(|s| s.2.as_str()).collect();
+                let names: Vec<_> = many.iter().map(|c| c.btf.type_name(c.ty)).collect();
                 Err(Error::Invalid(format!(
                     "a record of map '{}' may be one of {}: name its type with `record_type()`",
                     self.map,
@@ -111,25 +138,79 @@ impl Bpf {
             is_struct.then_some((btf, ty))
         };
         let chosen = named.or_else(own);
-        Ok(RecordTypes { map: map.to_owned(), chosen, structs: self.event_structs().into() })
+        let sent = self.sent_structs(map);
+        let certain = !sent.is_empty();
+        let structs = if certain { sent } else { self.possible_structs() };
+        Ok(RecordTypes { map: map.to_owned(), chosen, structs: structs.into(), certain })
     }
 
-    /// Structures of the objects that may be records: those that are named, are none of the kernel's and no map's
-    /// definition, key or value.
-    fn event_structs(&self) -> Vec<(Btf, TypeId, String, u64)> {
+    /// The structures that programs of bcc texts send to a map, by the variables of the forced header's `__BCC_RECORD`.
+    fn sent_structs(&self, map: &str) -> Vec<Candidate> {
+        let mut found: Vec<(bool, Candidate)> = Vec::new();
+        for object in self.objects.iter().map(|o| &o.object) {
+            let Some(btf) = &object.btf else { continue };
+            let index = object.maps.iter().position(|m| m.name == map);
+            let users: Vec<&str> = self
+                .machine
+                .kernel
+                .progs
+                .iter()
+                .filter(|p| {
+                    p.object.name == object.name && index.is_some_and(|i| mentions(&p.linked.insns, i))
+                })
+                .map(|p| p.linked.name.as_str())
+                .collect();
+            for (_, ty) in btf.iter_own() {
+                let Some((function, ty)) = sent_type(btf, &ty) else { continue };
+                let Ok(size) = btf.size_of(ty) else { continue };
+                let candidate = Candidate { btf: btf.clone(), ty, size };
+                if !found.iter().any(|(_, c)| c.ty == ty) {
+                    found.push((users.contains(&function), candidate));
+                } else if users.contains(&function)
+                    && let Some(known) = found.iter_mut().find(|(_, c)| c.ty == ty)
+                {
+                    known.0 = true;
+                }
+            }
+        }
+        // Functions that are inlined everywhere send too, and are no programs: then all may be meant.
+        let by_users = found.iter().any(|(used, _)| *used);
+        found.into_iter().filter(|(used, _)| *used || !by_users).map(|(_, c)| c).collect()
+    }
+
+    /// Structures of the objects that may be records: those that are named, are none of the kernel's and no map's key or
+    /// value.
+    fn possible_structs(&self) -> Vec<Candidate> {
         let kernel = self.machine.kernel.profile.btf.as_ref();
         let maps = self.machine.kernel.maps.iter();
         let used: Vec<_> = maps.flat_map(|(_, m)| [m.def.key_type, m.def.value_type]).flatten().collect();
         let mut found = Vec::new();
         for btf in self.objects.iter().filter_map(|o| o.object.btf.as_ref()) {
-            for (id, ty) in btf.iter_own() {
-                let Type::Struct(s) = ty else { continue };
-                let theirs = kernel.is_some_and(|k| k.find(Kind::Struct, s.name).is_some());
-                if !s.name.is_empty() && s.size > 0 && !theirs && !used.contains(&id) {
-                    found.push((btf.clone(), id, format!("struct {}", s.name), u64::from(s.size)));
+            for (ty, s) in btf.iter_own() {
+                let Type::Struct(s) = s else { continue };
+                let theirs = || kernel.is_some_and(|k| k.find(Kind::Struct, s.name).is_some());
+                if !s.name.is_empty() && s.size > 0 && !used.contains(&ty) && !theirs() {
+                    found.push(Candidate { btf: btf.clone(), ty, size: s.size.into() });
                 }
             }
         }
         found
     }
+}
+
+/// Whether linked instructions take a map's address.
+fn mentions(insns: &[Insn], map: usize) -> bool {
+    let is_map = |i: &Insn| matches!(i.src, pseudo::MAP_IDX | pseudo::MAP_IDX_VALUE);
+    insns.iter().any(|i| i.is_ld_imm64() && is_map(i) && usize::try_from(i.imm) == Ok(map))
+}
+
+/// The function that a variable of the forced header's `__BCC_RECORD` is in, and the structure that it points to.
+fn sent_type<'a>(btf: &'a Btf, ty: &Type<'a>) -> Option<(&'a str, TypeId)> {
+    let Type::Var { name, target, .. } = ty else { return None };
+    // `function.__bcc_record.1` where a function sends more than one.
+    let (function, _) =
+        name.split_once(".__bcc_record").or_else(|| Some(("", name.strip_prefix("__bcc_record")?)))?;
+    let Type::Ptr(target) = btf.resolve(*target).ok()?.1 else { return None };
+    let (id, target) = btf.resolve(target).ok()?;
+    matches!(target, Type::Struct(_)).then_some((function, id))
 }

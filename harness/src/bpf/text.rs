@@ -1,12 +1,15 @@
 //! bcc text as a source: what the builder lets its author choose, and the short ways in.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use bpf_vm_shim::object::{KernelProfile, Object};
+use bpf_helpers_mock::passes::{self, PassError};
+use bpf_vm_shim::object::{AttachKind, AttachPoint, KernelProfile, Object};
 
+use super::attach::names_a_place;
 use super::{Bpf, BpfBuilder};
 use crate::compile::CompileError;
-use crate::compile::bcc::{BccKernel, Text};
+use crate::compile::bcc::{BccKernel, Text, attach_of_name};
 use crate::error::Error;
 
 /// What all texts of a builder are compiled with.
@@ -14,6 +17,8 @@ use crate::error::Error;
 pub(super) struct TextOptions {
     cflags: Vec<String>,
     kernel: Option<BccKernel>,
+    no_probe_reads: bool,
+    no_attach: bool,
 }
 
 impl TextOptions {
@@ -25,6 +30,16 @@ impl TextOptions {
         let mut object = parsed.map_err(|source| Error::Load { object: name.to_owned(), source })?;
         name.clone_into(&mut object.name);
         Ok(object)
+    }
+
+    /// What is done to the programs of texts before they are loaded.
+    pub(super) fn passes(&self, kernel: &KernelProfile) -> passes::Options {
+        passes::Options::for_kernel(kernel).with_probe_reads(!self.no_probe_reads)
+    }
+
+    /// Whether programs are attached that are named after what they are attached to.
+    pub(super) const fn attaches(&self) -> bool {
+        !self.no_attach
     }
 
     fn kernel(&self, _: &KernelProfile) -> Result<BccKernel, Error> {
@@ -59,6 +74,21 @@ impl BpfBuilder {
         self.cflag(format!("-I{}", dir.into().to_string_lossy()))
     }
 
+    /// With or without reading kernel memory automatically where a text reads it directly (row 51 of the reference
+    /// guide). Without, a program that does so is refused with the verifier's words.
+    #[must_use]
+    pub fn auto_probe_reads(mut self, on: bool) -> Self {
+        self.texts.no_probe_reads = !on;
+        self
+    }
+
+    /// With or without attaching the programs of texts that are named after their place (`kprobe__vfs_read`).
+    #[must_use]
+    pub fn auto_attach(mut self, on: bool) -> Self {
+        self.texts.no_attach = !on;
+        self
+    }
+
     /// The kernel that texts are compiled for: its types, configuration and tracepoints.
     #[must_use]
     pub fn bcc_kernel(mut self, kernel: BccKernel) -> Self {
@@ -67,7 +97,70 @@ impl BpfBuilder {
     }
 }
 
+/// The error of a program that would have been attached, had it not been refused; the others wait until somebody wants
+/// them.
+pub(super) fn refuse(object: &Object, refused: &BTreeMap<String, PassError>) -> Result<(), Error> {
+    let attached = object.programs.iter().filter(|p| names_a_place(&p.attach));
+    match attached.filter_map(|p| refused.get(&p.name)).next() {
+        Some(error) => Err(error.clone().into()),
+        None => Ok(()),
+    }
+}
+
 impl Bpf {
+    /// The programs that a kernel would refuse, or that cannot be changed so that one would take them, and why. They are
+    /// not there; those of bcc text that would have been attached are errors when they are loaded.
+    pub fn refused(&self) -> impl Iterator<Item = (&str, &PassError)> {
+        self.objects.iter().flat_map(|o| o.refused.iter().map(|(name, why)| (name.as_str(), why)))
+    }
+
+    /// Attaches the programs whose names say where (bcc's `_trace_autoload`).
+    pub(super) fn attach_named(&mut self) -> Result<(), Error> {
+        let names: Vec<String> = self.program_names().map(str::to_owned).collect();
+        for name in &names {
+            let Some((_, target)) = attach_of_name(name) else { continue };
+            match &target.point {
+                AttachPoint::Symbol { name: function, .. } => {
+                    let function = self.fix_syscall_fnname(function);
+                    if target.kind == AttachKind::Kretprobe {
+                        self.attach_kretprobe(&function, name)?;
+                    } else {
+                        self.attach_kprobe(&function, name)?;
+                    }
+                }
+                AttachPoint::Tracepoint { category, name: event } => {
+                    self.attach_tracepoint(&format!("{category}:{event}"), name)?;
+                }
+                AttachPoint::Name(event) if target.kind == AttachKind::RawTracepoint => {
+                    self.attach_raw_tracepoint(event, name)?;
+                }
+                AttachPoint::Name(_) => self.attach(name)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The function of a system call by any of the names that kernels have given it (bcc's `fix_syscall_fnname`);
+    /// other functions stay as they are.
+    #[must_use]
+    pub fn fix_syscall_fnname(&self, function: &str) -> String {
+        const PREFIXES: [&str; 8] = [
+            "sys_",
+            "__x64_sys_",
+            "__x32_compat_sys_",
+            "__ia32_compat_sys_",
+            "__arm64_sys_",
+            "__s390x_sys_",
+            "__s390_sys_",
+            "__riscv_sys_",
+        ];
+        match PREFIXES.iter().find_map(|p| function.strip_prefix(p)) {
+            Some(call) => self.get_syscall_fnname(call),
+            None => function.to_owned(),
+        }
+    }
+
     /// Compiles a text in the dialect of bcc's reference guide and loads it with all defaults.
     ///
     /// # Errors

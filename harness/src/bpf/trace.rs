@@ -11,8 +11,15 @@ impl Bpf {
     /// Takes the oldest line of the trace, as `trace_pipe` shows it, without blanks at its end. `None` if there is none:
     /// a simulated machine prints nothing while one waits.
     pub fn trace_readline(&mut self) -> Option<String> {
-        let line = self.machine.kernel.state.trace_pipe.take_line()?;
-        Some(line.to_string().trim_end().to_owned())
+        if let Some(rest) = self.host.trace_rest.pop_front() {
+            return Some(rest);
+        }
+        let text = self.machine.kernel.state.trace_pipe.take_line()?.to_string();
+        // What a program prints may be several lines, of which the first only has fields.
+        let mut lines = text.trim_end().lines().map(|line| line.trim_end().to_owned());
+        let first = lines.next();
+        self.host.trace_rest.extend(lines);
+        first
     }
 
     /// Takes the oldest line of the trace by its fields, and skips what is none of a program's (remarks on lost events).

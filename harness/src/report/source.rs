@@ -19,7 +19,7 @@ pub struct SourceLine {
 }
 
 impl SourceLine {
-    pub(super) fn of(program: &LinkedProgram, insn: u32) -> Option<Self> {
+    pub(crate) fn of(program: &LinkedProgram, insn: u32) -> Option<Self> {
         program.line(insn as usize).map(Self::from)
     }
 }

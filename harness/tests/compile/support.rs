@@ -3,6 +3,7 @@
 use bpf_harness::compile::Clang;
 use bpf_harness::compile::bcc::BccKernel;
 use bpf_harness::{Bpf, BpfBuilder};
+use bpf_vm_shim::mem::{Alloc, Area, Perm, RegionKind};
 use bpf_vm_shim::object::KernelProfile;
 
 /// Whether there is a clang to compile with; if not, the test says that it did nothing.
@@ -29,4 +30,12 @@ pub(crate) fn kernel() -> BccKernel {
 /// A builder for a text.
 pub(crate) fn builder(text: &str) -> BpfBuilder {
     Bpf::builder().bcc_kernel(kernel()).text(text)
+}
+
+/// Puts bytes into kernel memory and says where.
+pub(crate) fn kernel_memory(bpf: &mut Bpf, bytes: &[u8]) -> u64 {
+    let alloc = Alloc::new(Area::Kernel, RegionKind::Kernel, bytes.len() as u32, "test");
+    let addr = bpf.machine().mem.alloc(alloc.perm(Perm::ProbeOnly)).unwrap();
+    bpf.machine().mem.poke(addr, bytes).unwrap();
+    addr
 }

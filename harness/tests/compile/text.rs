@@ -1,6 +1,6 @@
 //! From text to a program that has run.
 
-use crate::support::{builder, clang};
+use crate::support::{builder, clang, kernel_memory};
 use bpf_harness::value::Value;
 
 #[test]
@@ -22,7 +22,7 @@ fn a_kprobe_of_its_name_counts_in_a_hash() {
         }
     "#;
     let mut bpf = builder(text).load().unwrap();
-    assert_eq!(bpf.attach_all(), 1);
+    assert_eq!(bpf.attach_all(), 0, "its name has attached it");
     for size in [0, 1, 512, 600] {
         bpf.kprobe("vfs_read").args([0, 0, size]).fire().unwrap();
     }
@@ -33,4 +33,33 @@ fn a_kprobe_of_its_name_counts_in_a_hash() {
         assert_eq!(sizes.get(bucket).unwrap(), &count, "bucket {bucket}");
     }
     assert!(bpf.trace()[0].ends_with("read 0") || bpf.trace()[0].contains("read "), "{:?}", bpf.trace());
+}
+
+#[test]
+fn arguments_and_kernel_memory_are_read_without_being_asked_for() {
+    if !clang() {
+        return;
+    }
+    let text = "
+        BPF_HASH(ids, u32, int);
+
+        int kprobe__mount_it(struct pt_regs *ctx, struct mount *mnt, s8 level)
+        {
+            u32 key = level < 0;
+            int id = mnt->mount->mnt_id;
+            ids.update(&key, &id);
+            return 0;
+        }
+    ";
+    let mut bpf = builder(text).load().unwrap();
+    let inner = kernel_memory(&mut bpf, &[7, 0, 0, 0]);
+    let outer = kernel_memory(&mut bpf, &[[0; 8], inner.to_le_bytes()].concat());
+    bpf.kprobe("mount_it").args([outer, 0xff]).fire().unwrap();
+    assert_eq!(bpf.table("ids").unwrap().get(1u32).unwrap(), &7i32);
+
+    let refused = builder(text).auto_probe_reads(false).load().unwrap_err();
+    let words = refused.to_string();
+    assert!(words.starts_with("Failed to load BPF program kprobe__mount_it: R"), "{words}");
+    assert!(words.contains("invalid mem access 'scalar'") && words.contains("<text>:7:"), "{words}");
+    assert!(words.ends_with("int id = mnt->mount->mnt_id;"), "{words}");
 }

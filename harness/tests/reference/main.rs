@@ -1,5 +1,6 @@
 //! One file for each row of the reference guide, named after its number and what it is about.
 
+mod bcc;
 mod r29_usdt;
 mod r30_attach_kprobe;
 mod r31_attach_kretprobe;

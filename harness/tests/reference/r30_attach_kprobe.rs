@@ -108,3 +108,15 @@ fn system_calls_have_functions_of_their_own() {
     bpf.ksyscall("clone").task(42).fire().unwrap();
     assert_eq!(number(&mut bpf, "counts", 42), Some(1));
 }
+
+#[test]
+fn the_guides_example_counts_system_calls() {
+    let Some(mut bpf) = crate::bcc::guide() else { return };
+    let clone = bpf.get_syscall_fnname("clone");
+    bpf.attach_kprobe(&clone, "count_calls").unwrap();
+    for _ in 0..3 {
+        bpf.kprobe(&clone).task(42).fire().unwrap();
+    }
+    let calls = bpf.get_table("calls").unwrap().typed::<u32, u64>().items().unwrap();
+    assert_eq!(calls, [(42, 3)]);
+}

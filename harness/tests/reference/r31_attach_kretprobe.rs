@@ -30,3 +30,15 @@ fn a_program_may_be_at_both_ends() {
 fn only_whole_functions_return() {
     says(load().attach_kretprobe("vfs_read+8", "count"), "only a function as a whole returns");
 }
+
+#[test]
+fn the_guides_example_makes_a_histogram_of_results() {
+    let Some(mut bpf) = crate::bcc::guide() else { return };
+    bpf.attach_kretprobe("vfs_read", "kbytes").unwrap();
+    for (times, bytes) in [(5, 4096), (2, 100), (1, 70_000)] {
+        for _ in 0..times {
+            bpf.kretprobe("vfs_read").ret(bytes).fire().unwrap();
+        }
+    }
+    insta::assert_snapshot!(bpf.table("dist").unwrap().log2_hist_with("kbytes").unwrap());
+}

@@ -1,5 +1,6 @@
 //! `attach_tracepoint("category:event", fn_name)`.
 
+use bpf_helpers_mock::contexts::TracepointLayout;
 use bpf_vm_shim::object::ProgType;
 
 use crate::{load, number, says};
@@ -42,4 +43,19 @@ fn names_are_checked() {
         says(bpf.attach_tracepoint(tp, "traced"), "category:event");
     }
     says(bpf.attach_tracepoint("sched:sched_switch", "send"), "it is of type kprobe, tracepoint is needed");
+}
+
+#[test]
+fn the_guides_example_has_a_structure_of_its_own() {
+    const FORMAT: &str = "name: urandom_read\nformat:\n\
+        \tfield:int got_bits;\toffset:8;\tsize:4;\tsigned:1;\n\
+        \tfield:int pool_left;\toffset:12;\tsize:4;\tsigned:1;\n\
+        \tfield:int input_left;\toffset:16;\tsize:4;\tsigned:1;\n";
+    let Some(mut bpf) = crate::bcc::guide() else { return };
+    bpf.attach_tracepoint("random:urandom_read", "got_bits").unwrap();
+    let layout = TracepointLayout::from_format(FORMAT).unwrap();
+    let event = bpf.tracepoint("random", "urandom_read").layout(layout);
+    event.set("got_bits", 512).set("pool_left", 3).task(42).fire().unwrap();
+    let line = bpf.trace_fields(false).unwrap().unwrap();
+    assert_eq!((line.pid, line.msg.as_str()), (42, "512"));
 }

@@ -104,3 +104,19 @@ fn real_files_are_found_too() {
     bpf.uprobe("finish").task(42).fire().unwrap();
     assert_eq!(number(&mut bpf, "counts", 42), Some(2));
 }
+
+#[test]
+fn the_guides_example_counts_strings() {
+    let Some(mut bpf) = crate::bcc::guide() else { return };
+    bpf.add_binary(libc());
+    bpf.attach_uprobe("c", "strlen", "count_strlen").unwrap();
+    bpf.run_task(42).unwrap();
+    for text in ["abc\0", "abc\0", "a text that is longer\0"] {
+        let addr = bpf.user_memory(text.as_bytes()).unwrap();
+        bpf.uprobe("strlen").arg(addr).fire().unwrap();
+    }
+    bpf.uprobe("strlen").arg(0).fire().unwrap();
+    let counts = bpf.table("counts").unwrap();
+    let found: Vec<_> = counts.items().iter().map(|e| (e.key["c"].as_str(), e.value.as_u64())).collect();
+    assert_eq!(found, [(Some("a text that is l"), Some(1)), (Some("abc"), Some(2))]);
+}

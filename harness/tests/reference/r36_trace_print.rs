@@ -53,3 +53,11 @@ fn a_wrong_format_takes_nothing() {
     says(bpf.trace_print(Some("{6}")), "0 task, 1 pid, 2 cpu, 3 flags, 4 ts, 5 msg");
     assert_eq!(bpf.trace().len(), 2);
 }
+
+#[test]
+fn the_guides_example_says_hello() {
+    let Some(mut bpf) = crate::bcc::guide() else { return };
+    bpf.attach_kprobe("do_sys_open", "hello").unwrap();
+    bpf.kprobe("do_sys_open").task(42).fire().unwrap();
+    assert_eq!(printed(&mut bpf, Some("{1} {5}")), "42 Hello, World!\n");
+}

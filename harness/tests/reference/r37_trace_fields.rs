@@ -19,6 +19,21 @@ fn waiting_for_nothing_is_an_error() {
 }
 
 #[test]
+fn what_is_no_line_of_a_program_is_skipped() {
+    let mut bpf = with_two_lines();
+    let mut line = bpf.machine().kernel.state.trace_pipe.lines()[0].clone();
+    line.text = "one\ntwo\n".to_owned();
+    bpf.machine().kernel.state.trace_pipe.push(line);
+    bpf.trace_readline().unwrap();
+    bpf.trace_readline().unwrap();
+    let mut copy = bpf.fork();
+    let lines: Vec<_> = std::iter::from_fn(|| copy.trace_readline()).collect();
+    assert_eq!((lines.len(), lines[1].as_str()), (2, "two"));
+    assert_eq!(bpf.trace_fields(true).unwrap().map(|f| f.msg), Some("one".to_owned()));
+    assert_eq!(bpf.trace_fields(true).unwrap(), None);
+}
+
+#[test]
 fn copies_of_a_machine_read_for_themselves() {
     let mut bpf = with_two_lines();
     bpf.trace_readline().unwrap();

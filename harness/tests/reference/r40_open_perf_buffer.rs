@@ -109,3 +109,79 @@ fn what_cannot_be_opened_says_why() {
     let unknown = PerfBufferOptions::new().record_type("struct nobody");
     says(bpf.open_perf_buffer_with("events", unknown, |_, _| ()), "no type 'struct nobody'");
 }
+
+/// Two structures are sent, and half of a third; the types are told by what is sent, not by what else there is.
+const TEXT: &str = r#"
+    struct key_t { u32 pid; u32 other; };
+    struct data_t { u32 pid; u64 ts; char comm[16]; };
+    struct same_size_t { u64 a, b, c, d; };
+    BPF_PERF_OUTPUT(events);
+    BPF_PERF_OUTPUT(small);
+    BPF_HASH(seen, struct key_t, struct same_size_t);
+
+    int handler(struct pt_regs *ctx) {
+        struct data_t data = {};
+        struct key_t key = {};
+        data.pid = key.pid = bpf_get_current_pid_tgid() >> 32;
+        data.ts = 7;
+        bpf_get_current_comm(&data.comm, sizeof(data.comm));
+        small.perf_submit(ctx, &key, sizeof(key));
+        return events.perf_submit(ctx, &data, sizeof(data));
+    }
+
+    struct reply_t { u32 pid; u32 len; char text[8]; };
+    BPF_PERF_OUTPUT(replies);
+
+    int replier(struct pt_regs *ctx) {
+        struct reply_t reply = {};
+        reply.len = 2;
+        reply.text[0] = 'h';
+        reply.text[1] = 'e';
+        reply.text[2] = 'l';
+        return replies.perf_submit(ctx, &reply, 10);
+    }
+"#;
+
+#[test]
+fn texts_say_what_they_send() {
+    #[derive(Deserialize, PartialEq, Debug)]
+    struct Data {
+        pid: u32,
+        ts: u64,
+        comm: String,
+    }
+    let Some(builder) = crate::bcc::text(TEXT) else { return };
+    let mut bpf = builder.load().unwrap();
+    bpf.attach_kprobe("f", "handler").unwrap();
+    let (tx, rx) = mpsc::channel();
+    let small = tx.clone();
+    bpf.open_perf_buffer("events", move |_, data| data.event::<Data>().map(|d| tx.send(Some(d)).unwrap()))
+        .unwrap();
+    bpf.open_perf_buffer("small", move |_, data| {
+        data.value().map(|v| small.send(None).map(|()| assert_eq!(v["pid"], 1000u32)).unwrap())
+    })
+    .unwrap();
+    assert_eq!(bpf.kprobe("f").fire().unwrap().ret(), Some(0));
+    assert_eq!(bpf.perf_buffer_poll(NOW).unwrap(), 2);
+    let got: Vec<_> = rx.try_iter().collect();
+    assert_eq!(got, [Some(Data { pid: 1000, ts: 7, comm: "bpf-test".to_owned() }), None]);
+    assert_eq!(
+        bpf.map_names().collect::<Vec<_>>(),
+        ["events", "small", "seen", "replies"],
+        "types are no maps"
+    );
+}
+
+#[test]
+fn a_record_may_be_the_beginning_of_its_structure() {
+    let Some(builder) = crate::bcc::text(TEXT) else { return };
+    let mut bpf = builder.load().unwrap();
+    bpf.attach_kprobe("f", "replier").unwrap();
+    let (tx, rx) = mpsc::channel();
+    bpf.open_perf_buffer("replies", move |_, data| data.value().map(|v| tx.send((data.size(), v)).unwrap()))
+        .unwrap();
+    bpf.kprobe("f").fire().unwrap();
+    bpf.perf_buffer_poll(NOW).unwrap();
+    let (size, reply) = rx.try_recv().unwrap();
+    assert_eq!((size, &reply["len"], &reply["text"]), (10, &Value::Uint(2), &Value::from("he")));
+}

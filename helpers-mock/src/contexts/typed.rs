@@ -7,12 +7,14 @@ use bpf_vm_shim::object::{AttachKind, ProgType};
 
 use super::args::TypedArgs;
 use super::error::ContextError;
+use super::infer;
 use crate::machine::Machine;
 use crate::objects;
 use crate::progs::LoadedProg;
 use crate::run::RunInput;
 
-/// Zeros for numbers; a zeroed object for each pointer to a structure; the running task for a task.
+/// Zeros for numbers; a zeroed object for each pointer to a structure; the running task for a task. Where no types of
+/// the kernel are known, the program's uses tell what is a pointer.
 pub(super) fn default_input(machine: &mut Machine, prog: &LoadedProg) -> Result<RunInput, ContextError> {
     let mut call = TypedArgs::default_for(machine, prog);
     let mut scratch = Vec::new();
@@ -20,6 +22,12 @@ pub(super) fn default_input(machine: &mut Machine, prog: &LoadedProg) -> Result<
         call.args.resize(params.len().min(super::sizes::MAX_FUNC_ARGS), 0);
         for (arg, id) in call.args.iter_mut().zip(params) {
             if let Some(object) = pointee(&btf, id) {
+                *arg = argument(machine, prog.prog_type, &btf, object, &mut scratch)?;
+            }
+        }
+    } else if let (None, Some(btf)) = (&machine.kernel.profile.btf, prog.object.btf.clone()) {
+        for (arg, object) in call.args.iter_mut().zip(infer::pointees(prog)) {
+            if let Some(object) = object {
                 *arg = argument(machine, prog.prog_type, &btf, object, &mut scratch)?;
             }
         }
@@ -36,7 +44,7 @@ fn argument(
     object: TypeId,
     scratch: &mut Vec<u64>,
 ) -> Result<u64, ContextError> {
-    if btf.name_of(object) == "task_struct" {
+    if bare_name(btf, object) == "task_struct" {
         let pid = machine.kernel.state.current().pid;
         let task = machine.kernel.make_task(&mut machine.mem, pid)?;
         if let (ProgType::StructOps, Some((offset, size))) = (prog_type, member(btf, object, "scx")) {
@@ -46,7 +54,7 @@ fn argument(
         return Ok(task);
     }
     // A socket is the start of its protocol's own structure; programs of congestion control cast it.
-    let whole = match btf.name_of(object) {
+    let whole = match bare_name(btf, object) {
         "sock" => btf.find(Kind::Struct, "tcp_sock").unwrap_or(object),
         _ => object,
     };
@@ -60,6 +68,12 @@ fn argument(
     Ok(addr)
 }
 
+/// A structure's name without the flavour that CO-RE allows (`task_struct___old`).
+fn bare_name(btf: &Btf, id: TypeId) -> &str {
+    let name = btf.name_of(id);
+    name.split_once("___").map_or(name, |(bare, _)| bare)
+}
+
 /// Where a member is, and how large.
 fn member(btf: &Btf, id: TypeId, name: &str) -> Option<(u64, u64)> {
     let member = btf.resolve(id).ok()?.1.as_composite()?.members().find(|m| m.name == name)?;
@@ -67,7 +81,7 @@ fn member(btf: &Btf, id: TypeId, name: &str) -> Option<(u64, u64)> {
 }
 
 /// The structure that a parameter points to.
-fn pointee(btf: &Btf, param: TypeId) -> Option<TypeId> {
+pub(super) fn pointee(btf: &Btf, param: TypeId) -> Option<TypeId> {
     let Type::Ptr(target) = btf.resolve(param).ok()?.1 else { return None };
     let (id, ty) = btf.resolve(target).ok()?;
     matches!(ty, Type::Struct(_)).then_some(id)
@@ -110,7 +124,7 @@ fn member_params(machine: &Machine, prog: &LoadedProg) -> Option<(Btf, Vec<TypeI
 }
 
 /// The parameters of a function, or of what is a pointer to one.
-fn proto_params(btf: &Btf, id: TypeId) -> Option<Vec<TypeId>> {
+pub(super) fn proto_params(btf: &Btf, id: TypeId) -> Option<Vec<TypeId>> {
     let proto = match btf.resolve(id).ok()?.1 {
         Type::Func { proto, .. } => proto,
         Type::Ptr(target) => target,

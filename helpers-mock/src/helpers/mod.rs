@@ -58,7 +58,7 @@ pub use overrides::{CallRecord, Override, OverrideFn, Overrides};
 pub(crate) use print::{formatted, varargs};
 pub(crate) use seams::{may_write_packet, packet, packet_bytes};
 pub(crate) use skb_bytes::legacy_packet_load;
-pub(crate) use typed::{has_typed_context, typed_loads};
+pub(crate) use typed::typed_loads;
 
 /// The tables of all families.
 #[rustfmt::skip] // One line each, so that additions do not collide.

@@ -9,6 +9,8 @@ use crate::kernel::Kernel;
 /// fields say. `None` if this type of program gets no packet.
 pub(crate) fn packet(kernel: &Kernel, cx: &mut Cx<'_>, ctx: u64) -> Option<(u64, u64)> {
     let at = match kernel.run()?.prog.prog_type {
+        // The buffer itself, which stands for a context.
+        ProgType::Netfilter => return packet_of(cx, kernel.skb_context(ctx)? + 76),
         // struct xdp_md: data, data_end.
         ProgType::Xdp => 0,
         ProgType::SocketFilter
@@ -22,8 +24,13 @@ pub(crate) fn packet(kernel: &Kernel, cx: &mut Cx<'_>, ctx: u64) -> Option<(u64,
         | ProgType::SkSkb => 76,
         _ => return None,
     };
+    packet_of(cx, ctx + at)
+}
+
+/// Where the packet lies whose `data` and `data_end` are at an address.
+fn packet_of(cx: &mut Cx<'_>, at: u64) -> Option<(u64, u64)> {
     let mut ends = [0; 8];
-    cx.mem.peek(ctx + at, &mut ends).ok()?;
+    cx.mem.peek(at, &mut ends).ok()?;
     let both = u64::from_le_bytes(ends);
     let (data, end) = (both & 0xffff_ffff, both >> 32);
     (data != 0 && end >= data).then_some((data, end - data))

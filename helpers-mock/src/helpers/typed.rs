@@ -55,7 +55,7 @@ fn has_typed_pointers(prog_type: ProgType, insns: &[Insn], tables: Tables<'_>) -
 }
 
 /// Whether programs of a type are given typed kernel pointers.
-pub(crate) const fn has_typed_context(prog_type: ProgType) -> bool {
+const fn has_typed_context(prog_type: ProgType) -> bool {
     matches!(
         prog_type,
         ProgType::Tracing | ProgType::Lsm | ProgType::StructOps | ProgType::Netfilter | ProgType::Ext
@@ -97,8 +97,21 @@ pub(crate) fn load(kernel: &Kernel, cx: &mut Cx<'_>, addr: u64, size: u8) -> Opt
         }
         AccessProblem::Null | AccessProblem::Wild => Some(0),
         AccessProblem::OutOfBounds(r) | AccessProblem::Freed(r) if r.kind == RegionKind::Kernel => Some(0),
+        // Whatever lies behind what is not really such an object.
+        AccessProblem::OutOfBounds(_) if takes_untrusted(kernel, cx) => Some(0),
         _ => None,
     }
+}
+
+/// Whether the running function says of an argument that it may be anything (`__arg_untrusted`).
+fn takes_untrusted(kernel: &Kernel, cx: &Cx<'_>) -> bool {
+    let found = || {
+        let prog = kernel.progs.get(ProgId(cx.code().id()))?;
+        let subprog = prog.linked.subprog(cx.insn() as usize)?;
+        let btf = prog.object.btf.as_ref()?;
+        Some(btf.decl_tags(subprog.func?).any(|t| t.component >= 0 && t.tag == "arg:untrusted"))
+    };
+    found().unwrap_or(false)
 }
 
 /// `bpf_per_cpu_ptr`: null for a CPU that does not exist.

@@ -185,6 +185,9 @@ fn move_along(prog: &mut LinkedProgram, done: &Rewritten) {
     for line in &mut prog.lines {
         line.insn = place(line.insn);
     }
+    for field in &mut prog.fields {
+        field.insn = place(field.insn);
+    }
     for function in &mut prog.subprogs {
         function.start = place(function.start);
         function.end = place(function.end);

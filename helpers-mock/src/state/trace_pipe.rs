@@ -29,6 +29,9 @@ impl fmt::Display for TraceLine {
     }
 }
 
+/// Lines that are kept at the least.
+const KEPT: usize = 1 << 17;
+
 /// The trace, oldest line first.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct TracePipe {
@@ -38,8 +41,12 @@ pub struct TracePipe {
 }
 
 impl TracePipe {
-    /// Adds a line.
+    /// Adds a line. As in the kernel's ring buffer, the oldest make room when there are too many.
     pub fn push(&mut self, line: TraceLine) {
+        if self.lines.len() >= 2 * KEPT {
+            self.lines.drain(..KEPT);
+            self.read = self.read.saturating_sub(KEPT);
+        }
         self.lines.push(line);
     }
 
@@ -72,7 +79,7 @@ impl TracePipe {
 
 #[cfg(test)]
 mod tests {
-    use super::{TraceLine, TracePipe};
+    use super::{KEPT, TraceLine, TracePipe};
 
     #[test]
     fn lines_are_taken_one_by_one_or_all() {
@@ -88,6 +95,17 @@ mod tests {
         assert_eq!((pipe.take_line(), pipe.lines().len()), (None, 0));
         pipe.push(line(9));
         assert_eq!(pipe.take_line(), Some(line(9)));
+    }
+
+    #[test]
+    fn a_flood_of_lines_pushes_the_oldest_out() {
+        let mut pipe = TracePipe::default();
+        for ns in 0..3 * KEPT as u64 {
+            let line = TraceLine { comm: String::new(), pid: 1, cpu: 0, ns, text: String::new() };
+            pipe.push(line);
+        }
+        assert!((KEPT..=2 * KEPT).contains(&pipe.lines().len()));
+        assert_eq!(pipe.lines().last().map(|l| l.ns), Some(3 * KEPT as u64 - 1));
     }
 
     #[test]

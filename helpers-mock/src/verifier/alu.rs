@@ -6,6 +6,7 @@ use super::arith::{alu32, alu64, op};
 use super::scalar::Scalar;
 use super::state::{Link, Ptr, Reg, State, Step, Stop, Target, refuse};
 use super::walk::Walk;
+use super::why::Why;
 
 /// Offsets of pointers stay below this (`BPF_MAX_VAR_OFF`).
 pub(super) const MAX_VAR_OFF: i64 = 1 << 29;
@@ -37,11 +38,11 @@ impl Walk<'_> {
         let src = if by_reg { state.read(insn.src)? } else { Reg::constant(insn.imm as i64 as u64) };
         let dst = state.read(insn.dst)?;
         if !by_reg && matches!(code, op::DIV | op::MOD) && insn.imm == 0 {
-            return refuse("div-by-zero", "div by zero".to_owned());
+            return refuse(Why::DivByZero, "div by zero".to_owned());
         }
         let width = if wide { 64 } else { 32 };
         if !by_reg && matches!(code, op::LSH | op::RSH | op::ARSH) && !(0..width).contains(&insn.imm) {
-            return refuse("invalid-shift", format!("invalid shift {}", insn.imm));
+            return refuse(Why::InvalidShift, format!("invalid shift {}", insn.imm));
         }
         let signed = insn.off == 1;
         let dst = self.fork(state, code, wide, insn.dst, dst, &src)?;
@@ -83,7 +84,7 @@ impl Walk<'_> {
             (Reg::Ptr(_), Reg::Ptr(_)) if code == op::SUB => Reg::any(),
             (Reg::Ptr(_), Reg::Ptr(_)) => {
                 return refuse(
-                    "pointer-arithmetic",
+                    Why::PointerArithmetic,
                     format!("R{} pointer {} pointer prohibited", insn.dst, symbol(code)),
                 );
             }
@@ -159,7 +160,7 @@ impl Walk<'_> {
     }
 
     fn pointer(&mut self, insn: Insn, code: u8, wide: bool, p: &Ptr, s: &Scalar, swapped: bool) -> Step<Reg> {
-        let fail = |m: String| refuse("pointer-arithmetic", m);
+        let fail = |m: String| refuse(Why::PointerArithmetic, m);
         let r = insn.dst;
         if s.is_empty() {
             return Ok(Reg::Unknown);
@@ -179,7 +180,11 @@ impl Walk<'_> {
         }
         match p.target {
             Target::Map(_) if zero => return Err(Stop::Unsure),
-            Target::Map(_) | Target::PacketEnd | Target::Sock => {
+            Target::FlowKeys if s.known().is_none() => {
+                return fail(format!("R{r} pointer arithmetic on flow_keys prohibited"));
+            }
+            Target::Faulting => return Ok(Reg::Ptr(*p)),
+            Target::Map(_) | Target::PacketEnd | Target::Sock(_) => {
                 return fail(format!("R{r} pointer arithmetic on {} prohibited", p.name()));
             }
             Target::Kernel | Target::Func(_) => return Ok(Reg::Unknown),
@@ -212,6 +217,8 @@ impl Walk<'_> {
             out.id = self.new_id();
             out.range = 0;
         }
+        // What was compared with the end was another pointer.
+        out.range = out.range.max(0);
         let whole = alu64(op::ADD, &out.var, &Scalar::constant(out.off as u64), false);
         if !(-MAX_VAR_OFF..MAX_VAR_OFF).contains(&out.off) {
             return fail(format!("{} pointer offset {} is not allowed", p.target.name(), out.off));
@@ -228,7 +235,7 @@ fn sane(target: &Target, s: &Scalar) -> Step<()> {
         let v = v as i64;
         if v >= MAX_VAR_OFF || v <= -MAX_VAR_OFF {
             return refuse(
-                "pointer-arithmetic",
+                Why::PointerArithmetic,
                 format!("math between {name} pointer and {v} is not allowed"),
             );
         }
@@ -236,11 +243,11 @@ fn sane(target: &Target, s: &Scalar) -> Step<()> {
     }
     if s.smin == i64::MIN {
         let m = format!("math between {name} pointer and register with unbounded min value is not allowed");
-        return refuse("pointer-arithmetic", m);
+        return refuse(Why::PointerArithmetic, m);
     }
     if s.smin >= MAX_VAR_OFF || s.smin <= -MAX_VAR_OFF {
         return refuse(
-            "pointer-arithmetic",
+            Why::PointerArithmetic,
             format!("value {} makes {name} pointer be out of bounds", s.smin),
         );
     }

@@ -6,8 +6,9 @@ use bpf_vm_shim::object::MapType;
 use super::alu::MAX_VAR_OFF;
 use super::mem::Access;
 use super::stack_object::{packets_moved, release_dynptr};
-use super::state::{DynKind, Ptr, Ref, Reg, State, Step, Stop, Target, Trust, refuse};
+use super::state::{DynKind, Ptr, Ref, Reg, SockKind, State, Step, Stop, Target, Trust, refuse};
 use super::walk::Walk;
+use super::why::Why;
 use crate::helpers::{self, Arg};
 use crate::maps::MapId;
 
@@ -17,7 +18,7 @@ const VOID: &[u32] = &[93, 94, 132, 133, 199, 200];
 const OTHER: &[u32] =
     &[107, 136, 137, 138, 139, 140, 145, 153, 154, 156, 158, 162, 175, 178, 194, 196, 203, 210];
 /// Helpers that may move packets (`bpf_helper_changes_pkt_data`).
-const MOVES_PACKET: &[u32] =
+pub(super) const MOVES_PACKET: &[u32] =
     &[9, 10, 11, 12, 13, 18, 19, 31, 38, 39, 43, 44, 50, 54, 57, 65, 73, 74, 75, 76, 90, 91, 142, 143, 144];
 /// Helpers that return a number within bounds (`do_refine_retval_range`) have ids here.
 const BOUNDED: &[u32] = &[45, 67, 114, 115, 141];
@@ -63,11 +64,14 @@ impl Walk<'_> {
             state.forget_stacks();
         }
         if state.lock.is_some() && !matches!(id, 93 | 94 | 194) {
-            return refuse("lock", "function calls are not allowed while holding a lock".to_owned());
+            return refuse(Why::Lock, "function calls are not allowed while holding a lock".to_owned());
         }
         let mut exchanged = None;
         match id {
             12 => self.nothing_held(state, "tail_call")?,
+            46 | 122 => self.context_argument(&args[1], id)?,
+            105 | 106 => aligned(&args[4], 8)?,
+            163 => aligned(&args[3], 4)?,
             153 | 154 => percpu(&args[1])?,
             187 => self.set_retval(&args[1])?,
             198 => {
@@ -92,22 +96,23 @@ impl Walk<'_> {
             194 => exchanged = Some(self.exchange(state, &args)?),
             81 if !is_zero(&args[2]) && args[2] != Reg::Unknown => {
                 let m = "get_local_storage() doesn't support non-zero flags";
-                return refuse("helper-argument", m.to_owned());
+                return refuse(Why::HelperArgument, m.to_owned());
             }
             160 => {
                 use bpf_vm_shim::object::ProgType as P;
                 if matches!(self.prog.prog_type, P::Kprobe | P::Tracepoint | P::PerfEvent | P::RawTracepoint)
                 {
                     let m = format!("program of this type cannot use helper {name}#{id}");
-                    return refuse("not-allowed", m);
+                    return refuse(Why::NotAllowed, m);
                 }
             }
             _ => {}
         }
         if MOVES_PACKET.contains(&id) {
-            // Tail calls only count in newer kernels.
-            forget_packets(state, if id == 12 { Reg::Unknown } else { Reg::any() });
-            if id != 12 {
+            // A tail call that is made from the program itself does not come back.
+            let stays = id == 12 && state.frames.len() <= 1;
+            forget_packets(state, if stays { Reg::Unknown } else { Reg::any() });
+            if !stays {
                 packets_moved(state);
             }
         }
@@ -129,6 +134,14 @@ impl Walk<'_> {
         if id == 158 {
             let ty = self.ty("task_struct");
             return Ok(Reg::Ptr(Ptr::to(Target::Obj { ty, trust: Trust::Trusted })));
+        }
+        if (136..=140).contains(&id) {
+            let reference = match &args[1] {
+                Reg::Ptr(p) => p.reference,
+                _ => 0,
+            };
+            let id = self.new_id();
+            return Ok(Reg::Ptr(Ptr { or_null: true, id, reference, ..Ptr::to(Target::Kernel) }));
         }
         if id == 203 {
             return self.data_slice(state, args);
@@ -175,16 +188,18 @@ impl Walk<'_> {
                 Reg::Ptr(Ptr { target: Target::Mem { size, writable: true }, reference: id, ..fresh })
             }
             84 | 85 | 99 => {
-                let id = fresh.id;
-                state.refs.push(Ref { id, insn: state.pc });
-                Reg::Ptr(Ptr { target: Target::Sock, reference: id, ..fresh })
+                let held = fresh.id;
+                state.refs.push(Ref { id: held, insn: state.pc });
+                let kind = if id == 99 { SockKind::Common } else { SockKind::Full };
+                Reg::Ptr(Ptr { target: Target::Sock(kind), reference: held, ..fresh })
             }
             // Casts share the reference of what they cast.
             95 | 96 => {
                 let Reg::Ptr(p) = &args[1] else { return Ok(Reg::Unknown) };
-                Reg::Ptr(Ptr { target: Target::Sock, reference: p.reference, ..fresh })
+                let kind = if id == 96 { SockKind::Tcp } else { SockKind::Full };
+                Reg::Ptr(Ptr { target: Target::Sock(kind), reference: p.reference, ..fresh })
             }
-            98 => Reg::Ptr(Ptr { target: Target::Sock, ..fresh }),
+            98 => Reg::Ptr(Ptr { target: Target::Sock(SockKind::Full), ..fresh }),
             81 => match map {
                 Some(map) => Reg::Ptr(Ptr::to(Target::MapValue(map))),
                 None => Reg::Unknown,
@@ -210,7 +225,7 @@ impl Walk<'_> {
     fn lock(&mut self, state: &mut State, arg: Reg, take: bool) -> Step<()> {
         let Reg::Ptr(p) = arg else {
             if matches!(arg, Reg::Scalar(..)) {
-                return refuse("lock", format!("R1 type={} expected=map_value, ptr_, ptr_", arg.name()));
+                return refuse(Why::Lock, format!("R1 type={} expected=map_value, ptr_, ptr_", arg.name()));
             }
             return Err(Stop::Unsure);
         };
@@ -220,20 +235,20 @@ impl Walk<'_> {
         let name = if take { "bpf_spin_lock" } else { "bpf_spin_unlock" };
         if p.fixed().is_none() {
             let m = "R1 doesn't have constant offset. bpf_spin_lock has to be at the constant offset";
-            return refuse("lock", m.to_owned());
+            return refuse(Why::Lock, m.to_owned());
         }
         if p.or_null {
-            return refuse("lock", format!("R1 type={} expected=map_value", p.name()));
+            return refuse(Why::Lock, format!("R1 type={} expected=map_value", p.name()));
         }
         let key = Some((p.id, p.target));
         match (take, state.lock) {
-            (true, Some(_)) => refuse("lock", "Locking two bpf_spin_locks are not allowed".to_owned()),
+            (true, Some(_)) => refuse(Why::Lock, "Locking two bpf_spin_locks are not allowed".to_owned()),
             (true, None) => {
                 state.lock = key;
                 Ok(())
             }
-            (false, None) => refuse("lock", format!("{name} without taking a lock")),
-            (false, held) if held != key => refuse("lock", format!("{name} of different lock")),
+            (false, None) => refuse(Why::Lock, format!("{name} without taking a lock")),
+            (false, held) if held != key => refuse(Why::Lock, format!("{name} of different lock")),
             (false, _) => {
                 state.lock = None;
                 Ok(())
@@ -244,11 +259,11 @@ impl Walk<'_> {
     fn release_sock(&mut self, state: &mut State, arg: Reg) -> Step<()> {
         socket(&arg)?;
         match arg {
-            Reg::Ptr(p) if p.target == Target::Sock && p.reference == 0 => {
+            Reg::Ptr(p) if matches!(p.target, Target::Sock(_)) && p.reference == 0 => {
                 let m = "release helper bpf_sk_release expects referenced PTR_TO_BTF_ID passed to R1";
-                refuse("helper-argument", m.to_owned())
+                refuse(Why::HelperArgument, m.to_owned())
             }
-            Reg::Ptr(p) if p.target == Target::Sock => self.release(state, arg, "bpf_sk_release"),
+            Reg::Ptr(p) if matches!(p.target, Target::Sock(_)) => self.release(state, arg, "bpf_sk_release"),
             _ => {
                 state.refs.clear();
                 Ok(())
@@ -263,11 +278,11 @@ impl Walk<'_> {
                 return Ok(());
             }
             let m = format!("R1 must be referenced when passed to release function {name}");
-            return refuse("helper-argument", m);
+            return refuse(Why::HelperArgument, m);
         }
         if p.fixed() != Some(0) {
             let m = format!("R1 must have zero offset when passed to release func {name}");
-            return refuse("helper-argument", m);
+            return refuse(Why::HelperArgument, m);
         }
         state.refs.retain(|r| r.id != p.reference);
         state.for_each(|r| {
@@ -281,7 +296,7 @@ impl Walk<'_> {
     fn argument(&mut self, state: &mut State, kind: Arg, n: u8, args: &[Reg; 11], id: u32) -> Step<()> {
         let reg = state.read(n)?;
         let fail =
-            |want: &str| refuse("helper-argument", format!("R{n} type={} expected={want}", reg.name()));
+            |want: &str| refuse(Why::HelperArgument, format!("R{n} type={} expected={want}", reg.name()));
         if reg == Reg::Unknown {
             return self.unknown_argument(state, kind);
         }
@@ -293,10 +308,10 @@ impl Walk<'_> {
                 Reg::Ptr(p) if p.target == Target::Ctx => match p.fixed() {
                     Some(0) => Ok(()),
                     Some(off) => refuse(
-                        "helper-argument",
+                        Why::HelperArgument,
                         format!("dereference of modified ctx ptr R{n} off={off} disallowed"),
                     ),
-                    None => refuse("helper-argument", "variable ctx access disallowed".to_owned()),
+                    None => refuse(Why::HelperArgument, "variable ctx access disallowed".to_owned()),
                 },
                 Reg::Scalar(s, _) if s.known() == Some(0) => Ok(()),
                 Reg::Ptr(p) if p.target == Target::Kernel => Ok(()),
@@ -379,15 +394,15 @@ impl Walk<'_> {
                 }
                 if s.smin < 0 {
                     let m = format!("R{n} min value is negative, either use unsigned or 'var &= const'");
-                    return refuse("helper-argument", m);
+                    return refuse(Why::HelperArgument, m);
                 }
                 if s.umin == 0 && kind == Arg::Size {
                     let m = format!("R{n} invalid zero-sized read: u64=[{},{}]", s.umin, s.umax);
-                    return refuse("helper-argument", m);
+                    return refuse(Why::HelperArgument, m);
                 }
                 if s.umax >= MAX_VAR_OFF as u64 {
                     let m = format!("R{n} unbounded memory access, use 'var &= const' or 'if (var < const)'");
-                    return refuse("helper-argument", m);
+                    return refuse(Why::HelperArgument, m);
                 }
                 Ok(())
             }
@@ -404,10 +419,27 @@ impl Walk<'_> {
         }
     }
 
+    /// `bpf_get_socket_cookie` and `bpf_get_netns_cookie` take the context, the latter of some types also null.
+    fn context_argument(&self, reg: &Reg, id: u32) -> Step<()> {
+        use bpf_vm_shim::object::ProgType as P;
+        if matches!(self.prog.prog_type, P::Tracing | P::Lsm | P::SkReuseport | P::StructOps) {
+            return Ok(());
+        }
+        match reg {
+            Reg::Scalar(s, _) if id == 122 && s.known() == Some(0) => Ok(()),
+            Reg::Scalar(..) => refuse(Why::HelperArgument, "R1 type=scalar expected=ctx".to_owned()),
+            Reg::Ptr(p) if p.target == Target::Ctx && p.fixed() != Some(0) => {
+                let m = format!("dereference of modified ctx ptr R1 off={} disallowed", p.off);
+                refuse(Why::HelperArgument, m)
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn end_ringbuf_dynptr(&mut self, state: &mut State, arg: &Reg) -> Step<()> {
         match self.dynptr(state, arg, 1, true)? {
             Some(d) if d.kind != DynKind::Ringbuf => {
-                refuse("helper-argument", "Expected a dynptr of type ringbuf as R1".to_owned())
+                refuse(Why::HelperArgument, "Expected a dynptr of type ringbuf as R1".to_owned())
             }
             Some(d) => {
                 release_dynptr(state, d);
@@ -426,7 +458,7 @@ impl Walk<'_> {
         let Reg::Scalar(s, _) = args[3] else { return Ok(Reg::Unknown) };
         let Some(size) = s.known() else {
             return refuse(
-                "helper-argument",
+                Why::HelperArgument,
                 "R3 is not a known constant or is out of range: size of the slice".to_owned(),
             );
         };
@@ -456,14 +488,14 @@ impl Walk<'_> {
 /// A socket argument.
 fn socket(reg: &Reg) -> Step<()> {
     match reg {
-        Reg::Scalar(..) => refuse("helper-argument", "R1 type=scalar expected=sock".to_owned()),
-        Reg::Ptr(p) if p.target == Target::Sock && p.or_null => {
-            refuse("helper-argument", "R1 type=sock_or_null expected=sock".to_owned())
+        Reg::Scalar(..) => refuse(Why::HelperArgument, "R1 type=scalar expected=sock".to_owned()),
+        Reg::Ptr(p) if matches!(p.target, Target::Sock(_)) && p.or_null => {
+            refuse(Why::HelperArgument, "R1 type=sock_or_null expected=sock".to_owned())
         }
-        Reg::Ptr(p) if !matches!(p.target, Target::Sock | Target::Kernel) => {
-            refuse("helper-argument", format!("R1 type={} expected=sock", p.name()))
+        Reg::Ptr(p) if !matches!(p.target, Target::Sock(_) | Target::Kernel | Target::Obj { .. }) => {
+            refuse(Why::HelperArgument, format!("R1 type={} expected=sock", p.name()))
         }
-        Reg::NotInit => refuse("uninit-register", "R1 !read_ok".to_owned()),
+        Reg::NotInit => refuse(Why::UninitRegister, "R1 !read_ok".to_owned()),
         _ => Ok(()),
     }
 }
@@ -475,9 +507,9 @@ fn is_zero(reg: &Reg) -> bool {
 /// A memory argument must be a pointer that is not null.
 fn pointer(reg: &Reg, n: u8) -> Step<()> {
     match reg {
-        Reg::Scalar(..) => refuse("helper-argument", format!("R{n} type=scalar expected=fp")),
+        Reg::Scalar(..) => refuse(Why::HelperArgument, format!("R{n} type=scalar expected=fp")),
         Reg::Ptr(p) if p.or_null && p.target != Target::Kernel => {
-            refuse("helper-argument", format!("R{n} type={} expected=fp", p.name()))
+            refuse(Why::HelperArgument, format!("R{n} type={} expected=fp", p.name()))
         }
         _ => Ok(()),
     }
@@ -495,7 +527,7 @@ pub(super) fn map_of(reg: &Reg) -> Option<MapId> {
 }
 
 /// Pointers into the packet are of no use any more.
-fn forget_packets(state: &mut State, gone: Reg) {
+pub(super) fn forget_packets(state: &mut State, gone: Reg) {
     state.for_each(|r| {
         if matches!(r, Reg::Ptr(p) if matches!(p.target, Target::Packet | Target::PacketMeta | Target::PacketEnd)) {
             *r = gone;
@@ -503,9 +535,19 @@ fn forget_packets(state: &mut State, gone: Reg) {
     });
 }
 
+/// A number that a helper writes to the stack must be aligned.
+fn aligned(reg: &Reg, size: i64) -> Step<()> {
+    match reg {
+        Reg::Ptr(p) if matches!(p.target, Target::Stack(_)) && p.fixed().is_some_and(|o| o % size != 0) => {
+            refuse(Why::MisalignedStack, format!("misaligned stack access off {} size {size}", p.off))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// `ARG_PTR_TO_PERCPU_BTF_ID`.
 fn percpu(reg: &Reg) -> Step<()> {
-    let wrong = |name: &str| refuse("helper-argument", format!("R1 type={name} expected=percpu_ptr_"));
+    let wrong = |name: &str| refuse(Why::HelperArgument, format!("R1 type={name} expected=percpu_ptr_"));
     match reg {
         // Zero stands for a symbol that the kernel may have.
         Reg::Scalar(s, _) if s.known().is_none() => wrong("scalar"),

@@ -4,6 +4,7 @@
 use super::call::map_of;
 use super::state::{Callback, Frame, Ptr, Reg, State, Step, Stop, Target, refuse};
 use super::walk::Walk;
+use super::why::Why;
 use crate::maps::MapId;
 
 /// `MAX_CALL_FRAMES`.
@@ -97,24 +98,24 @@ impl Walk<'_> {
     /// A callback returns; where that goes on, if anywhere.
     pub(super) fn callback_exit(&mut self, mut state: State, how: Callback, r0: Reg) -> Step<Option<State>> {
         match r0 {
-            Reg::NotInit => return refuse("uninit-register", "R0 !read_ok".to_owned()),
+            Reg::NotInit => return refuse(Why::UninitRegister, "R0 !read_ok".to_owned()),
             Reg::Scalar(s, _) if s.smin < how.range.0 || s.smax > how.range.1 => {
                 let (lo, hi) = how.range;
                 let m = format!(
                     "At callback return the register R0 has smin={} smax={} should have been in [{lo}, {hi}]",
                     s.smin, s.smax
                 );
-                return refuse("return-value", m);
+                return refuse(Why::ReturnValue, m);
             }
             Reg::Ptr(p) => {
                 let m = format!("At callback return the register R0 is not a known value ({})", p.name());
-                return refuse("return-value", m);
+                return refuse(Why::ReturnValue, m);
             }
             _ => {}
         }
         if let Some(r) = state.refs.get(how.refs) {
             let m = format!("Unreleased reference id={} alloc_insn={}", r.id, r.insn);
-            return refuse("unreleased-reference", m);
+            return refuse(Why::UnreleasedReference, m);
         }
         if how.later {
             self.nothing_held(&state, "BPF_EXIT instruction in callback")?;

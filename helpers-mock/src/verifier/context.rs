@@ -6,6 +6,7 @@ use bpf_vm_shim::object::{AttachType, ProgType};
 use super::kfunc_table;
 use super::state::{Reg, Special, State, Step, Target, Trust, refuse};
 use super::walk::Walk;
+use super::why::Why;
 use crate::helpers;
 
 /// Helpers that sleep (`might_sleep` of `struct bpf_func_proto`).
@@ -39,7 +40,7 @@ impl Walk<'_> {
             _ if state.later == Some(false) => "in non-sleepable prog",
             _ => return Ok(()),
         };
-        refuse("not-allowed", format!("sleepable {what} {place}"))
+        refuse(Why::NotAllowed, format!("sleepable {what} {place}"))
     }
 
     pub(super) fn sleeping_helper(&self, state: &State, id: u32) -> Step<()> {
@@ -67,14 +68,26 @@ impl Walk<'_> {
         })
     }
 
+    /// Whether a function, or what it calls, may move packets (`changes_pkt_data` of `struct bpf_subprog_info`).
+    pub(super) fn moves_packets(&self, at: usize) -> bool {
+        self.reaches(at, &mut Vec::new(), &|insn| match (insn.opcode, insn.src) {
+            (0x85, 0) => super::call::MOVES_PACKET.contains(&(insn.imm as u32)),
+            (0x85, 2) => {
+                let kfunc = self.prog.kfuncs.get(insn.imm as u32 as usize);
+                kfunc.is_some_and(|k| k.name == "bpf_xdp_pull_data")
+            }
+            _ => false,
+        })
+    }
+
     /// What must not be left behind where a program ends, throws or is replaced (`check_resource_leak`).
     pub(super) fn nothing_held(&self, state: &State, what: &str) -> Step<()> {
         if state.lock.is_some() {
-            return refuse("lock", format!("{what} cannot be used inside bpf_spin_lock-ed region"));
+            return refuse(Why::Lock, format!("{what} cannot be used inside bpf_spin_lock-ed region"));
         }
         if let Some(r) = state.refs.first() {
             let m = format!("Unreleased reference id={} alloc_insn={}", r.id, r.insn);
-            return refuse("unreleased-reference", format!("{what} would lead to reference leak: {m}"));
+            return refuse(Why::UnreleasedReference, format!("{what} would lead to reference leak: {m}"));
         }
         let region = match state {
             _ if !state.irqs.is_empty() => "bpf_local_irq_save",
@@ -82,7 +95,7 @@ impl Walk<'_> {
             _ if state.preempt > 0 => "bpf_preempt_disable",
             _ => return Ok(()),
         };
-        refuse("unbalanced-region", format!("{what} cannot be used inside {region}-ed region"))
+        refuse(Why::UnbalancedRegion, format!("{what} cannot be used inside {region}-ed region"))
     }
 
     /// `bpf_rcu_read_lock`, `bpf_preempt_disable` and what ends them.
@@ -93,7 +106,7 @@ impl Walk<'_> {
             "bpf_rcu_read_unlock" => {
                 if state.rcu == 0 {
                     return refuse(
-                        "unbalanced-region",
+                        Why::UnbalancedRegion,
                         "unmatched rcu read unlock (kernel function bpf_rcu_read_unlock)".to_owned(),
                     );
                 }
@@ -105,7 +118,7 @@ impl Walk<'_> {
             _ => {
                 if state.preempt == 0 {
                     return refuse(
-                        "unbalanced-region",
+                        Why::UnbalancedRegion,
                         "unmatched attempt to enable preemption (kernel function bpf_preempt_enable)"
                             .to_owned(),
                     );
@@ -138,7 +151,7 @@ impl Walk<'_> {
             }
         };
         if refused {
-            return refuse("not-allowed", format!("calling kernel function {name} is not allowed"));
+            return refuse(Why::NotAllowed, format!("calling kernel function {name} is not allowed"));
         }
         Ok(())
     }
@@ -148,7 +161,7 @@ impl Walk<'_> {
         let outside = self.sleeps_now(state) && state.rcu == 0 && state.preempt == 0 && state.irqs.is_empty();
         if outside && state.lock.is_none() {
             let m = format!("kernel func {name} requires RCU critical section protection");
-            return refuse("not-allowed", m);
+            return refuse(Why::NotAllowed, m);
         }
         Ok(())
     }

@@ -5,8 +5,9 @@ use bpf_vm_shim::object::{AttachType, ProgType};
 
 use super::mem::Access;
 use super::scalar::Scalar;
-use super::state::{Ptr, Reg, Step, Target, refuse};
+use super::state::{Ptr, Reg, SockKind, Step, Target, refuse};
 use super::walk::Walk;
+use super::why::Why;
 
 impl Walk<'_> {
     pub(super) fn check_ctx(&mut self, p: &Ptr, a: Access) -> Step<Reg> {
@@ -16,14 +17,14 @@ impl Walk<'_> {
             if t == ProgType::Syscall {
                 return Ok(Reg::scalar(Scalar::of_size(a.size as u32)));
             }
-            return refuse("ctx-access", "variable ctx access disallowed".to_owned());
+            return refuse(Why::CtxAccess, "variable ctx access disallowed".to_owned());
         };
         if fixed != 0 && converted {
             let m = format!("dereference of modified ctx ptr R{} off={fixed} disallowed", a.reg);
-            return refuse("ctx-access", m);
+            return refuse(Why::CtxAccess, m);
         }
         let off = fixed + a.off;
-        let bad = || refuse("ctx-access", format!("invalid bpf_context access off={off} size={}", a.size));
+        let bad = || refuse(Why::CtxAccess, format!("invalid bpf_context access off={off} size={}", a.size));
         if !(0..=0xffff).contains(&off) {
             return bad();
         }
@@ -55,7 +56,7 @@ impl Walk<'_> {
                     140 => Reg::Ptr(Ptr::to(Target::PacketMeta)),
                     168 => {
                         let id = self.new_id();
-                        Reg::Ptr(Ptr { or_null: true, id, ..Ptr::to(Target::Sock) })
+                        Reg::Ptr(Ptr { or_null: true, id, ..Ptr::to(Target::Sock(SockKind::Common)) })
                     }
                     _ => return number,
                 })
@@ -66,12 +67,44 @@ impl Walk<'_> {
                 bad()
             }
             ProgType::Syscall => number,
+            ProgType::FlowDissector => {
+                let fits = match off {
+                    76 | 80 => size == 4 && !a.write,
+                    144 => size == 8 && !a.write,
+                    _ => return bad(),
+                };
+                if !fits {
+                    return bad();
+                }
+                Ok(Reg::Ptr(Ptr::to(match off {
+                    76 => Target::Packet,
+                    80 => Target::PacketEnd,
+                    _ => Target::FlowKeys,
+                })))
+            }
+            t if is_other_skb(t) => {
+                if off % size != 0 || !(0..192).contains(&off) {
+                    return bad();
+                }
+                Ok(match off {
+                    76 if size == 4 && !a.write => Reg::Ptr(Ptr::to(Target::Packet)),
+                    80 if size == 4 && !a.write => Reg::Ptr(Ptr::to(Target::PacketEnd)),
+                    _ if size <= 4 && off < 76 => return number,
+                    _ => Reg::Unknown,
+                })
+            }
             ProgType::Netfilter if a.write || size != 8 || !matches!(off, 0 | 8) => bad(),
             _ if !plain(t, self.prog.attach.attach_type, off, size) => bad(),
             _ if has_numbers(t) && a.size <= 4 => number,
             _ => Ok(Reg::Unknown),
         }
     }
+}
+
+/// Other types with `struct __sk_buff`, of whose rules little is known here.
+const fn is_other_skb(t: ProgType) -> bool {
+    use ProgType as P;
+    matches!(t, P::LwtIn | P::LwtOut | P::LwtXmit | P::LwtSeg6local | P::SkSkb)
 }
 
 /// Contexts whose fields of up to four bytes are all numbers.

@@ -4,6 +4,7 @@ use bpf_vm_shim::object::{AttachType as A, ProgType as P};
 
 use super::state::{Reg, State, Step, Stop, refuse};
 use super::walk::Walk;
+use super::why::Why;
 
 /// Security hooks that certainly return 0 or an error (`include/linux/lsm_hook_defs.h`); there are more.
 const ERRNO_HOOKS: &[&str] = &[
@@ -42,7 +43,7 @@ impl Walk<'_> {
                 Reg::Ptr(p) => {
                     let m =
                         format!("At subprogram exit the register R0 is not a scalar value ({})", p.name());
-                    refuse("return-value", m)
+                    refuse(Why::ReturnValue, m)
                 }
                 _ => Ok(()),
             };
@@ -68,11 +69,11 @@ impl Walk<'_> {
                     "At program exit the register {name} has smin={} smax={} should have been in [{lo}, {hi}]",
                     s.smin, s.smax
                 );
-                refuse("return-value", m)
+                refuse(Why::ReturnValue, m)
             }
             Reg::Ptr(p) => {
                 let m = format!("At program exit the register {name} is not a known value ({})", p.name());
-                refuse("return-value", m)
+                refuse(Why::ReturnValue, m)
             }
             _ => Err(Stop::Unsure),
         }
@@ -92,7 +93,7 @@ impl Walk<'_> {
                     "At bpf_set_retval the register R1 has smin={} smax={} should have been in [-4095, 0]",
                     s.s32min, s.s32max
                 );
-                refuse("return-value", m)
+                refuse(Why::ReturnValue, m)
             }
             _ => Ok(()),
         }

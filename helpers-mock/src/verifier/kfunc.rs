@@ -4,11 +4,13 @@ use bpf_vm_shim::btf::{Btf, Kind as BtfKind, Type, TypeId};
 use bpf_vm_shim::object::{KfuncDecl, ProgType};
 
 use super::alu::MAX_VAR_OFF;
+use super::call::forget_packets;
 use super::kfunc_table::{self, Flags, ITERATORS, Kfunc, Kind};
 use super::mem::Access;
 use super::stack_object::{Dynptr, packets_moved, release_dynptr};
 use super::state::{DynKind, Ptr, Ref, Reg, State, Step, Stop, Target, Trust, refuse};
 use super::walk::Walk;
+use super::why::Why;
 
 /// Structures of the kernel that are not plain memory, and none of which begins with another.
 const KERNEL_STRUCTS: &[&str] = &[
@@ -34,7 +36,7 @@ struct Seen {
 }
 
 fn fail<T>(message: String) -> Step<T> {
-    refuse("kfunc-argument", message)
+    refuse(Why::KfuncArgument, message)
 }
 
 impl Walk<'_> {
@@ -43,13 +45,13 @@ impl Walk<'_> {
         let name = decl.name.as_str();
         if name == "__bpf_trap" {
             let m = "unexpected __bpf_trap() due to uninitialized variable?";
-            return refuse("uninit-variable", m.to_owned());
+            return refuse(Why::UninitVariable, m.to_owned());
         }
         if state.lock.is_some() {
             if allowed_under_lock(name) {
                 return Err(Stop::Unsure);
             }
-            return refuse("lock", "function calls are not allowed while holding a lock".to_owned());
+            return refuse(Why::Lock, "function calls are not allowed while holding a lock".to_owned());
         }
         self.kfunc_allowed(name)?;
         if kfunc_table::sleeps(name) {
@@ -200,10 +202,11 @@ impl Walk<'_> {
                 let most = p.off.saturating_add(p.var.smax).saturating_add(access.size as i64);
                 if p.off + p.var.smin < 0 || most > 0xffff {
                     let m = format!("R{} offset is outside of the allowed memory range", access.reg);
-                    return refuse("ctx-access", m);
+                    return refuse(Why::CtxAccess, m);
                 }
                 Ok(())
             }
+            Target::Faulting => fail(format!("R{} type=rdonly_untrusted_mem expected=fp", access.reg)),
             Target::Ctx => fail(format!(
                 "R{} type=ctx expected=fp: memory, len pair leads to invalid memory access",
                 access.reg
@@ -271,7 +274,7 @@ impl Walk<'_> {
                     _ => {}
                 }
             }
-            Target::Kernel | Target::Sock | Target::Map(_) => {}
+            Target::Kernel | Target::Sock(_) | Target::Map(_) => {}
             _ => {
                 let Some(want) = want else { return Ok(()) };
                 if KERNEL_STRUCTS.contains(&want.as_str()) {
@@ -405,6 +408,7 @@ impl Walk<'_> {
                 let _ = reference;
                 return Ok(Reg::Ptr(ptr));
             }
+            "bpf_rdonly_cast" => return Ok(self.cast(regs)),
             name if name.starts_with("bpf_obj_new") || name.starts_with("bpf_percpu_obj_new") => {
                 self.allocated(name, &regs[1])?
             }
@@ -427,6 +431,15 @@ impl Walk<'_> {
             ptr.reference = id;
         }
         Ok(Reg::Ptr(ptr))
+    }
+
+    /// `bpf_rdonly_cast`: to a structure, or to memory without a type.
+    fn cast(&mut self, regs: &[Reg; 11]) -> Reg {
+        let Reg::Scalar(s, _) = regs[2] else { return Reg::Unknown };
+        match s.known() {
+            Some(0) => Reg::Ptr(Ptr::to(Target::Faulting)),
+            _ => Reg::Unknown,
+        }
     }
 
     /// `bpf_obj_new` and `bpf_percpu_obj_new`: the type is given by its number.
@@ -491,7 +504,7 @@ impl Walk<'_> {
                     && protected
                     && state.rcu == 0
                 {
-                    return refuse("not-allowed", format!("expected an RCU CS when using {}", decl.name));
+                    return refuse(Why::NotAllowed, format!("expected an RCU CS when using {}", decl.name));
                 }
                 let frame = state.frame()?;
                 frame.regs[1..6].fill(Reg::NotInit);
@@ -634,7 +647,7 @@ impl Walk<'_> {
                 if sized && ctx && self.prog.prog_type != ProgType::Syscall {
                     let m =
                         format!("R{n} type=ctx expected=fp: memory, len pair leads to invalid memory access");
-                    return refuse("kfunc-argument", m);
+                    return refuse(Why::KfuncArgument, m);
                 }
             }
             if let Ok((_, Type::Int(_) | Type::Enum(_) | Type::Enum64(_))) = btf.resolve(p.ret) {
@@ -645,6 +658,9 @@ impl Walk<'_> {
             state.forget_stacks();
         }
         packets_moved(state);
+        if decl.name == "bpf_xdp_pull_data" {
+            forget_packets(state, Reg::any());
+        }
         let mut taken = Vec::new();
         let args = state.frame()?.regs;
         for r in &args[1..6] {

@@ -144,6 +144,7 @@ static TABLE: &[Kfunc] = &[
     row("bpf_local_irq_restore", Flags::NONE, &[Any]),
     row("bpf_throw", Flags::NONE, &[Scalar]),
     // Others.
+    row("bpf_rdonly_cast", Flags::NONE, &[Any, Any]),
     row("bpf_copy_from_user_str", Flags::SLEEPS, &[Mem, Size, Any, Scalar]),
     row("bpf_copy_from_user_task_str", Flags::SLEEPS, &[Mem, Size, Any, Object, Scalar]),
     row("bpf_stream_vprintk", Flags::NONE, &[Scalar, Str, Mem, Size]),

@@ -6,6 +6,7 @@ use bpf_vm_shim::btf::{Btf, Kind, Type, TypeId};
 use super::mem::Access;
 use super::state::{Ptr, Ref, Reg, State, Step, Target, Trust, Ty, refuse};
 use super::walk::Walk;
+use super::why::Why;
 use crate::maps::{Field, FieldKind, MapId};
 
 /// Types of the kernel whose objects are freed after a grace period (`rcu_protected_types`).
@@ -38,7 +39,7 @@ const SAFE_MEMBERS: &[&str] = &[
 ];
 
 fn bad<T>(message: String) -> Step<T> {
-    refuse("kptr", message)
+    refuse(Why::Kptr, message)
 }
 
 impl Walk<'_> {
@@ -114,7 +115,7 @@ impl Walk<'_> {
                     }
                     Ok(())
                 }
-                Target::Kernel | Target::Sock | Target::Mem { .. } => Ok(()),
+                Target::Kernel | Target::Sock(_) | Target::Mem { .. } => Ok(()),
                 _ => wrong(&p.name()),
             },
             _ => Ok(()),
@@ -206,7 +207,7 @@ impl Walk<'_> {
         let (Some(btf), None) = (self.prog.btf, self.kernel.profile.btf.as_ref()) else { return Ok(unknown) };
         let Some(off) = p.fixed() else {
             if trust == Trust::Untrusted {
-                return refuse("pointer-arithmetic", format!("variable {} access disallowed", p.name()));
+                return refuse(Why::PointerArithmetic, format!("variable {} access disallowed", p.name()));
             }
             return Ok(unknown);
         };
@@ -216,13 +217,13 @@ impl Walk<'_> {
         let size = btf.size_of(id).unwrap_or(u64::MAX);
         if off < 0 {
             return refuse(
-                "invalid-mem-access",
+                Why::InvalidMemAccess,
                 format!("R{} is ptr_{name} invalid negative access: off={off}", a.reg),
             );
         }
         if off as u64 + a.size > size && !ends_open(btf, id) {
             let m = format!("access beyond struct {name} at off {off} size {}", a.size);
-            return refuse("out-of-bounds", m);
+            return refuse(Why::OutOfBounds, m);
         }
         if a.size != 8 {
             return Ok(unknown);

@@ -7,6 +7,7 @@ use super::alu::MAX_VAR_OFF;
 use super::scalar::Scalar;
 use super::state::{Byte, Ptr, Reg, Slot, State, Step, Stop, Target, refuse};
 use super::walk::Walk;
+use super::why::Why;
 use crate::maps::{Field, FieldKind, MapId, flag};
 
 /// An access: how many bytes, at which displacement, and what for.
@@ -48,9 +49,11 @@ impl Walk<'_> {
             }
             Target::Ctx => self.check_ctx(&p, a),
             Target::Obj { ty, trust } => self.load_object(&p, (ty, trust), a),
-            Target::Kernel | Target::Sock | Target::Map(_) => Ok(unknown(a.size)),
+            Target::Sock(kind) => super::sock::load(&p, kind, a),
+            Target::Faulting => Ok(Reg::scalar(Scalar::of_size(a.size as u32))),
+            Target::Kernel | Target::Map(_) => Ok(unknown(a.size)),
             Target::Dynptr => {
-                refuse("invalid-mem-access", format!("R{} invalid mem access 'dynptr_ptr'", a.reg))
+                refuse(Why::InvalidMemAccess, format!("R{} invalid mem access 'dynptr_ptr'", a.reg))
             }
             _ => {
                 self.check_region(&p, a)?;
@@ -79,8 +82,10 @@ impl Walk<'_> {
                 _ => Ok(()),
             },
             Target::Ctx => self.check_ctx(&p, a).map(|_| ()),
-            Target::Map(_) => refuse("read-only-write", "only read from bpf_map is supported".to_owned()),
-            Target::Sock => refuse("read-only-write", format!("R{} cannot write into sock", a.reg)),
+            Target::Map(_) => refuse(Why::ReadOnlyWrite, "only read from bpf_map is supported".to_owned()),
+            Target::Sock(_) | Target::Faulting => {
+                refuse(Why::ReadOnlyWrite, format!("R{} cannot write into {}", a.reg, p.name()))
+            }
             Target::Kernel | Target::Obj { .. } => Ok(()),
             _ => self.check_region(&p, a),
         }
@@ -92,12 +97,13 @@ impl Walk<'_> {
             Target::Packet | Target::PacketMeta => self.check_packet(p, a),
             Target::Mem { size, writable } => {
                 if a.write && !writable {
-                    return refuse("read-only-write", format!("R{} cannot write into rdonly_mem", a.reg));
+                    return refuse(Why::ReadOnlyWrite, format!("R{} cannot write into rdonly_mem", a.reg));
                 }
                 bounds(p, a, size, "memory, mem_size")
             }
+            Target::FlowKeys => bounds(p, a, super::sock::FLOW_KEYS, "flow keys, size"),
             Target::PacketEnd | Target::Func(_) | Target::Dynptr => {
-                refuse("invalid-mem-access", format!("R{} invalid mem access '{}'", a.reg, p.name()))
+                refuse(Why::InvalidMemAccess, format!("R{} invalid mem access '{}'", a.reg, p.name()))
             }
             _ => Ok(()),
         }
@@ -113,14 +119,14 @@ impl Walk<'_> {
                 | ProgType::CgroupSkb
         );
         if a.write && a.direct && !may_write {
-            return refuse("read-only-write", "cannot write into packet".to_owned());
+            return refuse(Why::ReadOnlyWrite, "cannot write into packet".to_owned());
         }
         if p.var.smin < 0 {
             let m = format!(
                 "R{} min value is negative, either use unsigned index or do a if (index >=0) check.",
                 a.reg
             );
-            return refuse("out-of-bounds", m);
+            return refuse(Why::OutOfBounds, m);
         }
         let (off, range) = (p.off + a.off, p.range.max(0));
         if off < 0 || off + a.size as i64 > range {
@@ -128,7 +134,7 @@ impl Walk<'_> {
                 "invalid access to packet, off={off} size={}, R{}(id={},off={off},r={range})",
                 a.size, a.reg, p.id
             );
-            return refuse("out-of-bounds", m);
+            return refuse(Why::OutOfBounds, m);
         }
         Ok(())
     }
@@ -143,10 +149,10 @@ impl Walk<'_> {
                 p.off + a.off,
                 a.size
             );
-            return refuse("read-only-write", m);
+            return refuse(Why::ReadOnlyWrite, m);
         }
         if !a.write && def.map_flags & flag::WRONLY_PROG != 0 {
-            return refuse("write-only-read", "read from map forbidden".to_owned());
+            return refuse(Why::WriteOnlyRead, "read from map forbidden".to_owned());
         }
         if matches!(def.map_type, MapType::Unknown(_)) || def.map_type.name() == "insn_array" {
             return Err(Stop::Unsure);
@@ -163,21 +169,21 @@ impl Walk<'_> {
                 );
                 if !a.direct {
                     let m = "a special field cannot be accessed indirectly by helper".to_owned();
-                    return refuse("special-field", m);
+                    return refuse(Why::SpecialField, m);
                 }
                 if !kptr {
                     let m = "a special field cannot be accessed directly by load/store".to_owned();
-                    return refuse("special-field", m);
+                    return refuse(Why::SpecialField, m);
                 }
                 if p.var.known().is_none() {
-                    return refuse("special-field", "kptr access cannot have variable offset".to_owned());
+                    return refuse(Why::SpecialField, "kptr access cannot have variable offset".to_owned());
                 }
                 if a.size != 8 {
-                    return refuse("special-field", "kptr access size must be BPF_DW".to_owned());
+                    return refuse(Why::SpecialField, "kptr access size must be BPF_DW".to_owned());
                 }
                 if lo != start {
                     let m = format!("kptr access misaligned expected={start} off={lo}");
-                    return refuse("special-field", m);
+                    return refuse(Why::SpecialField, m);
                 }
                 return Ok(Bytes::Kptr(*f));
             }
@@ -204,7 +210,7 @@ impl Walk<'_> {
         let base = at & !7;
         let first = (at - base) as usize;
         if frame.stack.get(&base).is_some_and(|s| s.special.is_some()) {
-            return refuse("stack-object", format!("invalid read from stack off {at} size {}", a.size));
+            return refuse(Why::StackObject, format!("invalid read from stack off {at} size {}", a.size));
         }
         let Some(slot) = frame.stack.get(&base) else {
             return Ok(Reg::scalar(Scalar::of_size(a.size as u32)));
@@ -218,7 +224,7 @@ impl Walk<'_> {
             if bytes.contains(&Byte::Spill) {
                 return match reg {
                     Reg::Ptr(_) => refuse(
-                        "stack-access",
+                        Why::StackAccess,
                         format!("invalid size of register fill off={at} size={}", a.size),
                     ),
                     Reg::Scalar(s, _) if whole && first == 0 && s.zext(a.size as u32) == s => Ok(reg),
@@ -272,17 +278,17 @@ impl Walk<'_> {
                     None if p.var.smin <= -MAX_VAR_OFF || p.var.smax >= MAX_VAR_OFF => {
                         let m =
                             format!("invalid unbounded variable-offset indirect access to stack R{}", a.reg);
-                        return refuse("stack-access", m);
+                        return refuse(Why::StackAccess, m);
                     }
                     None => (p.off + p.var.smin, p.off + p.var.smax),
                 };
-                if a.size == 0 && (-512..=0).contains(&lo) {
+                if a.size == 0 && lo >= -512 && hi <= 0 {
                     return Ok(());
                 }
                 let verb = if a.write { "write to" } else { "read from" };
-                if lo < -512 || hi >= 0 && a.size > 0 || hi + a.size as i64 > 0 {
+                if lo < -512 || hi >= 0 && a.size > 0 || hi.saturating_add(a.size as i64) > 0 {
                     let m = format!("invalid {verb} stack R{} off={lo} size={}", a.reg, a.size);
-                    return refuse("stack-access", m);
+                    return refuse(Why::StackAccess, m);
                 }
                 self.used(state, depth, lo);
                 if a.write {
@@ -291,7 +297,7 @@ impl Walk<'_> {
                     && frame.stack.range(lo & !7..hi + a.size as i64).any(|(_, s)| s.special.is_some())
                 {
                     let m = format!("invalid read from stack R{} off {lo} size {}", a.reg, a.size);
-                    return refuse("stack-object", m);
+                    return refuse(Why::StackObject, m);
                 }
                 // Whatever was there may be something else now. Reads turn spilled numbers into bytes, too.
                 let frame = state.frames.get_mut(depth).ok_or(Stop::Unsure)?;
@@ -308,8 +314,13 @@ impl Walk<'_> {
             Target::MapValue(map) => self.check_map_value(&p, map, a).map(|_| ()),
             Target::Packet | Target::PacketMeta | Target::Mem { .. } => self.check_region(&p, a),
             Target::Ctx if self.prog.prog_type == ProgType::Syscall => Ok(()),
-            Target::Ctx | Target::PacketEnd | Target::Map(_) | Target::Sock | Target::Dynptr => {
-                refuse("helper-argument", format!("R{} type={} expected=fp", a.reg, p.name()))
+            Target::Ctx
+            | Target::PacketEnd
+            | Target::Map(_)
+            | Target::Sock(_)
+            | Target::Faulting
+            | Target::Dynptr => {
+                refuse(Why::HelperArgument, format!("R{} type={} expected=fp", a.reg, p.name()))
             }
             _ => Ok(()),
         }
@@ -319,9 +330,11 @@ impl Walk<'_> {
 /// The pointer in a base register; none if it is not modelled.
 fn deref(base: &Reg, reg: u8) -> Step<Option<Ptr>> {
     match base {
-        Reg::Ptr(p) if p.or_null => refuse("null-deref", format!("R{reg} invalid mem access '{}'", p.name())),
+        Reg::Ptr(p) if p.or_null => {
+            refuse(Why::NullDeref, format!("R{reg} invalid mem access '{}'", p.name()))
+        }
         Reg::Ptr(p) => Ok(Some(*p)),
-        Reg::Scalar(..) => refuse("invalid-mem-access", format!("R{reg} invalid mem access 'scalar'")),
+        Reg::Scalar(..) => refuse(Why::InvalidMemAccess, format!("R{reg} invalid mem access 'scalar'")),
         _ => Ok(None),
     }
 }
@@ -342,7 +355,7 @@ fn bounds(p: &Ptr, a: Access, limit: u64, what: &str) -> Step<()> {
     };
     if let Some(v) = p.var.known() {
         return match here(off.wrapping_add(v as i64)) {
-            Some(m) => refuse("out-of-bounds", m),
+            Some(m) => refuse(Why::OutOfBounds, m),
             None => Ok(()),
         };
     }
@@ -351,21 +364,21 @@ fn bounds(p: &Ptr, a: Access, limit: u64, what: &str) -> Step<()> {
             "R{} min value is negative, either use unsigned index or do a if (index >=0) check.",
             a.reg
         );
-        return refuse("out-of-bounds", m);
+        return refuse(Why::OutOfBounds, m);
     }
     if let Some(m) = here(p.var.smin.saturating_add(off)) {
         return refuse(
-            "out-of-bounds",
+            Why::OutOfBounds,
             format!("{m}; R{} min value is outside of the allowed memory range", a.reg),
         );
     }
     if p.var.umax >= MAX_VAR_OFF as u64 {
         let m = format!("R{} unbounded memory access, make sure to bounds check any such access", a.reg);
-        return refuse("out-of-bounds", m);
+        return refuse(Why::OutOfBounds, m);
     }
     if let Some(m) = here((p.var.umax as i64).saturating_add(off)) {
         return refuse(
-            "out-of-bounds",
+            Why::OutOfBounds,
             format!("{m}; R{} max value is outside of the allowed memory range", a.reg),
         );
     }
@@ -379,28 +392,28 @@ fn stack_place(p: &Ptr, a: Access) -> Step<Option<i64>> {
     let Some(v) = p.var.known() else {
         if p.var.smin <= -MAX_VAR_OFF || p.var.smax >= MAX_VAR_OFF {
             return refuse(
-                "stack-access",
+                Why::StackAccess,
                 format!("invalid unbounded variable-offset {verb} stack R{}", a.reg),
             );
         }
         let whole = p.var.t.add(super::tnum::Tnum::constant(off as u64));
         if a.direct && a.size > 1 && !whole.aligned(a.size) {
             let m = format!("misaligned stack access off {off} size {}", a.size);
-            return refuse("misaligned-stack", m);
+            return refuse(Why::MisalignedStack, m);
         }
         if off + p.var.smin < -512 || off + p.var.smax + a.size as i64 > 0 {
             let m = format!("invalid variable-offset {verb} stack R{} off={off} size={}", a.reg, a.size);
-            return refuse("stack-access", m);
+            return refuse(Why::StackAccess, m);
         }
         return Ok(None);
     };
     let at = off.wrapping_add(v as i64);
     if a.direct && a.size > 1 && at.rem_euclid(a.size as i64) != 0 {
         let m = format!("misaligned stack access off {at} size {}", a.size);
-        return refuse("misaligned-stack", m);
+        return refuse(Why::MisalignedStack, m);
     }
     if at < -512 || at + a.size as i64 > 0 {
-        return refuse("stack-access", format!("invalid {verb} stack R{} off={at} size={}", a.reg, a.size));
+        return refuse(Why::StackAccess, format!("invalid {verb} stack R{} off={at} size={}", a.reg, a.size));
     }
     Ok(Some(at))
 }

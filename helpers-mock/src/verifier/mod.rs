@@ -18,6 +18,7 @@ mod kfunc_table;
 mod kptr;
 mod mem;
 mod scalar;
+mod sock;
 mod stack_object;
 mod state;
 mod structure;
@@ -25,6 +26,7 @@ mod structure;
 mod tests;
 mod tnum;
 mod walk;
+mod why;
 
 use bpf_vm_shim::object::ProgType;
 
@@ -55,7 +57,12 @@ pub fn check(kernel: &Kernel, prog: ProgId) -> Result<(), Refusal> {
         return Ok(());
     }
     match walk::Walk::new(kernel, walk::Program::of(prog)).run() {
-        Some((insn, id, message)) => Err(Refusal { insn, id, message }),
+        Some((insn, why, message)) => Err(Refusal { insn, id: why.id(), message }),
         None => Ok(()),
     }
+}
+
+/// The identifiers that refusals can carry.
+pub fn reasons() -> impl Iterator<Item = &'static str> {
+    why::Why::ALL.iter().map(|w| w.id())
 }

@@ -4,6 +4,7 @@
 
 use super::state::{Byte, DynKind, Ref, Reg, Slot, Special, State, Step, Stop, Target, Ty, refuse};
 use super::walk::Walk;
+use super::why::Why;
 
 /// A dynptr that was passed.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +22,7 @@ pub(super) struct Place {
 }
 
 fn bad<T>(message: String) -> Step<T> {
-    refuse("stack-object", message)
+    refuse(Why::StackObject, message)
 }
 
 impl Walk<'_> {
@@ -204,7 +205,7 @@ impl Walk<'_> {
             Some(Found::Special(Special::Irq { id })) => {
                 if state.irqs.last() != Some(&id) {
                     let m = "cannot restore irq state out of order, expected the last one saved";
-                    return refuse("unbalanced-region", m.to_owned());
+                    return refuse(Why::UnbalancedRegion, m.to_owned());
                 }
                 state.irqs.pop();
                 let frame = state.frames.get_mut(at.depth).ok_or(Stop::Unsure)?;

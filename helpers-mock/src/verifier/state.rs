@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::scalar::Scalar;
+use super::why::Why;
 use crate::maps::MapId;
 
 /// Why a path is not followed any further.
@@ -12,8 +13,7 @@ pub(super) enum Stop {
     Unsure,
     /// The kernel refuses the program.
     Refused {
-        /// A stable identifier.
-        id: &'static str,
+        id: Why,
         /// The verifier's words.
         message: String,
     },
@@ -22,7 +22,7 @@ pub(super) enum Stop {
 pub(super) type Step<T> = Result<T, Stop>;
 
 /// A refusal, as an error to return.
-pub(super) fn refuse<T>(id: &'static str, message: String) -> Step<T> {
+pub(super) fn refuse<T>(id: Why, message: String) -> Step<T> {
     Err(Stop::Refused { id, message })
 }
 
@@ -43,7 +43,11 @@ pub(super) enum Target {
         writable: bool,
     },
     /// A socket (`PTR_TO_SOCKET` and its like): loads of fields only.
-    Sock,
+    Sock(SockKind),
+    /// `struct bpf_flow_keys`.
+    FlowKeys,
+    /// Memory that loads may find to be missing (`PTR_TO_MEM | MEM_RDONLY | PTR_UNTRUSTED`).
+    Faulting,
     /// A typed kernel object of which nothing is known but that it is one.
     Kernel,
     /// A structure of the kernel, or one that the program has allocated, by the name of its type.
@@ -55,6 +59,24 @@ pub(super) enum Target {
     Dynptr,
     /// A function of the program.
     Func(usize),
+}
+
+/// What is known of a socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum SockKind {
+    Common,
+    Full,
+    Tcp,
+}
+
+impl SockKind {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Common => "sock_common",
+            Self::Full => "sock",
+            Self::Tcp => "tcp_sock",
+        }
+    }
 }
 
 /// A type's name, as a number of the walk's.
@@ -104,7 +126,9 @@ impl Target {
             Self::PacketMeta => "pkt_meta",
             Self::PacketEnd => "pkt_end",
             Self::Mem { .. } => "mem",
-            Self::Sock => "sock",
+            Self::Sock(kind) => kind.name(),
+            Self::FlowKeys => "flow_keys",
+            Self::Faulting => "rdonly_untrusted_mem",
             Self::Kernel => "ptr_",
             Self::Obj { trust, .. } => trust.name(),
             Self::Dynptr => "dynptr_ptr",
@@ -336,7 +360,7 @@ impl State {
     /// A register, which must have been written.
     pub(super) fn read(&mut self, n: u8) -> Step<Reg> {
         match self.frame()?.regs.get(n as usize) {
-            Some(Reg::NotInit) => refuse("uninit-register", format!("R{n} !read_ok")),
+            Some(Reg::NotInit) => refuse(Why::UninitRegister, format!("R{n} !read_ok")),
             Some(reg) => Ok(*reg),
             None => Err(Stop::Unsure),
         }
@@ -344,7 +368,7 @@ impl State {
 
     pub(super) fn write(&mut self, n: u8, value: Reg) -> Step<()> {
         if n == 10 {
-            return refuse("frame-pointer", "frame pointer is read only".to_owned());
+            return refuse(Why::FramePointer, "frame pointer is read only".to_owned());
         }
         *self.frame()?.regs.get_mut(n as usize).ok_or(Stop::Unsure)? = value;
         Ok(())

@@ -9,6 +9,7 @@ use bpf_vm_shim::isa::{Insn, class, pseudo};
 use bpf_vm_shim::object::ProgType;
 
 use super::walk::{Found, Walk};
+use super::why::Why;
 
 /// `MAX_BPF_STACK`.
 const MAX_STACK: u32 = 512;
@@ -94,7 +95,7 @@ impl Walk<'_> {
                     self.prog.subprogs.iter().find(|s| s.start == at).map_or("?", |s| s.name.as_str())
                 };
                 let m = format!("recursive call from {}() to {}()", name(at), name(to));
-                return Some((insn, "call-depth", m));
+                return Some((insn, Why::CallDepth, m));
             }
             if let Some(found) = self.circle(to, path, done) {
                 return Some(found);
@@ -116,7 +117,7 @@ impl Walk<'_> {
     }
 
     fn exception_callback(&self) -> Option<Found> {
-        let found = |m: &str| Some((0, "exception", m.to_owned()));
+        let found = |m: &str| Some((0, Why::Exception, m.to_owned()));
         let callbacks = self.exception_callbacks();
         let cb = *callbacks.first()?;
         if callbacks.len() > 1 {
@@ -141,7 +142,7 @@ impl Walk<'_> {
                 if edge == Edge::Call && to == cb {
                     return Some((
                         insn,
-                        "exception",
+                        Why::Exception,
                         format!("insn {insn} cannot call exception cb directly"),
                     ));
                 }
@@ -157,7 +158,7 @@ impl Walk<'_> {
         }
         let throws = callbacks.into_iter().find(|cb| self.may_throw(*cb))?;
         let m = format!("bpf_throw kfunc cannot be called from callback subprog at {throws}");
-        Some((throws, "exception", m))
+        Some((throws, Why::Exception, m))
     }
 
     /// Frames of a chain of calls share the stack, except where every function has its own
@@ -176,7 +177,7 @@ impl Walk<'_> {
         std::iter::once(0).chain(later.iter().copied()).find_map(|at| {
             let (sum, calls) = self.depth(at, &later, &mut below);
             let m = format!("combined stack size of {calls} calls is {sum}. Too large");
-            (sum > MAX_STACK).then_some((at, "stack-size", m))
+            (sum > MAX_STACK).then_some((at, Why::StackSize, m))
         })
     }
 

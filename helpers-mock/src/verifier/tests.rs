@@ -40,7 +40,7 @@ fn verdict(prog_type: ProgType, insns: &[Insn]) -> Option<(usize, &'static str)>
         kfuncs: &[],
         btf: None,
     };
-    Walk::new(&machine.kernel, prog).run().map(|(at, id, _)| (at, id))
+    Walk::new(&machine.kernel, prog).run().map(|(at, why, _)| (at, why.id()))
 }
 
 #[test]

@@ -6,8 +6,10 @@ use bpf_vm_shim::btf::Btf;
 use bpf_vm_shim::isa::{Insn, class, pseudo};
 use bpf_vm_shim::object::{AttachTarget, KfuncDecl, Poison, ProgType, SubprogDef};
 
+use super::call::forget_packets;
 use super::mem::Access;
 use super::state::{Frame, Ptr, Reg, State, Step, Stop, Target, Ty, refuse};
+use super::why::Why;
 use crate::kernel::Kernel;
 use crate::maps::MapId;
 use crate::progs::LoadedProg;
@@ -73,7 +75,7 @@ pub(super) struct Walk<'a> {
 }
 
 /// Where a refusal was found, and why.
-pub(super) type Found = (usize, &'static str, String);
+pub(super) type Found = (usize, Why, String);
 
 impl<'a> Walk<'a> {
     pub(super) fn new(kernel: &'a Kernel, prog: Program<'a>) -> Self {
@@ -243,7 +245,7 @@ impl<'a> Walk<'a> {
     fn legacy(&mut self, state: &mut State, insn: Insn) -> Step<()> {
         if !matches!(self.prog.prog_type, ProgType::SocketFilter | ProgType::SchedCls | ProgType::SchedAct) {
             let m = "BPF_LD_[ABS|IND] instructions not allowed for this program type";
-            return refuse("not-allowed", m.to_owned());
+            return refuse(Why::NotAllowed, m.to_owned());
         }
         self.nothing_held(state, "BPF_LD_[ABS|IND]")?;
         match state.read(6)? {
@@ -251,7 +253,7 @@ impl<'a> Walk<'a> {
             Reg::Unknown => {}
             _ => {
                 let m = "at the time of BPF_LD_ABS|IND R6 != pointer to skb";
-                return refuse("not-allowed", m.to_owned());
+                return refuse(Why::NotAllowed, m.to_owned());
             }
         }
         if insn.opcode & 0xe0 == 0x40 {
@@ -273,7 +275,7 @@ impl<'a> Walk<'a> {
         let from_ctx = matches!(base, Reg::Ptr(p) if p.target == Target::Ctx);
         if mode == 0x80 && from_ctx && matches!(&value, Reg::Ptr(p) if packet(p)) {
             let m = format!("invalid bpf_context access off={} size={size}", insn.off);
-            return refuse("ctx-access", m);
+            return refuse(Why::CtxAccess, m);
         }
         if mode == 0x80 {
             value = match value {
@@ -312,12 +314,17 @@ impl<'a> Walk<'a> {
         if let Reg::Ptr(p) = base
             && matches!(
                 p.target,
-                Target::Ctx | Target::Packet | Target::PacketMeta | Target::PacketEnd | Target::Sock
+                Target::Ctx
+                    | Target::Packet
+                    | Target::PacketMeta
+                    | Target::PacketEnd
+                    | Target::Sock(_)
+                    | Target::FlowKeys
             )
         {
             let verb = if load { "loads from" } else { "stores into" };
             let m = format!("BPF_ATOMIC {verb} R{} {} is not allowed", access.reg, p.target.name());
-            return refuse("atomic", m);
+            return refuse(Why::Atomic, m);
         }
         let old = if insn.imm == 0x110 {
             Reg::any()
@@ -410,7 +417,7 @@ impl<'a> Walk<'a> {
         if let Reg::Ptr(p) = r0
             && p.target == Target::Stack(depth)
         {
-            return refuse("stack-access", "cannot return stack pointer to the caller".to_owned());
+            return refuse(Why::StackAccess, "cannot return stack pointer to the caller".to_owned());
         }
         let Some(frame) = state.frames.pop() else { return Err(Stop::Unsure) };
         // Pointers to the stack that is gone cannot be used any more.
@@ -443,11 +450,8 @@ impl<'a> Walk<'a> {
             if self.may_change_stack(&mut state) {
                 state.forget_stacks();
             }
-            state.for_each(|r| {
-                if matches!(r, Reg::Ptr(p) if matches!(p.target, Target::Packet | Target::PacketMeta | Target::PacketEnd)) {
-                    *r = Reg::Unknown;
-                }
-            });
+            let moved = self.moves_packets(at);
+            forget_packets(&mut state, if moved { Reg::any() } else { Reg::Unknown });
             let frame = state.frame()?;
             frame.regs[1..6].fill(Reg::NotInit);
             frame.regs[0] = if void { Reg::Unknown } else { Reg::any() };
@@ -456,7 +460,7 @@ impl<'a> Walk<'a> {
         }
         if state.frames.len() >= MAX_FRAMES {
             let m = format!("the call stack of {} frames is too deep", MAX_FRAMES + 1);
-            return refuse("call-depth", m);
+            return refuse(Why::CallDepth, m);
         }
         let mut callee = Frame::new(state.frames.len(), ret, at);
         let caller = state.frame()?;

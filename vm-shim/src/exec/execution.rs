@@ -214,7 +214,10 @@ impl Execution {
                 Ok(interp::Stop::Returned(v)) => return Step::Done(Outcome::Returned(v)),
                 Err(trap) => {
                     return Step::Done(match trap.into_kind() {
-                        TrapKind::Unsupported(gap) => Outcome::Unsupported(gap),
+                        TrapKind::Unsupported(gap) => {
+                            env.gave_up(Self::site(&self.code, self.pc));
+                            Outcome::Unsupported(gap)
+                        }
                         TrapKind::Fault(kind) => Outcome::Fault(Box::new(self.fault(kind))),
                     });
                 }

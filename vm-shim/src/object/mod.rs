@@ -30,7 +30,9 @@ pub use error::{LinkError, LoadError};
 pub use externs::{ExternDef, ExternKind, KconfigType};
 pub use globals::GlobalVar;
 pub use kinds::{AttachType, MapType, ProgType};
-pub use link::{KfuncDecl, KsymDecl, LineInfo, Linked, LinkedProgram, Poison, PoisonKind, SubprogDef};
+pub use link::{
+    FieldUse, KfuncDecl, KsymDecl, LineInfo, Linked, LinkedProgram, Poison, PoisonKind, SubprogDef,
+};
 pub use map::{
     BPF_F_LINK, BPF_F_MMAPABLE, BPF_F_RDONLY_PROG, InitialValue, MapData, MapDef, MapOrigin, Pinning,
     SlotTarget, StructOps, StructOpsMember,

@@ -15,7 +15,7 @@ use super::super::workdir::WorkDir;
 use super::fixes::Fixes;
 use super::header::Header;
 use super::kernel::BccKernel;
-use super::{programs, shims, tracepoints};
+use super::{params, programs, shims, tracepoints};
 
 /// The flags of every compilation. Function sections make each function a program; the names of their sections say
 /// nothing. The last pair makes everything inline that can be: kernels before 5.10 have no calls between functions that
@@ -165,7 +165,9 @@ impl Text {
                 }
                 Err(diagnostics) => diagnostics,
             };
-            if !fixes.learn(&diagnostics, self, kernel) {
+            let fewer = run.with_fewer_parameters(&diagnostics)?;
+            if !fixes.rewrite(fewer) && !fixes.learn(&diagnostics, self, kernel) {
+                let diagnostics = fixes.diagnostics(diagnostics);
                 return Err(CompileError::Diagnostics {
                     name: self.name.clone(),
                     notes: fixes.notes(&diagnostics, &self.text, kernel),
@@ -255,13 +257,62 @@ impl Run<'_> {
         flags: &[String],
         precompiled: Option<&Path>,
     ) -> Result<Outcome, CompileError> {
-        let Text { name, text, quote_dir, cflags, readers } = self.text;
-        let text = self.fixes.rewritten().unwrap_or(text);
         let work = WorkDir::new(self.cache)?;
-        let records = tracepoints::structures(self.kernel, text, self.fixes.tracepoints())?;
-        let events = work.write("events.h", format!("{records}{readers}").as_bytes())?;
-        let source = work.write(&file_name(work.path(), name), text.as_bytes())?;
+        let Prepared { mut command, names } = self.prepare(&work, header, flags, precompiled)?;
         let (object, deps) = (work.path().join("out.o"), work.path().join("out.d"));
+        command.args(["-MD", "-MF"]).arg(&deps).arg("-c").arg("-o").arg(&object);
+        let output = command.output().map_err(|e| CompileError::io(self.clang.path(), &e))?;
+        if !output.status.success() {
+            return Ok(Err(rename_in_text(&String::from_utf8_lossy(&output.stderr), &names)));
+        }
+        let mut bytes = std::fs::read(&object).map_err(|e| CompileError::io(&object, &e))?;
+        rename_in_object(&mut bytes, &names);
+        let deps = std::fs::read_to_string(&deps).unwrap_or_default();
+        let own = [header.dir.as_path(), work.path(), self.cache.dir()];
+        let deps = included(&deps, &own).iter().filter_map(|d| Dependency::of(d)).collect();
+        Ok(Ok((bytes, deps)))
+    }
+
+    /// The text without the parameters that clang says are too many, where it says so.
+    fn with_fewer_parameters(&self, diagnostics: &str) -> Result<Option<String>, CompileError> {
+        let text = self.source();
+        let functions = params::functions(diagnostics, text);
+        if functions.is_empty() {
+            return Ok(None);
+        }
+        let header = Header::new(self.cache, self.kernel, self.fixes.renamed())?;
+        let flags = self.text.flags(self.kernel);
+        let mut trees = String::new();
+        for function in functions {
+            let work = WorkDir::new(self.cache)?;
+            let mut command = self.prepare(&work, &header, &flags, None)?.command;
+            command.args(["-fsyntax-only", "-Xclang", "-ast-dump=json", "-Xclang"]);
+            command.arg(format!("-ast-dump-filter={function}"));
+            let output = command.output().map_err(|e| CompileError::io(self.clang.path(), &e))?;
+            trees += &String::from_utf8_lossy(&output.stdout);
+        }
+        Ok(params::rewrite(text, &trees))
+    }
+
+    /// The text of this attempt.
+    fn source(&self) -> &str {
+        self.fixes.rewritten().unwrap_or(&self.text.text)
+    }
+
+    /// The command but for what it is to do, with its files in the working directory.
+    fn prepare(
+        &self,
+        work: &WorkDir,
+        header: &Header,
+        flags: &[String],
+        precompiled: Option<&Path>,
+    ) -> Result<Prepared, CompileError> {
+        let Text { name, quote_dir, cflags, readers, .. } = self.text;
+        let text = self.source();
+        let records = tracepoints::structures(self.kernel, text, self.fixes.tracepoints())?;
+        let undefined = self.fixes.undefined();
+        let events = work.write("events.h", format!("{records}{readers}{undefined}").as_bytes())?;
+        let source = work.write(&file_name(work.path(), name), text.as_bytes())?;
         let includes = shims::includes(text).chain(self.fixes.shims());
         let shims = shims::directory(self.cache, includes)?;
 
@@ -276,28 +327,24 @@ impl Run<'_> {
         if let Some(dir) = quote_dir {
             command.arg("-iquote").arg(if dir.as_os_str().is_empty() { Path::new(".") } else { dir });
         }
-        command.args(cflags).arg("-idirafter").arg(&shims);
-        command.args(["-MD", "-MF"]).arg(&deps).args(["-x", "c", "-c"]).arg(&source).arg("-o").arg(&object);
-        let output = command.output().map_err(|e| CompileError::io(self.clang.path(), &e))?;
+        command.args(cflags).arg("-idirafter").arg(&shims).args(["-x", "c"]).arg(&source);
 
         let path = |p: &Path| p.to_string_lossy().into_owned();
         let dir = |p: &Path| format!("{}/", p.to_string_lossy());
-        let names = [
+        let names = vec![
             (path(&source), name.clone()),
             (dir(&header.dir), "bcc/".to_owned()),
             (dir(work.path()), "bcc/".to_owned()),
             (dir(&shims), String::new()),
         ];
-        if !output.status.success() {
-            return Ok(Err(rename_in_text(&String::from_utf8_lossy(&output.stderr), &names)));
-        }
-        let mut bytes = std::fs::read(&object).map_err(|e| CompileError::io(&object, &e))?;
-        rename_in_object(&mut bytes, &names);
-        let deps = std::fs::read_to_string(&deps).unwrap_or_default();
-        let own = [header.dir.as_path(), work.path(), self.cache.dir()];
-        let deps = included(&deps, &own).iter().filter_map(|d| Dependency::of(d)).collect();
-        Ok(Ok((bytes, deps)))
+        Ok(Prepared { command, names })
     }
+}
+
+/// A command, and the names of its files as its user knows them.
+struct Prepared {
+    command: Command,
+    names: Vec<(String, String)>,
 }
 
 /// A file name for the text. The path of the file must not be shorter than the text's name, which takes its place in

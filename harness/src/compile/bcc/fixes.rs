@@ -16,6 +16,10 @@ pub(super) struct Fixes {
     shims: BTreeSet<String>,
     /// Tracepoints whose names macros made.
     tracepoints: BTreeSet<(String, String)>,
+    /// Macros of the dialect that are in the way.
+    undefined: BTreeSet<String>,
+    /// What clang said before they went.
+    before: Option<String>,
     /// The text with fewer parameters.
     rewritten: Option<String>,
 }
@@ -37,6 +41,23 @@ impl Fixes {
         self.rewritten.as_deref()
     }
 
+    /// The macros of the dialect that the text uses as names of its own, undefined.
+    pub(super) fn undefined(&self) -> String {
+        self.undefined.iter().map(|name| format!("#undef {name}\n")).collect()
+    }
+
+    /// What clang said when only what is certain was out of the text's way.
+    pub(super) fn diagnostics(&self, last: String) -> String {
+        self.before.clone().unwrap_or(last)
+    }
+
+    /// Sets the text with fewer parameters; `false` if there is one already.
+    pub(super) fn rewrite(&mut self, text: Option<String>) -> bool {
+        let new = text.is_some() && self.rewritten.is_none();
+        self.rewritten = self.rewritten.take().or(text);
+        new
+    }
+
     /// Finds what can be done about errors; `false` if nothing new can.
     pub(super) fn learn(&mut self, diagnostics: &str, text: &Text, kernel: &BccKernel) -> bool {
         let mut new = false;
@@ -49,6 +70,25 @@ impl Fixes {
                 self.renamed.push(name);
                 new = true;
             }
+        }
+        if !new {
+            new = self.macros(diagnostics);
+        }
+        new
+    }
+
+    /// A text may have functions or enumerators that are macros in the dialect's stand-ins for the kernel's headers. That
+    /// is a guess, so it comes last.
+    fn macros(&mut self, diagnostics: &str) -> bool {
+        const FILES: [&str; 3] = ["bcc/base.h:", "bcc/kernel_inline.h:", "bcc/constants.h:"];
+        let notes = diagnostics.lines().filter(|l| FILES.iter().any(|f| l.starts_with(f)));
+        let names = notes.filter_map(|l| l.split_once("note: expanded from macro '")?.1.split('\'').next());
+        let names: Vec<String> = names.filter(|n| !n.starts_with("__BCC")).map(str::to_owned).collect();
+        let before = self.undefined.len();
+        self.undefined.extend(names);
+        let new = self.undefined.len() > before;
+        if new {
+            self.before.get_or_insert_with(|| diagnostics.to_owned());
         }
         new
     }
@@ -123,7 +163,7 @@ fn is_identifier(text: &str) -> bool {
 }
 
 /// The word of the text at `name:line:column`.
-fn at_place(place: &str, text: &str) -> Option<String> {
+pub(super) fn at_place(place: &str, text: &str) -> Option<String> {
     let mut parts = place.rsplitn(3, ':');
     let column: usize = parts.next()?.parse().ok()?;
     let line: usize = parts.next()?.parse().ok()?;

@@ -28,8 +28,15 @@ impl BccKernel {
     /// A kernel with these types and no tracepoints; the rest is as in the profile.
     #[must_use]
     pub fn new(profile: &KernelProfile, vmlinux_h: impl Into<Arc<str>>) -> Self {
-        const OPTIONS: [&str; 6] =
-            ["CONFIG_HZ", "CONFIG_NR_CPUS", "CONFIG_X86_64", "CONFIG_ARM64", "CONFIG_SMP", "CONFIG_64BIT"];
+        const OPTIONS: [&str; 7] = [
+            "CONFIG_HZ",
+            "CONFIG_NR_CPUS",
+            "CONFIG_X86_64",
+            "CONFIG_ARM64",
+            "CONFIG_SMP",
+            "CONFIG_64BIT",
+            "CONFIG_ARCH_HAS_SYSCALL_WRAPPER",
+        ];
         let mut kconfig: BTreeMap<_, _> =
             OPTIONS.iter().filter_map(|name| Some(((*name).to_owned(), profile.config(name)?))).collect();
         kconfig.extend(profile.kconfig.iter().map(|(k, v)| (k.clone(), v.clone())));

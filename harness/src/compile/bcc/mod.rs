@@ -10,6 +10,7 @@ mod constants;
 mod fixes;
 mod header;
 mod kernel;
+mod params;
 mod programs;
 mod shims;
 mod tracepoints;

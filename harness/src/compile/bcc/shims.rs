@@ -34,7 +34,7 @@ const KERNEL: [&str; 24] = [
 ];
 
 /// Headers of the C library that need no library, and of bcc.
-const OTHERS: [&str; 12] = [
+const OTHERS: [&str; 13] = [
     "stddef.h",
     "stdint.h",
     "stdbool.h",
@@ -47,6 +47,7 @@ const OTHERS: [&str; 12] = [
     "bcc/bpf.h",
     "vmlinux.h",
     "bcc/bpf_common.h",
+    "bcc/proto.h",
 ];
 
 /// Whether a header of this name is the kernel's: then the text gets an empty one.

@@ -147,7 +147,7 @@ fn pointer(ty: &str) -> &str {
     if known { ty } else { "void *" }
 }
 
-/// Reads `unsigned int flags;	offset:8;	size:4;	signed:0;`.
+/// Reads one line of a format file behind its `field:`: the declaration, then offset, size and sign.
 fn field(text: &str) -> Option<Field<'_>> {
     let mut parts = text.split(';').map(str::trim);
     let declared = parts.next()?;
@@ -193,8 +193,21 @@ mod tests {
             \tfield:__data_loc char[] cmd;\toffset:60;\tsize:4;\tsigned:0;\n\
             \tfield:const char * filename;\toffset:64;\tsize:8;\tsigned:0;\n\
             \tfield:struct sock *sk;\toffset:72;\tsize:8;\tsigned:0;\n\nprint fmt: \"\"";
-        insta::assert_snapshot!(structure("tracepoint__a__x", format).unwrap(), @r"
-        ");
+        let expected = "\
+struct tracepoint__a__x {
+	u64 __do_not_use__;
+	u32 dev;
+	u64 sector;
+	u64 fd;
+	char rwbs[8];
+	char __pad_40[1];
+	u8 saddr_v6[16];
+	u32 data_loc_cmd;
+	const char * filename;
+	struct sock * sk;
+};
+";
+        assert_eq!(structure("tracepoint__a__x", format).unwrap(), expected);
         assert!(structure("x", "\tfield:int;").is_err());
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{LineInfo, LinkedProgram, Poison, SubprogDef, Work, lines};
+use super::{FieldUse, LineInfo, LinkedProgram, Poison, SubprogDef, Work, lines};
 use crate::isa::{Insn, pseudo};
 use crate::object::error::{LinkError, limit};
 use crate::object::kinds::MapType;
@@ -35,6 +35,7 @@ pub(super) fn link(
         placed: BTreeMap::new(),
         subprogs: Vec::new(),
         lines: Vec::new(),
+        fields: Vec::new(),
         poisoned: BTreeMap::new(),
         jump_table_bytes,
     };
@@ -48,6 +49,7 @@ pub(super) fn link(
         insns: out.insns,
         subprogs: out.subprogs,
         lines: out.lines,
+        fields: out.fields,
         poisoned: out.poisoned,
     })
 }
@@ -62,6 +64,7 @@ struct Appender<'a> {
     placed: BTreeMap<(usize, usize), usize>,
     subprogs: Vec<SubprogDef>,
     lines: Vec<LineInfo>,
+    fields: Vec<FieldUse>,
     poisoned: BTreeMap<usize, Poison>,
     /// Of all programs so far.
     jump_table_bytes: &'a mut u64,
@@ -230,6 +233,7 @@ impl Appender<'_> {
             name,
         });
         self.lines.extend(lines::lines(self.object, code, start, end, at));
+        self.fields.extend(lines::fields(self.object, code, start, end, at));
         Ok(Frame { code, slot: start, at, end: self.insns.len() })
     }
 
