@@ -29,6 +29,9 @@ impl Bpf {
             let (program, section) = (program.to_owned(), prog.linked.section.clone());
             return Err(Error::NoTarget { program, section });
         }
+        if self.attach_usdt_section(program, &target.point)? {
+            return Ok(());
+        }
         self.attached.push(Attachment { prog: id, target, cookie: 0, link: Link::default() });
         Ok(())
     }

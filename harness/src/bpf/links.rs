@@ -22,6 +22,8 @@ pub(crate) struct Host {
     pub(super) ring_buffers: Vec<Reader>,
     /// Lines of the trace behind the one that was read last.
     pub(super) trace_rest: VecDeque<String>,
+    /// How many USDT specifications were written for libbpf's programs.
+    pub(super) usdt_specs: u32,
 }
 
 /// What an attachment is limited to, and where in user space it is.

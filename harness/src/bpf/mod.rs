@@ -23,6 +23,7 @@ mod trace;
 mod tracepoints;
 mod uprobes;
 mod usdt;
+mod usdt_spec;
 
 pub use buffers::{CallbackError, CallbackResult, PerfBufferOptions};
 pub use builder::{BpfBuilder, MAX_CPUS};

@@ -129,21 +129,25 @@ impl Bpf {
     /// # Errors
     /// If there is none, or it is no ELF file.
     pub fn find_binary(&mut self, name: &str) -> Result<Arc<Binary>, Error> {
-        if let Some(found) = self.host.binaries.iter().find(|b| b.is_called(name)) {
-            return Ok(Arc::clone(found));
+        if let Some(found) = self.declared_binary(name) {
+            return Ok(found);
         }
-        let mapped = self.host.processes.values().flat_map(|p| p.binaries()).find(|b| b.is_called(name));
-        let binary = match mapped {
-            Some(binary) => binary.clone(),
-            None => find_binary(name).map_err(|e| {
-                Error::Invalid(format!(
-                    "{e}; a test that brings its own binary declares it with `add_binary()`"
-                ))
-            })?,
-        };
-        let binary = Arc::new(binary);
+        let binary = Arc::new(find_binary(name).map_err(|e| {
+            Error::Invalid(format!("{e}; a test that brings its own binary declares it with `add_binary()`"))
+        })?);
         self.host.binaries.push(Arc::clone(&binary));
         Ok(binary)
+    }
+
+    /// A binary that is known already, without a look at this machine.
+    pub(super) fn declared_binary(&mut self, name: &str) -> Option<Arc<Binary>> {
+        if let Some(found) = self.host.binaries.iter().find(|b| b.is_called(name)) {
+            return Some(Arc::clone(found));
+        }
+        let mapped = self.host.processes.values().flat_map(|p| p.shared_binaries());
+        let found = Arc::clone(mapped.into_iter().find(|b| b.is_called(name))?);
+        self.host.binaries.push(Arc::clone(&found));
+        Some(found)
     }
 
     /// The binary and the places in it: name, its offset, address.

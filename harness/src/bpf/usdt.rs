@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bpf_helpers_mock::contexts::Probe;
 use bpf_helpers_mock::{Machine, RunInput};
+use bpf_vm_shim::object::AttachPoint;
 
 use super::links::{Link, UserPlace, UserSite};
 use super::{Bpf, Point};
@@ -59,9 +60,22 @@ impl Bpf {
             let user = UserSite { path: enabled.path.clone(), addr: place.addr };
             let link =
                 Link { pid: enabled.pid, user: Some(user), usdt: Some(Arc::new(site)), ..Link::default() };
-            self.link(&enabled.fn_name, &point, link)?;
+            self.loaded_program(&enabled.fn_name)?;
+            let cookie = self.usdt_spec(place)?;
+            self.link_target(&enabled.fn_name, point.target(), &point.to_string(), link, cookie)?;
         }
         Ok(())
+    }
+
+    /// Attaches a program where its section says, if the binary is one that the test has declared or a process has
+    /// mapped; `false` if it is not.
+    pub(super) fn attach_usdt_section(&mut self, fn_name: &str, point: &AttachPoint) -> Result<bool, Error> {
+        let AttachPoint::Usdt { path, provider, name } = point else { return Ok(false) };
+        let Some(binary) = self.declared_binary(path) else { return Ok(false) };
+        let mut usdt = Usdt::from_shared(&binary)?;
+        usdt.enable_probe(&format!("{provider}:{name}"), fn_name)?;
+        self.attach_usdt(&usdt)?;
+        Ok(true)
     }
 
     /// How many programs listen to a probe: what its semaphore counts. 0 if there are none.

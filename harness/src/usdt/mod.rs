@@ -93,8 +93,12 @@ impl Usdt {
     /// # Errors
     /// If its notes are broken.
     pub fn from_binary(binary: Binary) -> Result<Self, Error> {
+        Self::from_shared(&Arc::new(binary))
+    }
+
+    pub(crate) fn from_shared(binary: &Arc<Binary>) -> Result<Self, Error> {
         let mut usdt = Self::default();
-        usdt.add(&Arc::new(binary))?;
+        usdt.add(binary)?;
         Ok(usdt)
     }
 

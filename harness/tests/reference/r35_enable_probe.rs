@@ -82,3 +82,24 @@ fn too_many_or_too_large_arguments_are_refused() {
     says(bpf.usdt("http", "request").args([1, 2, 3]).fire(), "has 2 arguments only");
     says(bpf.usdt("http", "request").args([1, 1 << 40]).fire(), "does not fit 4 bytes");
 }
+
+#[test]
+fn libbpfs_programs_find_their_arguments() {
+    let args = "-4@%edi 8@-16(%rbp) 2@$7";
+    let server = Binary::declared("/usr/bin/server").probe("http", "request", 0x1200, args).unwrap();
+    let mut bpf = bpf_harness::Bpf::load(bpf_fixtures::object("usdt").unwrap()).unwrap();
+    bpf.add_binary(server);
+    bpf.attach("on_request").unwrap();
+    let minus_two = -2i64 as u64;
+    let fired = bpf.usdt("http", "request").args([minus_two, 1 << 40, 7]).fire().unwrap();
+    assert_eq!(fired.ret(), Some(3));
+    let seen = bpf.get_table("seen").unwrap().typed::<u32, i64>().items().unwrap();
+    assert_eq!(seen, [(0, -2), (1, 1 << 40), (2, 7)]);
+    for (args, why) in
+        [("8@(%rax,%rbx,2)", "an index register"), ("8@x(%rip)", "a symbol"), ("1@%ah", "second byte")]
+    {
+        let binary = Binary::declared("/usr/bin/server").probe("http", "request", 0x1200, args).unwrap();
+        bpf.add_binary(binary);
+        says(bpf.attach("on_request"), why);
+    }
+}
