@@ -44,8 +44,11 @@ impl Bpf {
 
     fn attach_where(&mut self, wanted: impl Fn(&AttachTarget) -> bool) -> usize {
         let progs = self.machine.kernel.progs.iter().filter(|p| wanted(&p.linked.attach));
-        let is_there =
-            |p: &LoadedProg| self.attached.iter().any(|a| a.prog == p.id && a.target == p.linked.attach);
+        // By hand or by name: what counts is the place.
+        let same = |a: &AttachTarget, b: &AttachTarget| a.kind == b.kind && a.point == b.point;
+        let is_there = |p: &LoadedProg| {
+            self.attached.iter().any(|a| a.prog == p.id && same(&a.target, &p.linked.attach))
+        };
         let progs: Vec<_> = progs.filter(|p| !is_there(p)).cloned().collect();
         let new = progs.iter().map(|p| Attachment {
             prog: p.id,

@@ -61,5 +61,5 @@ fn arguments_and_kernel_memory_are_read_without_being_asked_for() {
     let words = refused.to_string();
     assert!(words.starts_with("Failed to load BPF program kprobe__mount_it: R"), "{words}");
     assert!(words.contains("invalid mem access 'scalar'") && words.contains("<text>:7:"), "{words}");
-    assert!(words.ends_with("int id = mnt->mount->mnt_id;"), "{words}");
+    assert!(format!("{refused:?}").contains("int id = mnt->mount->mnt_id;"), "{refused:?}");
 }
