@@ -158,6 +158,11 @@ fn field_value(value: &Value, names: &Names, bpf: &mut Bpf, tgid: u32) -> Result
         (Value::Int(v), _) => Ok((*v).into()),
         (_, Ok(n)) => Ok(number(&n, names, bpf, tgid)?.into()),
         (Value::Text(t), Err(_)) => Ok(t.as_str().into()),
-        _ => Err("a field is a number or a text".to_owned()),
+        (Value::List(items), _) => {
+            let bytes = items.iter().map(|i| i.as_u64().and_then(|b| u8::try_from(b).ok()));
+            let bytes: Option<Vec<u8>> = bytes.collect();
+            bytes.map(Into::into).ok_or_else(|| "a list is of bytes, 0 to 255".to_owned())
+        }
+        _ => Err("a field is a number, a text or a list of bytes".to_owned()),
     }
 }

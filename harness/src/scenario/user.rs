@@ -74,6 +74,9 @@ pub struct CounterFile {
     /// What each reading adds.
     #[serde(default)]
     pub step: u64,
+    /// There is none: programs that read it get an error.
+    #[serde(default)]
+    pub closed: bool,
 }
 
 fn default_size() -> u64 {
