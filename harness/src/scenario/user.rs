@@ -143,7 +143,11 @@ pub(super) fn populate(scenario: &Scenario, dir: &Path, bpf: &mut Bpf, names: &N
     }
     for c in &scenario.counter {
         let file = c.get_ref();
-        bpf.set_perf_counter(&file.map, file.cpu, file.value, file.step).map_err(|e| at(c)(e.to_string()))?;
+        let done = match file.closed {
+            true => bpf.map(&file.map).and_then(|mut m| m.close_perf_event(file.cpu)),
+            false => bpf.set_perf_counter(&file.map, file.cpu, file.value, file.step),
+        };
+        done.map_err(|e| at(c)(e.to_string()))?;
     }
     Ok(())
 }
