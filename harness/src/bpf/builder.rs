@@ -243,6 +243,9 @@ impl BpfBuilder {
         if texts && self.texts.attaches() {
             bpf.attach_named()?;
         }
+        for usdt in self.texts.usdt() {
+            bpf.attach_usdt(usdt)?;
+        }
         Ok(bpf)
     }
 }

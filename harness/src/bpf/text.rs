@@ -11,12 +11,14 @@ use super::{Bpf, BpfBuilder};
 use crate::compile::CompileError;
 use crate::compile::bcc::{BccKernel, Text, attach_of_name};
 use crate::error::Error;
+use crate::usdt::Usdt;
 
 /// What all texts of a builder are compiled with.
 #[derive(Clone, Default, Debug)]
 pub(super) struct TextOptions {
     cflags: Vec<String>,
     kernel: Option<BccKernel>,
+    usdt: Vec<Usdt>,
     no_probe_reads: bool,
     no_attach: bool,
 }
@@ -25,7 +27,7 @@ impl TextOptions {
     /// Compiles a text to an object of this name.
     pub(super) fn compile(&self, name: &str, text: Text, profile: &KernelProfile) -> Result<Object, Error> {
         let kernel = self.kernel(profile)?;
-        let compiled = text.cflags(&self.cflags).compile(&kernel)?;
+        let compiled = text.cflags(&self.cflags).usdt_contexts(self.usdt.iter().cloned()).compile(&kernel)?;
         let parsed = compiled.parse();
         let mut object = parsed.map_err(|source| Error::Load { object: name.to_owned(), source })?;
         name.clone_into(&mut object.name);
@@ -35,6 +37,11 @@ impl TextOptions {
     /// What is done to the programs of texts before they are loaded.
     pub(super) fn passes(&self, kernel: &KernelProfile) -> passes::Options {
         passes::Options::for_kernel(kernel).with_probe_reads(!self.no_probe_reads)
+    }
+
+    /// The probes that functions are to be attached to.
+    pub(super) fn usdt(&self) -> &[Usdt] {
+        &self.usdt
     }
 
     /// Whether programs are attached that are named after what they are attached to.
@@ -86,6 +93,14 @@ impl BpfBuilder {
     #[must_use]
     pub fn auto_attach(mut self, on: bool) -> Self {
         self.texts.no_attach = !on;
+        self
+    }
+
+    /// Probes of a binary or process that functions of the texts are enabled for (bcc's `usdt_contexts`). They are
+    /// attached when everything is loaded; their arguments are what `bpf_usdt_readarg()` reads.
+    #[must_use]
+    pub fn usdt_context(mut self, usdt: Usdt) -> Self {
+        self.texts.usdt.push(usdt);
         self
     }
 

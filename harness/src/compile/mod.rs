@@ -10,6 +10,7 @@ mod clang;
 mod depfile;
 mod error;
 mod output;
+mod usdt;
 mod workdir;
 
 pub use clang::Clang;

@@ -11,10 +11,13 @@ use super::super::depfile::{Dependency, included};
 use super::super::digest;
 use super::super::error::CompileError;
 use super::super::output::{rename_in_object, rename_in_text};
+use super::super::usdt;
 use super::super::workdir::WorkDir;
 use super::fixes::Fixes;
 use super::header::Header;
 use super::kernel::BccKernel;
+use crate::usdt::Usdt;
+
 use super::{params, programs, shims, tracepoints};
 
 /// The flags of every compilation. Function sections make each function a program; the names of their sections say
@@ -58,14 +61,6 @@ const MAX_ATTEMPTS: usize = 12;
 /// The name of a text that is no file.
 const UNNAMED: &str = "<text>";
 
-/// The reader of USDT arguments where no probe is known: a call that is refused where it is reached.
-const NO_READERS: &str = "\
-static __always_inline int __bcc_usdt_readarg(const char *fn, int n, struct pt_regs *ctx, void *dest, u64 size)
-{
-	return bpf_usdt_readarg_without_usdt_context();
-}
-";
-
 /// A program text with what its author gives the compiler.
 #[derive(Clone, Debug)]
 pub struct Text {
@@ -73,7 +68,7 @@ pub struct Text {
     text: String,
     quote_dir: Option<PathBuf>,
     cflags: Vec<String>,
-    readers: String,
+    usdt: Vec<Usdt>,
 }
 
 /// A compiled text.
@@ -107,7 +102,7 @@ impl Text {
             text: text.into(),
             quote_dir: None,
             cflags: Vec::new(),
-            readers: NO_READERS.to_owned(),
+            usdt: Vec::new(),
         }
     }
 
@@ -135,6 +130,13 @@ impl Text {
         self
     }
 
+    /// Probes that functions of the text are enabled for: their arguments are what `bpf_usdt_readarg` reads.
+    #[must_use]
+    pub fn usdt_contexts(mut self, contexts: impl IntoIterator<Item = Usdt>) -> Self {
+        self.usdt.extend(contexts);
+        self
+    }
+
     /// Compiles the text with the clang that is found, unless the result is known already.
     ///
     /// # Errors
@@ -152,12 +154,13 @@ impl Text {
         let mut fixes = Fixes::default();
         let records = tracepoints::structures(kernel, &self.text, fixes.tracepoints())?;
         let header = Header::new(&cache, kernel, &[])?;
-        let key = self.key(clang, kernel, &header, &records);
+        let readers = usdt::readers(&self.usdt, kernel.arch)?;
+        let key = self.key(clang, kernel, &header, &[&records, &readers]);
         if let Some(object) = cache.object(&key) {
             return Ok(Compiled { object, cached: true });
         }
         for _ in 0..MAX_ATTEMPTS {
-            let run = Run { text: self, clang, kernel, cache: &cache, fixes: &fixes };
+            let run = Run { text: self, readers: &readers, clang, kernel, cache: &cache, fixes: &fixes };
             let diagnostics = match run.run()? {
                 Ok((object, deps)) => {
                     cache.keep_object(&key, &deps, &object);
@@ -189,22 +192,13 @@ impl Text {
     }
 
     /// What everything that decides about the object hashes to.
-    fn key(&self, clang: &Clang, kernel: &BccKernel, header: &Header, records: &str) -> String {
+    fn key(&self, clang: &Clang, kernel: &BccKernel, header: &Header, made: &[&str]) -> String {
         let flags =
             self.flags(kernel).into_iter().chain(self.cflags.iter().cloned()).collect::<Vec<_>>().join("\0");
         let dir = self.quote_dir.as_ref().map(|d| d.to_string_lossy().into_owned()).unwrap_or_default();
-        let parts = [
-            env!("CARGO_PKG_VERSION"),
-            clang.version(),
-            &header.hash,
-            &flags,
-            &dir,
-            &self.name,
-            records,
-            &self.readers,
-            &self.text,
-        ];
-        digest(parts.map(str::as_bytes))
+        let parts =
+            [env!("CARGO_PKG_VERSION"), clang.version(), &header.hash, &flags, &dir, &self.name, &self.text];
+        digest(parts.iter().chain(made).map(|part| part.as_bytes()))
     }
 
     /// The flags that the forced header is compiled with as well.
@@ -224,6 +218,7 @@ impl Text {
 /// One attempt.
 struct Run<'a> {
     text: &'a Text,
+    readers: &'a str,
     clang: &'a Clang,
     kernel: &'a BccKernel,
     cache: &'a Cache,
@@ -307,7 +302,8 @@ impl Run<'_> {
         flags: &[String],
         precompiled: Option<&Path>,
     ) -> Result<Prepared, CompileError> {
-        let Text { name, quote_dir, cflags, readers, .. } = self.text;
+        let Text { name, quote_dir, cflags, .. } = self.text;
+        let readers = self.readers;
         let text = self.source();
         let records = tracepoints::structures(self.kernel, text, self.fixes.tracepoints())?;
         let undefined = self.fixes.undefined();
