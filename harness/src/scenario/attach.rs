@@ -6,6 +6,7 @@ use toml::Spanned;
 use super::kernel::{Placed, at};
 use crate::bpf::{Bpf, PerfEventSpec, Point, UprobeTarget, perf};
 use crate::error::Error;
+use crate::symbols::{Binary, Process, find_binary};
 use crate::usdt::Usdt;
 
 /// A program attached by hand: at most one of the places.
@@ -141,7 +142,8 @@ impl AttachFile {
             "kretsyscall" => bpf.attach_kretprobe(&bpf.get_syscall_fnname(place), name),
             "tracepoint" => bpf.attach_tracepoint(place, name),
             "raw_tracepoint" => bpf.attach_raw_tracepoint(place, name),
-            "usdt" => return self.attach_usdt(place, bpf),
+            // The loader has done it.
+            "usdt" => return Ok(()),
             _ => return self.attach_user(kind, place, bpf),
         }
         .map_err(text)
@@ -167,17 +169,22 @@ impl AttachFile {
         some(found, place)
     }
 
-    fn attach_usdt(&self, place: &str, bpf: &mut Bpf) -> Result<(), String> {
-        let usdt = self.usdt_context(place, bpf)?;
-        bpf.attach_usdt(&usdt).map_err(|e| e.to_string())
-    }
-
-    /// The probe with its program, as the compiler and the loader want to know it.
-    fn usdt_context(&self, place: &str, bpf: &mut Bpf) -> Result<Usdt, String> {
-        let (binary, probe) = split(place)?;
-        let binary = bpf.find_binary(binary).map_err(|e| e.to_string())?;
-        let mut usdt = Usdt::from_binary((*binary).clone()).map_err(|e| e.to_string())?;
-        usdt.enable_probe(probe, &self.program).map_err(|e| e.to_string())?;
+    /// The probe with its program, which the compiler and the loader want to know beforehand: where arguments are
+    /// decides about the code.
+    pub(super) fn usdt_context(&self, place: &str, binaries: &[Binary]) -> Result<Usdt, String> {
+        let (name, probe) = split(place)?;
+        let binary = match binaries.iter().find(|b| b.is_called(name)) {
+            Some(binary) => binary.clone(),
+            None => find_binary(name)
+                .map_err(|e| format!("{e}; a binary that is not there is declared as a [[binary]]"))?,
+        };
+        let text = |e: Error| e.to_string();
+        let mut usdt = match self.pid {
+            None => Usdt::from_binary(binary),
+            Some(pid) => Usdt::from_process(pid, &Process::new().map(binary, 0, u64::MAX)),
+        }
+        .map_err(text)?;
+        usdt.enable_probe(probe, &self.program).map_err(text)?;
         Ok(usdt)
     }
 }

@@ -68,6 +68,14 @@ pub(super) fn configure(scenario: &Scenario, dir: &Path, builder: BpfBuilder) ->
     for (name, value) in &scenario.globals {
         builder = builder.global(name.as_str(), value.get_ref().clone());
     }
+    let binaries = scenario.binary.iter().map(|b| b.get_ref().binary(dir));
+    let binaries = binaries.collect::<Result<Vec<_>, _>>()?;
+    for a in &scenario.attach {
+        if let Some(place) = &a.get_ref().usdt {
+            builder = builder.usdt_context(a.get_ref().usdt_context(place, &binaries).map_err(at(a))?);
+        }
+    }
+    builder = builder.cflags(scenario.compile.cflags.iter().cloned());
     Ok(builder)
 }
 

@@ -49,6 +49,6 @@ pub use file::{
     Scenario, TaskFile,
 };
 pub use output::{Output, Printed};
-pub use play::{Played, play, play_with};
+pub use play::{Played, play, play_with, prepare};
 pub use print::{PrintFile, Trace};
 pub use user::{BinaryFile, CounterFile, MappingFile, ProbeFile};

@@ -52,6 +52,17 @@ pub fn play_with(file: &Path, text: &str, builder: BpfBuilder) -> Result<Played,
     run(&scenario, dir, builder).map_err(|(span, message)| ScenarioError::new(&name, text, span, message))
 }
 
+/// The builder with what a scenario says about kernel and compilation: for whoever wants the compiled object.
+///
+/// # Errors
+/// What is wrong with the scenario, and where.
+pub fn prepare(file: &Path, text: &str, builder: BpfBuilder) -> Result<BpfBuilder, ScenarioError> {
+    let name = file.display().to_string();
+    let scenario = Scenario::parse(&name, text)?;
+    configure(&scenario, file.parent().unwrap_or(Path::new(".")), builder)
+        .map_err(|(span, message)| ScenarioError::new(&name, text, span, message))
+}
+
 fn run(scenario: &Scenario, dir: &Path, builder: BpfBuilder) -> Result<Played, Placed> {
     let mut bpf = configure(scenario, dir, builder)?.load().map_err(|e| {
         // The scenario has the line of a variable that nobody has.
