@@ -45,6 +45,9 @@
 //! | load an object, choose kernel version, CPUs, types, global variables | [`Bpf::builder`] |
 //! | let functions be called, tracepoints hit, packets arrive | [`Bpf::kprobe`] and its like; [`Bpf::event`] with a [`Point`] |
 //! | run one program on bytes | [`Bpf::run`] with an [`Input`] |
+//! | attach by name, as bcc's reference guide does | [`Bpf::attach_kprobe`] and its like, [`UprobeTarget`], [`usdt`] |
+//! | get events as they are sent, and the trace | [`Bpf::open_perf_buffer`], [`Bpf::open_ring_buffer`], [`Bpf::trace_print`] |
+//! | name addresses of kernel and user space | [`Bpf::ksym`], [`Bpf::sym`], [`symbols`] |
 //! | read and write maps as typed values | [`Bpf::table`], [`table`], [`value`] |
 //! | print histograms as bcc does | [`hist`] |
 //! | override helpers, make them fail, see their calls | [`Bpf::override_helper`] and its like |
@@ -84,6 +87,7 @@ pub mod cli;
 pub mod compile;
 mod error;
 pub mod hist;
+pub mod profile;
 pub mod report;
 pub mod scenario;
 #[cfg(any(test, feature = "proptest"))]

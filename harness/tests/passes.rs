@@ -1,6 +1,6 @@
 //! bcc's rewrites and their limits, from object to result.
 
-use bpf_harness::{Bpf, BpfBuilder, Error};
+use bpf_harness::{Bpf, BpfBuilder, Error, Point};
 use bpf_helpers_mock::passes::Options;
 use bpf_helpers_mock::state::Task;
 
@@ -65,6 +65,20 @@ fn functions_of_the_program_are_moved_along() {
 }
 
 #[test]
+fn a_function_becomes_a_program_when_it_is_attached() {
+    let mut bpf = automatic(&["later"]);
+    bpf.attach_to("later", &Point::Kprobe("wake".to_owned()), 0).unwrap();
+    let task = bpf.kernel_object("task_struct", &[("pid", 31)]).unwrap();
+    bpf.kprobe("wake").arg(task.addr).fire().unwrap();
+    assert_eq!(number(&mut bpf, "seen_pid"), 31);
+    // What the kernel would refuse is refused then.
+    let off = Options::default().with_probe_reads(false);
+    let mut bpf = builder().only("later").passes(off).load().unwrap();
+    let error = bpf.attach_to("later", &Point::Kprobe("wake".to_owned()), 0).unwrap_err();
+    assert!(matches!(error, Error::Refused(_)), "{error}");
+}
+
+#[test]
 fn a_fault_in_a_rewritten_program_names_its_line() {
     // Reads by helper do not fault; without arguments the context is all there is.
     let mut bpf = automatic(&["account"]);
@@ -84,7 +98,7 @@ fn without_the_pass_the_program_is_refused_as_the_kernel_does() {
     let error = refused((6, 12));
     assert!(matches!(error, Error::Refused(_)));
     insta::assert_snapshot!(error, @"Failed to load BPF program account: R2 invalid mem access 'scalar' [invalid-mem-access] in program 'account' at fixtures/progs/automatic.bpf.c:24:19");
-    insta::assert_snapshot!(format!("{error:?}"), @r"
+    insta::assert_snapshot!(format!("{error:?}").trim(), @r"
     Failed to load BPF program account
     error[invalid-mem-access]: R2 invalid mem access 'scalar'
       --> fixtures/progs/automatic.bpf.c:24:19

@@ -18,6 +18,7 @@ mod machine_time;
 pub mod maps;
 pub mod objects;
 pub mod passes;
+mod prepare;
 mod prog_type;
 mod progs;
 mod run;

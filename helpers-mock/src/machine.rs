@@ -3,22 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bpf_vm_shim::btf::{Btf, Type, TypeId};
+use bpf_vm_shim::btf::Btf;
 use bpf_vm_shim::engine::{Engine, Interp};
-use bpf_vm_shim::exec::{Code, CodeSpec, Execution, Function, InvalidCode, Limits, Outcome};
-use bpf_vm_shim::fault::{Site, Unsupported, UnsupportedKind};
-use bpf_vm_shim::isa::{Insn, pseudo};
+use bpf_vm_shim::exec::{Code, Execution, InvalidCode, Limits, Outcome};
+use bpf_vm_shim::fault::Site;
 use bpf_vm_shim::mem::{MemError, Memory};
 use bpf_vm_shim::object::{
-    FuncLinkage, KernelProfile, LinkError, LinkOptions, Linked, LinkedProgram, MapDef, Object, ProgType,
-    SlotTarget, SubprogDef,
+    KernelProfile, LinkError, LinkOptions, Linked, LinkedProgram, MapDef, Object, ProgType, SlotTarget,
 };
 
 use crate::contexts::{self, PacketOutput};
-use crate::helpers;
 use crate::kernel::Kernel;
 use crate::maps::{self, MapCx, MapError, MapId, MapOpError};
 use crate::passes::{self, PassError};
+use crate::prepare::PrepareError;
 use crate::progs::{LoadedObject, LoadedProg, ProgId};
 use crate::run::{Run, RunInput};
 
@@ -50,12 +48,17 @@ pub enum MachineError {
         /// How many ran.
         callbacks: usize,
     },
+    /// A program is not valid for what it is attached to.
+    #[error("program '{program}' is not valid: {source}")]
+    Invalid {
+        /// The program.
+        program: String,
+        /// Why.
+        source: InvalidCode,
+    },
     /// A program cannot be rewritten, or reads memory that it must not.
     #[error(transparent)]
     Pass(#[from] PassError),
-    /// A program that got its type late is not valid.
-    #[error(transparent)]
-    Invalid(#[from] InvalidCode),
     /// No such program.
     #[error("there is no program number {}", .0.0)]
     NoProgram(ProgId),
@@ -154,9 +157,10 @@ impl Machine {
     /// # Errors
     /// If it does not link or a map cannot be created. A program that is not valid is set aside, not an error.
     pub fn load(&mut self, object: &Object, options: &LoadOptions) -> Result<Loaded, MachineError> {
-        let Linked { programs, maps: defs, kfuncs, ksyms, mut notes, .. } =
+        let Linked { programs, maps: defs, kfuncs, ksyms: decls, notes, .. } =
             object.link(&self.kernel.profile, &options.link)?;
         let mut maps = Vec::new();
+        let mut notes = notes;
         for mut def in defs.iter().cloned() {
             if let Some(entries) = options.max_entries.get(&def.name) {
                 def.max_entries = *entries;
@@ -166,9 +170,9 @@ impl Machine {
             let map = maps::create(Arc::new(def), object.btf.clone(), &mut cx)?;
             maps.push(self.add_map(map)?);
         }
-        let mut addrs = Vec::new();
-        for decl in &ksyms {
-            addrs.push(self.ksym(decl, object.btf.as_ref())?);
+        let mut ksyms = Vec::new();
+        for decl in &decls {
+            ksyms.push(self.ksym(decl, object.btf.as_ref())?);
         }
         let shared = Arc::new(LoadedObject {
             name: object.name.clone(),
@@ -177,71 +181,31 @@ impl Machine {
             kfuncs,
             maps: maps.clone(),
             defs,
-            ksyms: (ksyms, addrs),
+            ksyms: decls.into_iter().zip(ksyms).collect(),
             passes: options.passes.as_ref().map(|p| p.at_kernel(&self.kernel.profile)),
         });
         let mut loaded = Loaded { maps, notes, ..Loaded::default() };
-        for mut linked in programs {
+        for linked in programs {
+            let (id, name) = (self.kernel.progs.next_id(), linked.name.clone());
             let prog_type = options.prog_type(&linked);
-            // A function that nobody has said to be a program is rewritten when somebody does.
-            if prog_type != ProgType::Unspec {
-                match rewrite(&mut linked, prog_type, &shared) {
-                    Ok(report) if report.is_empty() => {}
-                    Ok(report) => {
-                        loaded.rewritten.insert(linked.name.clone(), report);
-                    }
-                    Err(error) => {
-                        loaded.refused.insert(linked.name.clone(), error);
-                        continue;
-                    }
-                }
-            }
-            let id = self.kernel.progs.next_id();
-            let entry = entry_registers(prog_type, &linked, object);
-            let exception_cb = exception_callback(&linked, object);
-            match self.code(id, &linked, &shared, entry, exception_cb) {
-                Ok(code) => {
-                    self.fill_jump_tables(id, &linked, &loaded.maps);
-                    let typed_loads = helpers::typed_loads(prog_type, &linked, shared.tables());
-                    let arena = self.arena_of(&linked, &loaded.maps);
-                    let (code, object) = (Arc::new(code), Arc::clone(&shared));
-                    let prog = LoadedProg { id, object, linked, prog_type, code, arena, typed_loads };
+            match self.prepare(id, linked, prog_type, &shared) {
+                Ok((prog, report)) => {
                     self.kernel.progs.push(prog);
                     loaded.progs.push(id);
+                    if !report.is_empty() {
+                        loaded.rewritten.insert(name, report);
+                    }
                 }
-                Err(invalid) => {
-                    loaded.rejected.insert(linked.name.clone(), invalid);
+                Err(PrepareError::Invalid(invalid)) => {
+                    loaded.rejected.insert(name, invalid);
+                }
+                Err(PrepareError::Pass(error)) => {
+                    loaded.refused.insert(name, error);
                 }
             }
         }
         self.fill_slots(object, &mut loaded)?;
         Ok(loaded)
-    }
-
-    /// What runs of a linked program. `entry` are the registers that hold values at its start, a bit each.
-    pub(crate) fn code(
-        &mut self,
-        id: ProgId,
-        linked: &LinkedProgram,
-        object: &LoadedObject,
-        entry: u16,
-        exception_cb: Option<usize>,
-    ) -> Result<Code, InvalidCode> {
-        let mut unsupported = BTreeMap::new();
-        let insns = self.resolve(linked, &object.maps, &object.ksyms.1, &mut unsupported);
-        let spec = CodeSpec {
-            id: id.0,
-            name: &linked.name,
-            insns: &insns,
-            funcs: linked.subprogs.iter().map(function).collect(),
-            poisoned: linked.poisoned.iter().map(|(i, p)| (*i, p.message.clone())).collect(),
-            unsupported,
-            arena: self.arena_of(linked, &object.maps).and_then(|id| self.arena_view(id)),
-            jump_targets: self.jump_targets(linked, &object.maps),
-            exception_cb,
-            lenient: false,
-        };
-        Code::with_entry(spec, entry)
     }
 
     /// Creates a map that no object defines, such as one to be put into a map of maps.
@@ -292,54 +256,6 @@ impl Machine {
         Ok(())
     }
 
-    /// Replaces symbolic references by guest addresses, as the kernel's `resolve_pseudo_ldimm64` does.
-    fn resolve(
-        &mut self,
-        linked: &LinkedProgram,
-        maps: &[MapId],
-        ksyms: &[u64],
-        unsupported: &mut BTreeMap<usize, Unsupported>,
-    ) -> Vec<Insn> {
-        let mut insns = linked.insns.clone();
-        for i in 0..insns.len() {
-            let insn = insns[i];
-            if !insn.is_ld_imm64() || linked.poisoned.contains_key(&i) {
-                continue;
-            }
-            let index = insn.imm as u32 as usize;
-            let addr = match insn.src {
-                pseudo::MAP_IDX => maps.get(index).map(|m| m.addr()),
-                pseudo::MAP_IDX_VALUE => {
-                    let offset = insns.get(i + 1).map_or(0, |n| n.imm as u32);
-                    maps.get(index).and_then(|m| self.map_value(*m)).map(|v| v + u64::from(offset))
-                }
-                pseudo::BTF_ID => ksyms.get(index).copied(),
-                _ => None,
-            };
-            if addr.is_none() && matches!(insn.src, pseudo::MAP_IDX_VALUE) {
-                let map = maps.get(index).and_then(|m| self.kernel.maps.get(*m));
-                let name =
-                    map.map_or_else(String::new, |m| format!("direct value of {} map", m.def.map_type));
-                unsupported.insert(i, Unsupported::new(UnsupportedKind::MapType, name));
-            }
-            if let (Some(addr), true) = (addr, i + 1 < insns.len()) {
-                insns[i].src = pseudo::IMM64;
-                insns[i].imm = addr as u32 as i32;
-                insns[i + 1].imm = (addr >> 32) as u32 as i32;
-            }
-        }
-        insns
-    }
-
-    /// The address of a map's first value (`map_direct_value_addr`).
-    fn map_value(&mut self, map: MapId) -> Option<u64> {
-        if let Some(addr) = self.direct_value(map) {
-            return Some(addr);
-        }
-        let mut cx = MapCx::host(&mut self.mem, self.kernel.state.cpus.count);
-        self.kernel.maps.get(map)?.ops.lookup(&mut cx, &[0; 4]).ok()?
-    }
-
     /// Runs a program to its end.
     ///
     /// # Errors
@@ -380,6 +296,7 @@ impl Machine {
             self.discard_records(run);
         }
         for addr in scratch {
+            self.kernel.state.files.remove(addr);
             // Freed already if the input is used again.
             let _ = self.mem.free(addr);
         }
@@ -387,52 +304,4 @@ impl Machine {
         let gap_at = self.kernel.gap_at.take().filter(|_| matches!(outcome, Outcome::Unsupported(_)));
         Ok(Report { outcome, insns, gap_at, packet })
     }
-}
-
-/// Applies the passes that its object asks for to a program that is about to be loaded as one of a type.
-pub(crate) fn rewrite(
-    linked: &mut LinkedProgram,
-    prog_type: ProgType,
-    object: &LoadedObject,
-) -> Result<passes::Report, PassError> {
-    match &object.passes {
-        Some(options) => passes::apply(linked, prog_type, object.tables(), options),
-        None => Ok(passes::Report::default()),
-    }
-}
-
-fn function(f: &SubprogDef) -> Function {
-    let global = f.linkage != FuncLinkage::Static;
-    Function { name: f.name.as_str().into(), insn: f.start, global }
-}
-
-/// The function that the main function's `exception_callback:` declaration tag names.
-fn exception_callback(linked: &LinkedProgram, object: &Object) -> Option<usize> {
-    let btf = object.btf.as_ref()?;
-    let main = linked.subprogs.first()?.func?;
-    let tag = btf.decl_tags(main).find_map(|t| t.tag.strip_prefix("exception_callback:"))?;
-    linked.subprogs.iter().find(|s| s.name == tag).map(|s| s.start)
-}
-
-/// The registers that hold values when a program starts: the context; the arguments of the function that it replaces;
-/// R0 where nobody uses the result (a function of a structure that returns `void`).
-fn entry_registers(prog_type: ProgType, linked: &LinkedProgram, object: &Object) -> u16 {
-    match prog_type {
-        ProgType::Ext | ProgType::Unspec => 0b11_1110,
-        ProgType::StructOps if returns_void(linked, object).unwrap_or(true) => 0b11,
-        _ => 0b10,
-    }
-}
-
-fn returns_void(linked: &LinkedProgram, object: &Object) -> Option<bool> {
-    let btf = object.btf.as_ref()?;
-    let mut all = object.maps.iter().filter_map(|m| m.struct_ops.as_ref());
-    let (ops, member) = all.find_map(|ops| {
-        ops.members.iter().find(|m| m.program == linked.index).map(|m| (ops, m.name.as_str()))
-    })?;
-    let composite = btf.resolve(ops.type_id).ok()?.1.as_composite()?;
-    let member = composite.members().find(|m| m.name == member)?;
-    let Type::Ptr(target) = btf.resolve(member.type_id).ok()?.1 else { return None };
-    let Type::FuncProto(proto) = btf.resolve(target).ok()?.1 else { return None };
-    Some(proto.ret == TypeId::VOID)
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bpf_vm_shim::exec::{ArenaView, Code};
 use bpf_vm_shim::isa::{Insn, pseudo};
 use bpf_vm_shim::mem::MemError;
-use bpf_vm_shim::object::{LinkedProgram, MapOrigin};
+use bpf_vm_shim::object::{LinkedProgram, MapOrigin, MapType};
 
 use crate::machine::Machine;
-use crate::maps::{Arena, InsnArray, MapError, MapId, MapOpError, flag};
+use crate::maps::{Arena, InsnArray, LocalStorage, MapCx, MapError, MapId, MapOpError, flag};
 use crate::progs::ProgId;
 
 impl Machine {
@@ -102,6 +102,24 @@ impl Machine {
     #[must_use]
     pub fn arena_data_offset(&self, id: MapId) -> Option<u64> {
         self.arena(id).map(Arena::data_offset)
+    }
+
+    /// Drops what belongs to a socket that is going away (`bpf_sk_storage_free`).
+    pub(crate) fn forget_socket(&mut self, sk: u64) {
+        let storage = |m: &crate::maps::Map| {
+            let storage = m.ops.as_any().downcast_ref::<LocalStorage>();
+            m.def.map_type == MapType::SkStorage && storage.is_some_and(|s| s.get(sk, 0).is_some())
+        };
+        let ids: Vec<MapId> = self.kernel.maps.iter().filter(|(_, m)| storage(m)).map(|(id, _)| id).collect();
+        for id in ids {
+            let mut cx = MapCx::host(&mut self.mem, self.kernel.state.cpus.count);
+            let map = self.kernel.maps.get_mut(id);
+            if let Some(storage) = map.and_then(|m| m.ops.as_any_mut().downcast_mut::<LocalStorage>()) {
+                storage.remove(&mut cx, sk);
+            }
+            let dropped = cx.dropped;
+            self.kernel.drop_fields(&mut self.mem, id, dropped);
+        }
     }
 
     fn arena_and_memory(

@@ -7,7 +7,6 @@ use bpf_vm_shim::btf::Btf;
 use bpf_vm_shim::exec::Code;
 use bpf_vm_shim::object::{KfuncDecl, KsymDecl, LinkedProgram, MapDef, ProgType};
 
-use crate::flow::Tables;
 use crate::maps::MapId;
 use crate::passes;
 
@@ -53,19 +52,12 @@ pub struct LoadedObject {
     pub kfuncs: Vec<KfuncDecl>,
     /// Its maps, in the order of its definitions.
     pub maps: Vec<MapId>,
-    /// Its maps' definitions.
+    /// The definitions, as they were linked.
     pub defs: Vec<MapDef>,
-    /// The kernel symbols that its programs take the addresses of, and these.
-    pub ksyms: (Vec<KsymDecl>, Vec<u64>),
-    /// How its programs are changed before they run; a program that gets its type late is changed then.
+    /// The kernel symbols that its programs refer to, by index, with their addresses.
+    pub ksyms: Vec<(KsymDecl, u64)>,
+    /// How its programs are rewritten.
     pub passes: Option<passes::Options>,
-}
-
-impl LoadedObject {
-    /// What the analysis of its programs looks things up in.
-    pub(crate) fn tables(&self) -> Tables<'_> {
-        Tables { btf: self.btf.as_ref(), maps: &self.defs, kfuncs: &self.kfuncs, ksyms: &self.ksyms.0 }
-    }
 }
 
 /// A program in the machine.

@@ -32,7 +32,7 @@ impl Bpf {
         if self.attach_usdt_section(program, &target.point)? {
             return Ok(());
         }
-        self.attached.push(Attachment { prog: id, target, cookie: 0, link: Link::default() });
+        self.attached.push(Arc::new(Attachment { prog: id, target, cookie: 0, link: Link::default() }));
         Ok(())
     }
 
@@ -50,11 +50,9 @@ impl Bpf {
             self.attached.iter().any(|a| a.prog == p.id && same(&a.target, &p.linked.attach))
         };
         let progs: Vec<_> = progs.filter(|p| !is_there(p)).cloned().collect();
-        let new = progs.iter().map(|p| Attachment {
-            prog: p.id,
-            target: p.linked.attach.clone(),
-            cookie: 0,
-            link: Link::default(),
+        let new = progs.iter().map(|p| {
+            let (prog, target) = (p.id, p.linked.attach.clone());
+            Arc::new(Attachment { prog, target, cookie: 0, link: Link::default() })
         });
         let before = self.attached.len();
         self.attached.extend(new);
@@ -72,7 +70,7 @@ impl Bpf {
         if let Some(wanted) = prog_type::of_kind(target.kind).filter(|_| known == ProgType::Unspec) {
             self.machine.set_prog_type(id, wanted, target.clone())?;
         }
-        self.attached.push(Attachment { prog: id, target, cookie, link: Link::default() });
+        self.attached.push(Arc::new(Attachment { prog: id, target, cookie, link: Link::default() }));
         Ok(())
     }
 
@@ -86,9 +84,10 @@ impl Bpf {
         Ok(())
     }
 
-    pub(super) fn attached_to(&self, point: &Point) -> Vec<(Arc<LoadedProg>, Attachment)> {
+    pub(super) fn attached_to(&self, point: &Point) -> Vec<(Arc<LoadedProg>, Arc<Attachment>)> {
         let here = self.attached.iter().filter(|a| point.concerns(&a.target));
-        here.filter_map(|a| Some((Arc::clone(self.machine.kernel.progs.get(a.prog)?), a.clone()))).collect()
+        here.filter_map(|a| Some((Arc::clone(self.machine.kernel.progs.get(a.prog)?), Arc::clone(a))))
+            .collect()
     }
 
     /// What is attached where, as the end of a sentence.

@@ -13,6 +13,7 @@ use super::text::{self, TextOptions};
 use super::{Bpf, Host, Loaded, globals};
 use crate::compile::bcc::Text;
 use crate::error::Error;
+use crate::profile::{Profile, tracepoints::Tracepoints};
 use crate::value::Value;
 
 /// The most CPUs that a machine may have: the largest `CONFIG_NR_CPUS` of x86-64.
@@ -35,6 +36,7 @@ enum Source {
 pub struct BpfBuilder {
     sources: Vec<(String, Source)>,
     kernel: KernelProfile,
+    profile: Option<Profile>,
     options: LoadOptions,
     limits: Limits,
     globals: Vec<(String, Value)>,
@@ -90,6 +92,24 @@ impl BpfBuilder {
     #[must_use]
     pub fn kernel(mut self, profile: KernelProfile) -> Self {
         self.kernel = profile;
+        self
+    }
+
+    /// The kernel to be simulated, and what texts are compiled for, from a named profile: types, functions,
+    /// configuration, tracepoints. Texts get [`Profile::default_x86_64`] if no types are given; compiled objects get
+    /// what is asked for only, and are otherwise relocated against their own types.
+    ///
+    /// ```
+    /// use bpf_harness::{Bpf, profile::Profile};
+    /// # let object = bpf_fixtures::object("vfsreadlat").unwrap();
+    /// let mut bpf = Bpf::builder().object(object).profile(Profile::default_x86_64()?).load()?;
+    /// assert!(bpf.get_kprobe_functions("vfs_read|vfs_nothing")?.contains(&"vfs_read".to_owned()));
+    /// # Ok::<(), bpf_harness::Error>(())
+    /// ```
+    #[must_use]
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.kernel = profile.kernel().clone();
+        self.profile = Some(profile);
         self
     }
 
@@ -202,6 +222,15 @@ impl BpfBuilder {
             return Err(Error::NoObject);
         }
         let mut kernel = self.kernel;
+        let mut profile = self.profile;
+        let has_text = self.sources.iter().any(|(_, s)| matches!(s, Source::Text(_) | Source::TextFile(_)));
+        if has_text && profile.is_none() && !self.texts.has_kernel() {
+            profile = Some(match self.btf.clone().or_else(|| kernel.btf.clone()) {
+                Some(btf) => Profile::from_btf(btf),
+                None => Profile::default_x86_64()?,
+            });
+            kernel = profile.iter().fold(kernel, |kernel, p| p.fill(kernel));
+        }
         kernel.cpus = self.cpus.unwrap_or(kernel.cpus).clamp(1, MAX_CPUS);
         kernel.btf = self.btf.or(kernel.btf);
         let mut machine = Machine::new(kernel);
@@ -212,12 +241,16 @@ impl BpfBuilder {
                 found.ok_or_else(|| Error::not_found("engine", name, engine::names().iter().copied()))?;
         }
         machine.kernel.state.rng = Rng::seeded(self.seed.unwrap_or_default());
-        let mut bpf = Bpf { machine, objects: Vec::new(), attached: Vec::new(), host: Host::default() };
+        let tracepoints = profile.as_ref().map_or_else(Tracepoints::none, |p| p.tracepoints().clone());
+        let host = Host::default();
+        let mut bpf = Bpf { machine, objects: Vec::new(), attached: Vec::new(), host, tracepoints };
         let mut objects = Vec::new();
         for (name, source) in self.sources {
             let is_text = matches!(source, Source::Text(_) | Source::TextFile(_));
-            let object = parse(&name, source, &self.texts, &bpf.machine.kernel.profile)?;
-            objects.push((object, is_text));
+            objects.push((
+                parse(&name, source, &self.texts, profile.as_ref(), &bpf.machine.kernel.profile)?,
+                is_text,
+            ));
         }
         for (name, value) in &self.globals {
             let holder = objects.iter().position(|(o, _)| o.global(name).is_some()).unwrap_or(0);
@@ -256,11 +289,17 @@ fn object_name(path: &Path) -> String {
     file.split('.').next().unwrap_or_default().to_owned()
 }
 
-fn parse(name: &str, source: Source, texts: &TextOptions, kernel: &KernelProfile) -> Result<Object, Error> {
+fn parse(
+    name: &str,
+    source: Source,
+    texts: &TextOptions,
+    profile: Option<&Profile>,
+    kernel: &KernelProfile,
+) -> Result<Object, Error> {
     let bytes = match source {
         Source::Parsed(object) => return Ok(*object),
-        Source::Text(text) => return texts.compile(name, Text::new(text), kernel),
-        Source::TextFile(path) => return texts.compile(name, Text::from_file(path)?, kernel),
+        Source::Text(text) => return texts.compile(name, Text::new(text), profile, kernel),
+        Source::TextFile(path) => return texts.compile(name, Text::from_file(path)?, profile, kernel),
         Source::Bytes(bytes) => bytes,
         Source::File(path) => match std::fs::read(&path) {
             Ok(bytes) => bytes,

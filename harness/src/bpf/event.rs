@@ -15,6 +15,8 @@ use crate::error::Error;
 
 /// The kernel's `MAX_BPF_FUNC_ARGS`: how many arguments there are if nobody knows better.
 const MAX_ARGS: usize = 12;
+/// Where the first argument is in the record of a system call.
+const FIRST_ARG: u32 = 16;
 
 /// An event that is about to happen. Nothing runs before [`Event::fire`].
 ///
@@ -47,6 +49,8 @@ struct What {
     ret: Option<u64>,
     fields: Vec<(String, objects::Value)>,
     layout: Option<TracepointLayout>,
+    /// What the kernel's profile knows of the record.
+    known: Option<TracepointLayout>,
     packet: Vec<u8>,
     nr: u64,
     location: usize,
@@ -81,6 +85,7 @@ impl<'a> Event<'a> {
             ret: None,
             fields: Vec::new(),
             layout: None,
+            known: None,
             packet,
             nr: 0,
             location: 0,
@@ -172,7 +177,11 @@ impl<'a> Event<'a> {
     /// # Errors
     /// If nothing is attached there, or a context cannot be made.
     pub fn try_fire(self) -> Result<Vec<RunReport>, Error> {
-        let Self { bpf, what, cpu, task } = self;
+        let Self { bpf, mut what, cpu, task } = self;
+        if let Point::Tracepoint(category, event) = &what.point {
+            let format = bpf.tracepoints.find(category, event);
+            what.known = format.map(|f| f.layout()).transpose()?;
+        }
         let attached = bpf.attached_to(&what.point);
         if attached.is_empty() {
             let (point, attached) = (what.point.to_string(), bpf.describe_attached());
@@ -295,11 +304,17 @@ impl What {
         if let Some(layout) = &self.layout {
             tp.layout = layout.clone();
             tp.room = 0;
+        } else if let Some(known) = &self.known {
+            tp.layout = known.clone();
         }
         tp.values.clone_from(&self.fields);
-        // Arguments of a system call's tracepoint are its fields.
-        for (i, arg) in self.args.iter().enumerate() {
-            tp.values.push((format!("args[{i}]"), (*arg).into()));
+        // Arguments of a system call's tracepoint are its fields, which may have names.
+        for (i, arg) in (0..).zip(&self.args) {
+            let numbered = format!("args[{i}]");
+            let here =
+                |f: &&contexts::Field| f.name != numbered && f.offset == FIRST_ARG + 8 * i && f.size == 8;
+            let named = tp.layout.fields.iter().find(here).map(|f| f.name.clone());
+            tp.values.push((named.unwrap_or(numbered), (*arg).into()));
         }
         if let Some(ret) = self.ret {
             tp.values.push(("ret".to_owned(), ret.into()));

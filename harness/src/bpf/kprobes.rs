@@ -154,7 +154,7 @@ impl Bpf {
     /// Names of the kernel's functions, as far as they are known.
     fn kernel_functions(&self) -> BTreeSet<&str> {
         let kernel = &self.machine.kernel;
-        let listed = kernel.profile.symbols.iter().map(String::as_str);
+        let listed = kernel.profile.symbols.iter();
         listed.chain(kernel.state.symbols.iter().map(|s| s.name.as_str())).collect()
     }
 
@@ -169,7 +169,7 @@ impl Bpf {
         if known {
             return Ok(());
         }
-        Err(Error::unknown("kernel function", name, listed.iter().map(String::as_str)))
+        Err(Error::unknown("kernel function", name, listed.iter()))
     }
 }
 

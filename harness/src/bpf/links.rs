@@ -132,7 +132,7 @@ impl Bpf {
 
     fn count_events(&self, which: impl Fn(&Attachment) -> bool) -> usize {
         let events = self.attached.iter().filter(|a| which(a));
-        events.filter_map(Attachment::event_name).collect::<BTreeSet<_>>().len()
+        events.filter_map(|a| a.event_name()).collect::<BTreeSet<_>>().len()
     }
 
     /// Adds a link for a program that fits its place.
@@ -152,7 +152,7 @@ impl Bpf {
             return Err(Error::Invalid(format!("programs are not attached to {place} by name")));
         };
         let prog = self.typed_program(fn_name, wanted, &target, place)?;
-        self.attached.push(Attachment { prog, target, cookie, link });
+        self.attached.push(Arc::new(Attachment { prog, target, cookie, link }));
         Ok(())
     }
 

@@ -41,6 +41,8 @@ pub use uprobes::UprobeTarget;
 
 use std::collections::BTreeMap;
 
+use std::sync::Arc;
+
 use bpf_helpers_mock::Machine;
 use bpf_helpers_mock::maps::MapId;
 use bpf_helpers_mock::passes::PassError;
@@ -48,6 +50,7 @@ use bpf_vm_shim::exec::{InvalidCode, Outcome};
 use bpf_vm_shim::object::{LinkedProgram, Object, ProgType};
 
 use crate::error::Error;
+use crate::profile::tracepoints::Tracepoints;
 use crate::report::{Diagnostic, SourceLine};
 
 /// An object loaded into a simulated machine.
@@ -55,8 +58,10 @@ use crate::report::{Diagnostic, SourceLine};
 pub struct Bpf {
     machine: Machine,
     objects: Vec<Loaded>,
-    attached: Vec<attach::Attachment>,
+    attached: Vec<Arc<attach::Attachment>>,
     host: Host,
+    /// Records of the kernel's tracepoints, if it was built from a profile.
+    tracepoints: Tracepoints,
 }
 
 /// What loading one object gave.
@@ -108,6 +113,7 @@ impl Bpf {
             objects: self.objects.clone(),
             attached: self.attached.clone(),
             host: self.host.clone(),
+            tracepoints: self.tracepoints.clone(),
         }
     }
 

@@ -93,8 +93,10 @@ impl Point {
         use AttachKind as K;
         let symbol = |n: &str| AttachPoint::Symbol { name: n.to_owned(), offset: 0 };
         let name = |n: &str| AttachPoint::Name(n.to_owned());
-        let user =
-            |n: &str| AttachPoint::Binary { path: String::new(), function: Some(n.to_owned()), offset: 0 };
+        let user = |n: &str| {
+            let (path, function) = split_binary(n);
+            AttachPoint::Binary { path: path.to_owned(), function: Some(function.to_owned()), offset: 0 }
+        };
         let (kind, point) = match self {
             Self::Kprobe(n) => (K::Kprobe, symbol(n)),
             Self::Kretprobe(n) => (K::Kretprobe, symbol(n)),
@@ -134,15 +136,20 @@ fn names(point: &AttachPoint, name: &str) -> bool {
         AttachPoint::Pattern(pattern) => glob(pattern.as_bytes(), name.as_bytes()),
         AttachPoint::Binary { path, function: Some(f), offset } => {
             // With a binary's name in front, only that one is meant.
-            let (binary, name) = match name.rsplit_once(':') {
-                Some((binary, name)) if !binary.ends_with(':') => (binary, name),
-                _ => ("", name),
-            };
-            let here = binary.is_empty() || path == binary || called(path, binary);
+            let (binary, name) = split_binary(name);
+            let here = binary.is_empty() || path.is_empty() || path == binary || called(path, binary);
             here && (glob(f.as_bytes(), name.as_bytes()) || *offset > 0 && format!("{f}+{offset:#x}") == name)
         }
         AttachPoint::Symbol { name: n, .. } | AttachPoint::Syscall(n) | AttachPoint::Name(n) => n == name,
         _ => false,
+    }
+}
+
+/// The binary and the function of `c:strlen`; no binary if there is none. Names of C++ have colons of their own.
+fn split_binary(name: &str) -> (&str, &str) {
+    match name.rsplit_once(':') {
+        Some((binary, function)) if !binary.ends_with(':') => (binary, function),
+        _ => ("", name),
     }
 }
 
@@ -316,6 +323,12 @@ mod tests {
             ("c:strchr", false),
         ] {
             assert_eq!(Point::Uprobe(name.into()).concerns(&strlen), expected, "{name}");
+        }
+        let by_hand = Point::Uprobe("c:strlen".into()).target();
+        for (name, expected) in
+            [("strlen", true), ("c:strlen", true), ("m:strlen", false), ("a::strlen", false)]
+        {
+            assert_eq!(Point::Uprobe(name.into()).concerns(&by_hand), expected, "{name}");
         }
         assert!(
             Point::Ksyscall("openat".into()).concerns(&Point::Kprobe("__x64_sys_openat".into()).target())

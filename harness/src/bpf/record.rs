@@ -127,6 +127,29 @@ impl RecordTypes {
 }
 
 impl Bpf {
+    /// Takes the records of a ring buffer or perf event array as values of the caller's, oldest first: for those who need
+    /// no callback. See [`Record::event`] for what fits what.
+    ///
+    /// ```
+    /// # let object = bpf_fixtures::object("hostapi").unwrap();
+    /// #[derive(serde::Deserialize, PartialEq, Debug)]
+    /// struct Event { pid: u32, n: u32 }
+    ///
+    /// let mut bpf = bpf_harness::Bpf::load(object)?;
+    /// bpf.attach_kprobe("vfs_read", "send")?;
+    /// bpf.kprobe("vfs_read").arg(7).fire()?;
+    /// assert_eq!(bpf.events::<Event>("events")?, [Event { pid: 1000, n: 7 }]);
+    /// # Ok::<(), bpf_harness::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Bpf::take_records`] and [`Record::event`].
+    pub fn events<T: DeserializeOwned>(&mut self, map: &str) -> Result<Vec<T>, Error> {
+        let records = self.take_records(map)?;
+        let types = self.record_types(map, None)?;
+        records.iter().map(|data| Record::new(data, &types).event()).collect()
+    }
+
     /// How a map's records are decoded: by a type's name, by the map's own value type, or by size.
     pub(super) fn record_types(&self, map: &str, type_name: Option<&str>) -> Result<RecordTypes, Error> {
         let named = type_name.map(|name| self.find_type(name)).transpose()?;

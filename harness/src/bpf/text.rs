@@ -11,6 +11,7 @@ use super::{Bpf, BpfBuilder};
 use crate::compile::CompileError;
 use crate::compile::bcc::{BccKernel, Text, attach_of_name};
 use crate::error::Error;
+use crate::profile::Profile;
 use crate::usdt::Usdt;
 
 /// What all texts of a builder are compiled with.
@@ -25,8 +26,14 @@ pub(super) struct TextOptions {
 
 impl TextOptions {
     /// Compiles a text to an object of this name.
-    pub(super) fn compile(&self, name: &str, text: Text, profile: &KernelProfile) -> Result<Object, Error> {
-        let kernel = self.kernel(profile)?;
+    pub(super) fn compile(
+        &self,
+        name: &str,
+        text: Text,
+        profile: Option<&Profile>,
+        kernel: &KernelProfile,
+    ) -> Result<Object, Error> {
+        let kernel = self.kernel(profile, kernel)?;
         let compiled = text.cflags(&self.cflags).usdt_contexts(self.usdt.iter().cloned()).compile(&kernel)?;
         let parsed = compiled.parse();
         let mut object = parsed.map_err(|source| Error::Load { object: name.to_owned(), source })?;
@@ -49,8 +56,19 @@ impl TextOptions {
         !self.no_attach
     }
 
-    fn kernel(&self, _: &KernelProfile) -> Result<BccKernel, Error> {
-        self.kernel.clone().ok_or_else(|| CompileError::NoTypes.into())
+    /// Whether the kernel that texts are compiled for is given.
+    pub(super) const fn has_kernel(&self) -> bool {
+        self.kernel.is_some()
+    }
+
+    /// The given kernel; else the profile's types and tracepoints, with the version and configuration of the kernel
+    /// that the programs will run on.
+    fn kernel(&self, profile: Option<&Profile>, kernel: &KernelProfile) -> Result<BccKernel, Error> {
+        match (&self.kernel, profile) {
+            (Some(given), _) => Ok(given.clone()),
+            (None, Some(profile)) => profile.clone().with_kernel(|k| k.clone_from(kernel)).bcc_kernel(),
+            (None, None) => Err(CompileError::NoTypes.into()),
+        }
     }
 }
 

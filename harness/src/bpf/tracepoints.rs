@@ -55,7 +55,8 @@ impl Bpf {
     /// Whether the kernel has a tracepoint. System calls have theirs without types of their own.
     fn check_tracepoint(&self, category: &str, event: &str) -> Result<(), Error> {
         let syscall = ["sys_enter_", "sys_exit_"].iter().any(|p| event.starts_with(p));
-        if category == "syscalls" && syscall {
+        let listed = self.tracepoints.find(category, event).is_some();
+        if listed || category == "syscalls" && syscall {
             return Ok(());
         }
         self.check_raw(event, &format!("{category}:{event}"))

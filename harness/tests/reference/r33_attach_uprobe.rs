@@ -106,6 +106,14 @@ fn real_files_are_found_too() {
 }
 
 #[test]
+fn the_machines_own_libraries_have_short_names() {
+    match bpf_harness::symbols::find_binary("c") {
+        Ok(libc) => assert!(libc.address("strlen").is_some() && libc.is_called("c"), "{}", libc.path()),
+        Err(why) => eprintln!("skipped: {why}"),
+    }
+}
+
+#[test]
 fn the_guides_example_counts_strings() {
     let Some(mut bpf) = crate::bcc::guide() else { return };
     bpf.add_binary(libc());

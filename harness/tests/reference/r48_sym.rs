@@ -1,6 +1,7 @@
 //! `sym(addr, pid, show_module, show_offset)`.
 
 use bpf_harness::symbols::{Binary, Process};
+use bpf_harness::usdt::Usdt;
 
 use crate::load;
 use crate::r29_usdt::server;
@@ -43,7 +44,10 @@ fn real_processes_can_be_described() {
     // An address of the test's own code is in the test's own file.
     let pid = std::process::id();
     let mut bpf = load();
-    bpf.add_process(pid, Process::from_pid(pid).unwrap());
+    let process = Process::from_pid(pid).unwrap();
+    // Whatever probes it has, reading them must work.
+    assert_eq!(Usdt::from_process(pid, &process).unwrap().pid(), Some(pid));
+    bpf.add_process(pid, process);
     let here = real_processes_can_be_described as fn() as usize as u64;
     let name = bpf.sym(here, pid as i32, false, false);
     assert!(name.contains("real_processes_can_be_described"), "{name}");

@@ -60,6 +60,11 @@ fn argument(
     };
     let addr = objects::alloc_type(&mut machine.mem, btf, whole)?;
     scratch.push(addr);
+    if matches!(bare_name(btf, object), "file" | "path") {
+        // Every file has a path; of this one nothing else is known.
+        let size = btf.size_of(whole).unwrap_or(1);
+        machine.kernel.state.files.set_path(addr, size, "/");
+    }
     if prog_type == ProgType::StructOps {
         // Which members such a program may write is each structure's own business (`btf_struct_access`).
         let size = btf.size_of(whole).unwrap_or(0);
@@ -128,6 +133,7 @@ pub(super) fn proto_params(btf: &Btf, id: TypeId) -> Option<Vec<TypeId>> {
     let proto = match btf.resolve(id).ok()?.1 {
         Type::Func { proto, .. } => proto,
         Type::Ptr(target) => target,
+        Type::FuncProto(_) => id,
         _ => return None,
     };
     match btf.resolve(proto).ok()?.1 {

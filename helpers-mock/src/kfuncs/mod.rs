@@ -6,6 +6,7 @@ mod cast;
 mod cpumask;
 mod dynptr;
 mod exception;
+mod file;
 mod iter;
 mod iter_task;
 mod libc;
@@ -18,6 +19,7 @@ mod section;
 mod stream;
 mod strings;
 mod task;
+mod testmod;
 pub(crate) mod timer;
 mod wq;
 mod xdp;
@@ -67,6 +69,7 @@ static FAMILIES: &[&[KfuncDesc]] = &[
     cpumask::TABLE,
     dynptr::TABLE,
     exception::TABLE,
+    file::TABLE,
     iter::TABLE,
     iter_task::TABLE,
     libc::TABLE,
@@ -79,6 +82,7 @@ static FAMILIES: &[&[KfuncDesc]] = &[
     stream::TABLE,
     strings::TABLE,
     task::TABLE,
+    testmod::TABLE,
     timer::TABLE,
     wq::TABLE,
     xdp::TABLE,

@@ -103,6 +103,7 @@ pub(super) fn check(def: &MapDef) -> Result<(), Refusal> {
         T::CgroupStorage | T::PercpuCgroupStorage => cgroup_storage(def),
         T::Arena => arena(def),
         T::InsnArray => insn_array(def),
+        T::Sockmap | T::Sockhash | T::Xskmap | T::ReuseportSockarray => sockets(def),
         T::Unspec => invalid("a map needs a type"),
         T::Unknown(n) => invalid(format!("type {n} is unknown")),
         _ => Ok(()),
@@ -343,4 +344,20 @@ fn insn_array(def: &MapDef) -> Result<(), Refusal> {
     size("key", def.key_size, 4)?;
     size("value", def.value_size, super::insn_array::VALUE)?;
     flags(def, 0)
+}
+
+/// `sock_map_alloc`, `sock_hash_alloc`, `xsk_map_alloc`, `reuseport_array_alloc_check`.
+fn sockets(def: &MapDef) -> Result<(), Refusal> {
+    nonzero("max_entries", def.max_entries)?;
+    match def.map_type {
+        MapType::Sockhash => nonzero("key_size", def.key_size)?,
+        _ => size("key", def.key_size, 4)?,
+    }
+    match def.map_type {
+        MapType::Xskmap => size("value", def.value_size, 4)?,
+        // Cookies of sockets have 8 bytes.
+        _ if matches!(def.value_size, 4 | 8) => {}
+        _ => return invalid(format!("value_size is {}, must be 4 or 8", def.value_size)),
+    }
+    flags(def, flag::NUMA_NODE | ACCESS)
 }

@@ -22,6 +22,7 @@ use super::percpu_array::PercpuArray;
 use super::percpu_hash::PercpuHash;
 use super::queue_stack::QueueStack;
 use super::ringbuf::RingBuf;
+use super::sockets::Sockets;
 use super::stack_trace::StackTraces;
 use super::unsimulated::Unsimulated;
 use super::user_ringbuf::UserRingBuf;
@@ -91,7 +92,8 @@ macro_rules! row {
 static TABLE: &[(&[MapType], Construct)] = &[
     row!(Array => |def, values, cx| Array::new(values, def.max_entries, cx)?),
     row!(PercpuArray => |def, values, cx| PercpuArray::new(values, def.max_entries, cx)?),
-    row!(TaskStorage | CgrpStorage | CgroupStorage => |def, values, _cx| LocalStorage::new(values, def, false)),
+    row!(Sockmap | Sockhash | Xskmap | ReuseportSockarray => |def, _values, _cx| Sockets::new(def)),
+    row!(SkStorage | TaskStorage | CgrpStorage | CgroupStorage => |def, values, _cx| LocalStorage::new(values, def, false)),
     row!(PercpuCgroupStorage => |def, values, _cx| LocalStorage::new(values, def, true)),
     row!(Ringbuf => |def, _values, _cx| RingBuf::new(def)),
     row!(UserRingbuf => |def, _values, _cx| UserRingBuf::new(def)),

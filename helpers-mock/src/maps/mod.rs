@@ -28,6 +28,7 @@ mod queue_stack;
 mod ranges;
 mod ring;
 mod ringbuf;
+mod sockets;
 mod stack_trace;
 mod unsimulated;
 mod user_ringbuf;

@@ -149,8 +149,8 @@ pub struct Rewritten {
 
 /// Applies the passes to a linked program: its instructions, its source lines and its functions move along.
 ///
-/// `prog_type` is what the program is loaded as, which may be another type than its section says. Applying them again
-/// changes nothing.
+/// `prog_type` is what the program is loaded as, which may be another type than its section says; without a type
+/// nothing is done. Applying them again changes nothing.
 ///
 /// # Errors
 /// If the program needs more than the stack, the instruction set or the registers of that kernel offer, or still reads
@@ -161,6 +161,10 @@ pub fn apply(
     tables: Tables<'_>,
     options: &Options,
 ) -> Result<Report, PassError> {
+    // A function that may become a program of some type, and one whose arguments are those of what it replaces.
+    if matches!(prog_type, ProgType::Unspec | ProgType::Ext) {
+        return Ok(Report::default());
+    }
     let functions: Vec<usize> = prog.subprogs.iter().map(|s| s.start).collect();
     let main = prog.subprogs.first().and_then(|s| s.func);
     let subject = Subject {

@@ -24,6 +24,7 @@ mod program;
 mod relocs;
 mod section_defs;
 mod struct_ops;
+mod symbols;
 
 pub use attach::{AttachKind, AttachPoint, AttachTarget};
 pub use error::{LinkError, LoadError};
@@ -41,3 +42,4 @@ pub use parse::Object;
 pub use profile::{Arch, KernelProfile, LinkOptions};
 pub use program::{FuncLinkage, ProgramDef};
 pub use section_defs::{NameRule, SECTION_DEFS, SectionDef, find_section_def};
+pub use symbols::SymbolNames;
