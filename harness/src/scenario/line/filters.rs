@@ -10,11 +10,6 @@ use minijinja::{Environment, Error, ErrorKind};
 use super::Shared;
 use crate::bpf::Bpf;
 
-/// The names of all filters and functions that are added here, for the documentation's test.
-#[cfg(test)]
-pub(super) const NAMES: [&str; 9] =
-    ["errno", "hex", "ipv4", "ipv6", "ksym", "ntohl", "ntohs", "stack", "sym"];
-
 pub(super) fn add(env: &mut Environment<'static>, bpf: &Shared) {
     env.add_filter("ipv4", ipv4);
     env.add_filter("ipv6", ipv6);
