@@ -113,7 +113,7 @@ pub enum Error {
         source: Unsupported,
     },
     /// The program reads memory directly that it must not: the kernel's verifier refuses it.
-    #[error("Failed to load BPF program {}: {}", .0.program, .0)]
+    #[error("Failed to load BPF program {}: {}", .0.program, refusal(.0))]
     Refused(Box<Diagnostic>),
     /// A value does not fit its type.
     #[error("{what}: {source}")]
@@ -140,6 +140,14 @@ impl std::fmt::Debug for Error {
             }
             other => write!(f, "{other}"),
         }
+    }
+}
+
+/// The verifier's words with the C line, as its log has them.
+fn refusal(d: &Diagnostic) -> String {
+    match &d.source {
+        Some(source) => format!("{} at {source}: {}", d.message, source.text.trim()),
+        None => format!("{} at instruction {}", d.message, d.insn),
     }
 }
 

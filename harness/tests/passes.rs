@@ -97,7 +97,7 @@ fn without_the_pass_the_program_is_refused_as_the_kernel_does() {
     };
     let error = refused((6, 12));
     assert!(matches!(error, Error::Refused(_)));
-    insta::assert_snapshot!(error, @"Failed to load BPF program account: R2 invalid mem access 'scalar' [invalid-mem-access] in program 'account' at fixtures/progs/automatic.bpf.c:24:19");
+    insta::assert_snapshot!(error, @"Failed to load BPF program account: R2 invalid mem access 'scalar' at fixtures/progs/automatic.bpf.c:24:19: seen_pid = task->real_parent->pid;");
     insta::assert_snapshot!(format!("{error:?}").trim(), @r"
     Failed to load BPF program account
     error[invalid-mem-access]: R2 invalid mem access 'scalar'
@@ -117,7 +117,7 @@ fn without_the_pass_the_program_is_refused_as_the_kernel_does() {
                    7: r5 = 0x1 ll
        = help: read kernel memory with bpf_probe_read_kernel() or BPF_CORE_READ(), user memory with bpf_probe_read_user()
     ");
-    insta::assert_snapshot!(refused((5, 10)), @"Failed to load BPF program account: R2 invalid mem access 'inv' [invalid-mem-access] in program 'account' at fixtures/progs/automatic.bpf.c:24:19");
+    insta::assert_snapshot!(refused((5, 10)), @"Failed to load BPF program account: R2 invalid mem access 'inv' at fixtures/progs/automatic.bpf.c:24:19: seen_pid = task->real_parent->pid;");
 }
 
 #[test]

@@ -60,3 +60,64 @@ fn the_running_kernel_is_read_or_named_as_the_reason() {
         Err(error) => assert!(error.to_string().contains("/sys/kernel/btf/vmlinux"), "{error}"),
     }
 }
+
+/// Texts need clang; where there is none, the test says that it did nothing.
+fn clang() -> bool {
+    let found = bpf_harness::compile::Clang::find();
+    if let Err(why) = &found {
+        eprintln!("skipped: {why}");
+    }
+    found.is_ok()
+}
+
+#[test]
+fn texts_are_compiled_for_the_bundled_kernel_and_its_tracepoints() {
+    if !clang() {
+        return;
+    }
+    let text = r#"
+        #include <linux/sched.h>
+        struct key { u32 pid; char file[16]; };
+        BPF_HASH(opened, struct key);
+        BPF_HASH(bits, u32);
+        BPF_ARRAY(jiffy, u64, 1);
+        TRACEPOINT_PROBE(syscalls, sys_enter_openat) {
+            struct key key = {};
+            key.pid = args->dfd;
+            bpf_probe_read_user_str(key.file, sizeof(key.file), args->filename);
+            opened.increment(key);
+            return 0;
+        }
+        TRACEPOINT_PROBE(random, urandom_read) {
+            u32 n = args->got_bits;
+            bits.increment(n);
+            return 0;
+        }
+        TRACEPOINT_PROBE(sched, sched_process_exit) {
+            u32 n = args->pid;
+            bits.increment(n);
+            return 0;
+        }
+        int kprobe__vfs_read(struct pt_regs *ctx, struct file *file) {
+            int zero = 0;
+            u64 hz = CONFIG_HZ;
+            jiffy.update(&zero, &hz);
+            return 0;
+        }
+    "#;
+    let mut bpf = Bpf::builder().text(text).load().unwrap();
+    bpf.add_task(bpf_helpers_mock::state::Task::new(7, "cat"));
+    bpf.run_task(7).unwrap();
+    let name = bpf.user_memory(b"/etc/passwd\0").unwrap();
+    bpf.tracepoint("syscalls", "sys_enter_openat").args([3, name, 0, 0]).fire().unwrap();
+    bpf.tracepoint("syscalls", "sys_enter_openat").set("dfd", 3u64).set("filename", name).fire().unwrap();
+    bpf.tracepoint("random", "urandom_read").set("got_bits", 64u32).fire().unwrap();
+    bpf.tracepoint("sched", "sched_process_exit").set("comm", "cat").set("pid", 7u32).fire().unwrap();
+    bpf.kprobe("vfs_read").fire().unwrap();
+    let opened = bpf.table("opened").unwrap();
+    let item = &opened.items()[0];
+    assert_eq!((opened.len(), &item.key["file"], &item.value), (1, &"/etc/passwd".into(), &2u64.into()));
+    let bits = bpf.table("bits").unwrap();
+    assert_eq!((bits.get(64u32).unwrap(), bits.get(7u32).unwrap()), (&1u64.into(), &1u64.into()));
+    assert_eq!(bpf.table("jiffy").unwrap().get(0u32).unwrap(), &250u64);
+}

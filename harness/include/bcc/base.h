@@ -112,6 +112,7 @@
 #define __BCC_IS_SET1(x) __BCC_IS_SET2(__BCC_ARG_PLACEHOLDER_##x)
 #define __BCC_IS_SET2(junk) __BCC_SECOND(junk 1, 0)
 
+#define CUR_CPU_IDENTIFIER BPF_F_CURRENT_CPU
 #define lock_xadd(ptr, val) ((void)__sync_fetch_and_add(ptr, val))
 #define bpf_cpu_to_be16 bpf_htons
 #define bpf_cpu_to_be32 bpf_htonl

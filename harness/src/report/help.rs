@@ -53,6 +53,11 @@ static HELP: &[(&str, &str)] = &[
         "throw from the program or its functions, not from callbacks; an exception callback takes and returns one number",
     ),
     ("frame-pointer", "copy R10 and change the copy"),
+    (
+        "function-argument",
+        "global functions are checked by their declared types: test pointers for NULL in them, and pass what they declare",
+    ),
+    ("infinite-loop", "a loop must change something that its condition depends on"),
     ("invalid-shift", "shift by less than the width of the number"),
     (
         "kfunc-argument",

@@ -60,10 +60,15 @@ fn what_is_no_clang_is_named() {
 }
 
 #[test]
-fn without_types_the_text_is_not_compiled() {
+fn a_text_without_a_kernel_gets_the_bundled_one() {
     if !clang() {
         return;
     }
-    let text = "int kprobe__f(void *ctx) { return MISSING; }";
-    assert!(matches!(Bpf::from_text(text).unwrap_err(), Error::Compile(_)));
+    let text =
+        "#include <linux/sched.h>\nint f(struct pt_regs *ctx, struct task_struct *t) { return t->pid; }";
+    let bpf = Bpf::from_text(text).unwrap();
+    assert!(bpf.program("f").is_ok());
+    let error = Bpf::from_text("int f(struct task_struct *t) { return t->state; }").unwrap_err().to_string();
+    assert!(error.contains("no member named 'state' in 'struct task_struct'"), "{error}");
+    assert!(error.contains("Linux 6.12"), "{error}");
 }

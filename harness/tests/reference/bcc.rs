@@ -1,9 +1,7 @@
 //! bcc text for the tests of the reference guide's rows.
 
 use bpf_harness::compile::Clang;
-use bpf_harness::compile::bcc::BccKernel;
 use bpf_harness::{Bpf, BpfBuilder};
-use bpf_vm_shim::object::KernelProfile;
 
 /// A builder for a text, for a machine of two CPUs; `None`, with a remark, where there is no clang.
 pub(crate) fn text(text: &str) -> Option<BpfBuilder> {
@@ -11,8 +9,7 @@ pub(crate) fn text(text: &str) -> Option<BpfBuilder> {
         eprintln!("skipped: {why}");
         return None;
     }
-    let kernel = BccKernel::new(&KernelProfile::default(), include_str!("../compile/kernel.h"));
-    Some(Bpf::builder().bcc_kernel(kernel).text(text).cpus(2))
+    Some(Bpf::builder().text(text).cpus(2))
 }
 
 /// The handlers of `data/guide.c`, loaded; `None`, with a remark, where there is no clang.

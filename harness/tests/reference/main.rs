@@ -1,6 +1,34 @@
 //! One file for each row of the reference guide, named after its number and what it is about.
 
 mod bcc;
+mod r01_kprobe;
+mod r02_kretprobe;
+mod r03_tracepoint_probe;
+mod r04_uprobe;
+mod r05_uretprobe;
+mod r06_usdt;
+mod r07_probe_read;
+mod r08_ktime_get_ns;
+mod r09_get_current_pid_tgid;
+mod r10_get_current_uid_gid;
+mod r11_get_current_comm;
+mod r12_log2;
+mod r13_trace_printk;
+mod r14_perf_output;
+mod r15_perf_submit;
+mod r16_table;
+mod r17_hash;
+mod r18_histogram;
+mod r19_stack_trace;
+mod r20_perf_array;
+mod r21_lookup;
+mod r22_lookup_or_init;
+mod r23_delete;
+mod r24_update;
+mod r25_increment;
+mod r26_get_stackid;
+mod r27_perf_read;
+mod r28_bpf;
 mod r29_usdt;
 mod r30_attach_kprobe;
 mod r31_attach_kretprobe;
@@ -22,6 +50,10 @@ mod r46_ksym;
 mod r47_ksymname;
 mod r48_sym;
 mod r49_num_open_kprobes;
+mod r50_invalid_access;
+mod r51_automatic_probe_read;
+mod support;
+mod table;
 
 use bpf_harness::{Bpf, BpfBuilder};
 use bpf_helpers_mock::state::Task;

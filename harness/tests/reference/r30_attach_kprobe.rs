@@ -52,7 +52,7 @@ fn one_of_several_programs_is_detached() {
 }
 
 fn kernel() -> KernelProfile {
-    let symbols = ["vfs_read", "vfs_readv", "vfs_write", "do_exit"].map(str::to_owned).into();
+    let symbols = ["vfs_read", "vfs_readv", "vfs_write", "do_exit"].map(str::to_owned).into_iter().collect();
     KernelProfile { symbols, ..KernelProfile::default() }
 }
 

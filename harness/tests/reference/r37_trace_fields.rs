@@ -41,3 +41,14 @@ fn copies_of_a_machine_read_for_themselves() {
     assert!(bpf.trace_readline().is_some() && bpf.trace_readline().is_none());
     assert!(copy.trace_readline().is_some());
 }
+
+#[test]
+fn the_guides_example_has_fields() {
+    let Some(mut bpf) = crate::bcc::guide() else { return };
+    bpf.attach_kprobe("do_sys_open", "hello").unwrap();
+    bpf.set_clock(2_500_000_000);
+    bpf.kprobe("do_sys_open").task(42).cpu(1).fire().unwrap();
+    let f = bpf.trace_fields(false).unwrap().unwrap();
+    assert_eq!((f.task.as_str(), f.pid, f.cpu, f.ts), ("cat", 42, 1, 2.5));
+    assert_eq!(f.msg, "Hello, World!");
+}

@@ -20,7 +20,7 @@ struct Event {
 
 fn attached() -> Bpf {
     let mut bpf = load();
-    bpf.attach_kprobe("f", "send").unwrap();
+    bpf.attach_kprobe("vfs_read", "send").unwrap();
     bpf
 }
 
@@ -29,8 +29,8 @@ fn cpu_and_bytes() {
     let mut bpf = attached();
     let (tx, rx) = mpsc::channel();
     bpf.open_perf_buffer("events", move |cpu, data| tx.send((cpu, data.size(), data[0])).unwrap()).unwrap();
-    bpf.kprobe("f").cpu(1).task(42).fire().unwrap();
-    bpf.kprobe("f").cpu(0).task(42).fire().unwrap();
+    bpf.kprobe("vfs_read").cpu(1).task(42).fire().unwrap();
+    bpf.kprobe("vfs_read").cpu(0).task(42).fire().unwrap();
     bpf.perf_buffer_poll(NOW).unwrap();
     assert_eq!(rx.try_iter().collect::<Vec<_>>(), [(1, 24, 42), (0, 24, 42)]);
 }
@@ -44,7 +44,7 @@ fn records_become_values_and_rust_types() {
         tx.send((value, data.event::<Event>().map_err(|e| e.to_string())?)).map_err(|e| e.to_string())
     })
     .unwrap();
-    bpf.kprobe("f").task(42).arg(7).fire().unwrap();
+    bpf.kprobe("vfs_read").task(42).arg(7).fire().unwrap();
     bpf.perf_buffer_poll(NOW).unwrap();
     let (value, event) = rx.try_recv().unwrap();
     assert_eq!((&value["pid"], &value["comm"]), (&Value::Uint(42), &Value::from("cat")));
@@ -55,11 +55,11 @@ fn records_become_values_and_rust_types() {
 fn a_type_that_does_not_fit_is_an_error_of_the_callback() {
     let mut bpf = attached();
     bpf.open_perf_buffer("events", |_, data| data.event::<u64>().map(|_| ())).unwrap();
-    bpf.kprobe("f").fire().unwrap();
+    bpf.kprobe("vfs_read").fire().unwrap();
     says(bpf.perf_buffer_poll(NOW), "a record of map 'events'");
     let wrong = PerfBufferOptions::new().record_type("struct disk_key");
     bpf.open_perf_buffer_with("events", wrong, |_, data| data.event::<Event>().map(|_| ())).unwrap();
-    bpf.kprobe("f").fire().unwrap();
+    bpf.kprobe("vfs_read").fire().unwrap();
     says(bpf.perf_buffer_poll(NOW), "missing field `pid`");
 }
 
@@ -72,12 +72,12 @@ fn what_does_not_fit_the_ring_is_lost_and_reported() {
     bpf.open_perf_buffer_with("events", options, move |_, _| tx.send(()).unwrap()).unwrap();
     // A record of 24 bytes takes 40 of the ring's 4096, of which one stays free: 102 fit.
     for _ in 0..110 {
-        bpf.kprobe("f").fire().unwrap();
+        bpf.kprobe("vfs_read").fire().unwrap();
     }
     assert_eq!(bpf.perf_buffer_poll(NOW).unwrap(), 102);
     // The kernel says what was lost in front of the next record that fits.
     assert_eq!(was_lost.try_iter().count(), 0);
-    bpf.kprobe("f").fire().unwrap();
+    bpf.kprobe("vfs_read").fire().unwrap();
     bpf.perf_buffer_poll(NOW).unwrap();
     assert_eq!(was_lost.try_iter().collect::<Vec<_>>(), [8]);
     assert_eq!((rx.try_iter().count(), bpf.lost_records("events").unwrap()), (103, 8));
@@ -91,7 +91,7 @@ fn opening_again_replaces_the_callback() {
         let tx = tx.clone();
         bpf.open_perf_buffer("events", move |_, _| tx.send(n).unwrap()).unwrap();
     }
-    bpf.kprobe("f").fire().unwrap();
+    bpf.kprobe("vfs_read").fire().unwrap();
     bpf.perf_buffer_poll(NOW).unwrap();
     assert_eq!(rx.try_iter().collect::<Vec<_>>(), [2]);
 }
@@ -152,7 +152,7 @@ fn texts_say_what_they_send() {
     }
     let Some(builder) = crate::bcc::text(TEXT) else { return };
     let mut bpf = builder.load().unwrap();
-    bpf.attach_kprobe("f", "handler").unwrap();
+    bpf.attach_kprobe("vfs_read", "handler").unwrap();
     let (tx, rx) = mpsc::channel();
     let small = tx.clone();
     bpf.open_perf_buffer("events", move |_, data| data.event::<Data>().map(|d| tx.send(Some(d)).unwrap()))
@@ -161,7 +161,7 @@ fn texts_say_what_they_send() {
         data.value().map(|v| small.send(None).map(|()| assert_eq!(v["pid"], 1000u32)).unwrap())
     })
     .unwrap();
-    assert_eq!(bpf.kprobe("f").fire().unwrap().ret(), Some(0));
+    assert_eq!(bpf.kprobe("vfs_read").fire().unwrap().ret(), Some(0));
     assert_eq!(bpf.perf_buffer_poll(NOW).unwrap(), 2);
     let got: Vec<_> = rx.try_iter().collect();
     assert_eq!(got, [Some(Data { pid: 1000, ts: 7, comm: "bpf-test".to_owned() }), None]);
@@ -176,12 +176,26 @@ fn texts_say_what_they_send() {
 fn a_record_may_be_the_beginning_of_its_structure() {
     let Some(builder) = crate::bcc::text(TEXT) else { return };
     let mut bpf = builder.load().unwrap();
-    bpf.attach_kprobe("f", "replier").unwrap();
+    bpf.attach_kprobe("vfs_read", "replier").unwrap();
     let (tx, rx) = mpsc::channel();
     bpf.open_perf_buffer("replies", move |_, data| data.value().map(|v| tx.send((data.size(), v)).unwrap()))
         .unwrap();
-    bpf.kprobe("f").fire().unwrap();
+    bpf.kprobe("vfs_read").fire().unwrap();
     bpf.perf_buffer_poll(NOW).unwrap();
     let (size, reply) = rx.try_recv().unwrap();
     assert_eq!((size, &reply["len"], &reply["text"]), (10, &Value::Uint(2), &Value::from("he")));
+}
+
+#[test]
+fn the_guides_example_needs_no_declaration_of_its_structure() {
+    #[derive(Deserialize, PartialEq, Debug)]
+    struct Data {
+        pid: u32,
+        n: u64,
+        comm: String,
+    }
+    let Some(mut bpf) = crate::bcc::guide() else { return };
+    bpf.attach_kprobe("f", "send_event").unwrap();
+    bpf.kprobe("f").task(42).arg(3).fire().unwrap();
+    assert_eq!(bpf.events::<Data>("events").unwrap(), [Data { pid: 42, n: 3, comm: "cat".to_owned() }]);
 }

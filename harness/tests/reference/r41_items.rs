@@ -39,3 +39,17 @@ fn taking_all_empties_the_map() {
     // The elements of an array cannot go, and nothing is taken from it.
     assert!(bpf.get_table("dist").unwrap().items_lookup_and_delete_batch().is_err());
 }
+
+#[test]
+fn the_guides_example_sorts_by_count() {
+    let Some(mut bpf) = crate::bcc::guide() else { return };
+    bpf.attach_kprobe("f", "count_calls").unwrap();
+    for (pid, times) in [(42, 2), (1000, 5), (1, 1)] {
+        for _ in 0..times {
+            bpf.kprobe("f").task(pid).fire().unwrap();
+        }
+    }
+    let mut items = bpf.get_table("calls").unwrap().typed::<u32, u64>().items().unwrap();
+    items.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    assert_eq!(items, [(1000, 5), (42, 2), (1, 1)]);
+}

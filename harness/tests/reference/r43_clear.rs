@@ -28,3 +28,14 @@ fn zeroed_keys_stay() {
         assert_eq!((table.len().unwrap(), table.values().unwrap()[0].sum()), (1, Some(0)), "{name}");
     }
 }
+
+#[test]
+fn the_guides_example_starts_again() {
+    let Some(mut bpf) = crate::bcc::guide() else { return };
+    bpf.attach_kretprobe("f", "kbytes").unwrap();
+    for round in 0..2 {
+        bpf.kretprobe("f").ret(4096).fire().unwrap();
+        assert_eq!(bpf.get_table("dist").unwrap().get(3).unwrap(), Some(Value::Uint(1)), "round {round}");
+        bpf.get_table("dist").unwrap().clear().unwrap();
+    }
+}

@@ -40,3 +40,13 @@ fn keys_that_are_no_slots_are_an_error() {
     bpf.get_table("ints").unwrap().set(1025, 1u64).unwrap();
     says(bpf.get_table("ints").unwrap().print_linear_hist("x"), "1025 is no slot of a histogram");
 }
+
+#[test]
+fn the_guides_example_counts_in_equal_steps() {
+    let Some(mut bpf) = crate::bcc::guide() else { return };
+    bpf.attach_kprobe("f", "linear").unwrap();
+    for n in [3, 5, 21, 29, 25, 44] {
+        bpf.kprobe("f").arg(n).fire().unwrap();
+    }
+    insta::assert_snapshot!(bpf.table("dist").unwrap().linear_hist_with("tens").unwrap());
+}

@@ -15,7 +15,8 @@ fn the_address_of_a_name() {
 
 #[test]
 fn functions_of_the_profile_have_addresses() {
-    let kernel = KernelProfile { symbols: ["do_exit".to_owned()].into(), ..KernelProfile::default() };
+    let kernel =
+        KernelProfile { symbols: ["do_exit".to_owned()].into_iter().collect(), ..KernelProfile::default() };
     let mut bpf = builder().kernel(kernel).load().unwrap();
     let addr = bpf.ksymname("do_exit").unwrap();
     assert_eq!((bpf.ksym(addr).as_str(), bpf.ksymname("do_exit")), ("do_exit", Some(addr)));

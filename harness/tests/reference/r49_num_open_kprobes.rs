@@ -2,6 +2,8 @@
 
 use bpf_harness::{Bpf, PerfEventSpec, perf};
 
+use bpf_vm_shim::object::KernelProfile;
+
 use crate::r33_attach_uprobe::with_libc;
 use crate::{load, says};
 
@@ -52,4 +54,22 @@ fn sampling_is_no_kprobe() {
     assert_eq!(bpf.get_table("percpu").unwrap().sum(1u32).unwrap(), Some(1));
     bpf.detach_perf_event(perf::TYPE_SOFTWARE, perf::COUNT_SW_CPU_CLOCK).unwrap();
     assert!(bpf.perf_event().fire().is_err());
+}
+
+#[test]
+fn the_guides_example_sees_whether_a_pattern_has_matched() {
+    let text = "
+        int kprobe__vfs_read(struct pt_regs *ctx) { return 0; }
+        int kretprobe__vfs_read(struct pt_regs *ctx) { return 0; }
+        int count(struct pt_regs *ctx) { return 0; }
+    ";
+    let Some(builder) = crate::bcc::text(text) else { return };
+    let symbols = ["vfs_read", "vfs_write", "vfs_open"].map(str::to_owned).into_iter().collect();
+    let kernel = KernelProfile { symbols, ..KernelProfile::default() };
+    let mut bpf = builder.kernel(kernel).load().unwrap();
+    assert_eq!(bpf.num_open_kprobes(), 2);
+    assert_eq!(bpf.attach_kprobe_re("vfs_nothing.*", "count").unwrap(), 0);
+    assert_eq!(bpf.num_open_kprobes(), 2);
+    assert_eq!(bpf.attach_kprobe_re("vfs_.*", "count").unwrap(), 3);
+    assert_eq!(bpf.num_open_kprobes(), 4);
 }

@@ -12,9 +12,9 @@ use super::{Facts, LoadFact, Subject, alu, call, memory};
 use crate::maps::Fields;
 
 /// Instructions looked at before the analysis gives up: enough for the largest real programs several times over.
-const BUDGET: usize = 8_000_000;
+const BUDGET: usize = 4_000_000;
 /// Registers and slots remembered at all, which bounds memory for hostile programs.
-const REMEMBERED: usize = 8_000_000;
+const REMEMBERED: usize = 4_000_000;
 
 /// What is stored to a frame from anywhere, for those who load from it through pointers.
 #[derive(Default, Debug)]

@@ -13,6 +13,8 @@ mod kinds;
 mod liveness;
 mod memory;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

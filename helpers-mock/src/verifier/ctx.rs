@@ -61,6 +61,9 @@ impl Walk<'_> {
                     _ => return number,
                 })
             }
+            ProgType::Tracing | ProgType::Lsm if self.hook_argument(off, a).is_some() => {
+                Ok(self.hook_argument(off, a).unwrap_or(Reg::Unknown))
+            }
             ProgType::Tracing | ProgType::Lsm
                 if off >= 13 * 8 || off % 8 != 0 && size == 8 || a.write && t == ProgType::Tracing =>
             {
@@ -94,6 +97,7 @@ impl Walk<'_> {
                 })
             }
             ProgType::Netfilter if a.write || size != 8 || !matches!(off, 0 | 8) => bad(),
+            ProgType::Netfilter => Ok(Reg::Ptr(Ptr::to(Target::Kernel))),
             _ if !plain(t, self.prog.attach.attach_type, off, size) => bad(),
             _ if has_numbers(t) && a.size <= 4 => number,
             _ => Ok(Reg::Unknown),

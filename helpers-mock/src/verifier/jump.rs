@@ -114,7 +114,22 @@ impl Walk<'_> {
                 }
                 // Comparing with a pointer that is not null tells that an equal one is not either.
                 if p.or_null != q.or_null && matches!(code, cmp::EQ | cmp::NE) {
-                    return Err(Stop::Unsure);
+                    let typed = |p: &Ptr| matches!(p.target, Target::Kernel | Target::Obj { .. });
+                    if typed(&p) || typed(&q) {
+                        return Err(Stop::Unsure);
+                    }
+                    let id = if p.or_null { p.id } else { q.id };
+                    let mut equal = state.clone();
+                    equal.for_each(|r| {
+                        if let Reg::Ptr(r) = r
+                            && r.or_null
+                            && r.id == id
+                        {
+                            r.or_null = false;
+                        }
+                    });
+                    let (equal, other) = (Some(equal), Some(state));
+                    return Ok(if code == cmp::EQ { (other, equal) } else { (equal, other) });
                 }
                 both(state)
             }
@@ -147,6 +162,9 @@ impl Walk<'_> {
                 }
             });
             (Some(null), Some(not_null))
+        } else if matches!(p.target, Target::Ctx | Target::Stack(_)) {
+            // The kernel does not take these for something that is never null (`reg_not_null`).
+            (Some(state.clone()), Some(state))
         } else {
             (None, Some(state))
         };

@@ -1,7 +1,7 @@
 //! Loads, stores and the memory behind call arguments (`check_mem_access`, `check_helper_mem_access` in
 //! `kernel/bpf/verifier.c`).
 
-use bpf_vm_shim::object::{MapType, ProgType};
+use bpf_vm_shim::object::{MapDef, MapType, ProgType};
 
 use super::alu::MAX_VAR_OFF;
 use super::scalar::Scalar;
@@ -28,6 +28,8 @@ enum Bytes {
     Plain,
     /// Constants of a map that programs cannot write.
     Constant,
+    /// An address in the program.
+    Instruction,
     /// A pointer to a kernel object.
     Kptr(Field),
 }
@@ -41,6 +43,7 @@ impl Walk<'_> {
             Target::Stack(depth) => self.load_stack(state, &p, depth, a),
             Target::MapValue(map) => {
                 match self.check_map_value(&p, map, a)? {
+                    Bytes::Instruction => return Ok(Reg::Unknown),
                     Bytes::Kptr(field) => return Ok(self.load_kptr(state, field)),
                     Bytes::Constant => return Ok(self.rodata(&p, map, a)),
                     Bytes::Plain => {}
@@ -142,6 +145,9 @@ impl Walk<'_> {
     fn check_map_value(&mut self, p: &Ptr, map: MapId, a: Access) -> Step<Bytes> {
         let map = self.kernel.maps.get(map).ok_or(Stop::Unsure)?;
         let def = &map.def;
+        if matches!(def.map_type, MapType::InsnArray) {
+            return instructions(p, a, def);
+        }
         if a.write && def.map_flags & flag::RDONLY_PROG != 0 {
             let m = format!(
                 "write into map forbidden, value_size={} off={} size={}",
@@ -154,7 +160,7 @@ impl Walk<'_> {
         if !a.write && def.map_flags & flag::WRONLY_PROG != 0 {
             return refuse(Why::WriteOnlyRead, "read from map forbidden".to_owned());
         }
-        if matches!(def.map_type, MapType::Unknown(_)) || def.map_type.name() == "insn_array" {
+        if matches!(def.map_type, MapType::Unknown(_)) {
             return Err(Stop::Unsure);
         }
         bounds(p, a, def.value_size.into(), "map value, value_size")?;
@@ -325,6 +331,24 @@ impl Walk<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// Jump tables: addresses of instructions, read whole (`check_map_access` of `BPF_MAP_TYPE_INSN_ARRAY`).
+fn instructions(p: &Ptr, a: Access, def: &MapDef) -> Step<Bytes> {
+    let size = 8 * u64::from(def.max_entries);
+    if a.write {
+        let m = format!("write into map forbidden, value_size={size} off={} size={}", p.off + a.off, a.size);
+        return refuse(Why::ReadOnlyWrite, m);
+    }
+    if a.size != 8 {
+        return refuse(Why::OutOfBounds, format!("Invalid read of {} bytes from insn_array", a.size));
+    }
+    bounds(p, a, size, "map value, value_size")?;
+    if p.fixed().is_some_and(|off| (off + a.off) % 8 != 0) {
+        let m = format!("misaligned value access off {} size {}", p.off + a.off, a.size);
+        return refuse(Why::OutOfBounds, m);
+    }
+    Ok(Bytes::Instruction)
 }
 
 /// The pointer in a base register; none if it is not modelled.

@@ -12,6 +12,7 @@ mod context;
 mod ctx;
 mod exit;
 mod funcs;
+mod hooks;
 mod jump;
 mod kfunc;
 mod kfunc_table;

@@ -174,7 +174,12 @@ impl Ptr {
 
     /// The name with its null-ness.
     pub(super) fn name(&self) -> String {
-        format!("{}{}", self.target.name(), if self.or_null { "_or_null" } else { "" })
+        let name = self.target.name();
+        match name.strip_suffix('_') {
+            _ if !self.or_null => name.to_owned(),
+            Some(name) => format!("{name}_or_null_"),
+            None => format!("{name}_or_null"),
+        }
     }
 
     /// The whole offset, if it is known.
@@ -326,6 +331,18 @@ pub(super) struct Ref {
     pub(super) insn: usize,
 }
 
+/// Whether a path goes in circles.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Circle {
+    No,
+    /// It has been here, but knows more now.
+    Perhaps,
+    Yes,
+}
+
+/// How many states of a path are remembered to see that it goes in circles.
+const TRAIL: usize = 12;
+
 /// One path's state before an instruction.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct State {
@@ -338,6 +355,8 @@ pub(super) struct State {
     pub(super) rcu: u32,
     pub(super) preempt: u32,
     pub(super) irqs: Vec<u32>,
+    /// States at jump targets since the last call.
+    pub(super) trail: Vec<Self>,
     /// A callback of the call at hand has just returned, for the n-th time.
     pub(super) called: Option<u64>,
     /// A callback that runs later in a context that may (`Some(true)`) or may not sleep.
@@ -350,7 +369,19 @@ impl State {
     /// A path that begins at `pc`.
     pub(super) fn at(pc: usize, frames: Vec<Frame>, global: Option<usize>) -> Self {
         let (refs, irqs) = (Vec::new(), Vec::new());
-        Self { pc, frames, refs, lock: None, rcu: 0, preempt: 0, irqs, called: None, later: None, global }
+        Self {
+            pc,
+            frames,
+            refs,
+            lock: None,
+            rcu: 0,
+            preempt: 0,
+            irqs,
+            trail: Vec::new(),
+            called: None,
+            later: None,
+            global,
+        }
     }
 
     pub(super) fn frame(&mut self) -> Step<&mut Frame> {
@@ -393,6 +424,33 @@ impl State {
                 frame.stack.insert(-8 * at, Slot::of(Byte::Unknown));
             }
         }
+    }
+
+    /// Whether the path has been here before, and nothing has changed; remembers it otherwise
+    /// (`states_maybe_looping`).
+    pub(super) fn goes_in_circles(&mut self) -> Circle {
+        let known = |s: &Slot| s.special.is_none() && !s.bytes.contains(&Byte::Unknown);
+        let sure = self
+            .frames
+            .iter()
+            .all(|f| !f.regs.contains(&Reg::Unknown) && f.stack.values().all(known) && f.callback.is_none());
+        if !sure || self.trail.len() >= TRAIL {
+            self.trail.clear();
+            return Circle::No;
+        }
+        let mut circle = Circle::No;
+        for old in self.trail.iter().filter(|old| old.pc == self.pc) {
+            if old.covers(self) {
+                if self.covers(old) {
+                    return Circle::Yes;
+                }
+                circle = Circle::Perhaps;
+            }
+        }
+        let mut here = self.clone();
+        here.trail.clear();
+        self.trail.push(here);
+        circle
     }
 
     /// Whether every refusal on the way from `new` would also be found from `self`.

@@ -26,6 +26,7 @@ impl Walk<'_> {
     /// Refusals that need no walk.
     pub(super) fn structure(&self) -> Option<Found> {
         self.exception_callback()
+            .or_else(|| self.legacy_loads())
             .or_else(|| self.circle(0, &mut Vec::new(), &mut BTreeSet::new()))
             .or_else(|| self.throws_in_callback())
     }
@@ -68,6 +69,20 @@ impl Walk<'_> {
         }
         let calls = self.edges(at);
         calls.iter().any(|(_, edge, to)| *edge == Edge::Call && self.reaches(*to, seen, is))
+    }
+
+    /// Loads from packets leave the function, with 0 as its result.
+    fn legacy_loads(&self) -> Option<Found> {
+        self.prog.subprogs.iter().skip(1).find_map(|sub| {
+            let legacy = |i: &usize| {
+                self.insns.get(*i).is_some_and(|insn| {
+                    insn.class() == class::LD && matches!(insn.opcode & 0xe0, 0x20 | 0x40)
+                })
+            };
+            let at = self.body(sub.start).find(legacy)?;
+            let m = "LD_ABS is only allowed in functions that return 'int'".to_owned();
+            self.returns_no_number(sub.start).then_some((at, Why::NotAllowed, m))
+        })
     }
 
     fn throw(&self, insn: &Insn) -> bool {

@@ -8,7 +8,7 @@ use bpf_vm_shim::object::{AttachTarget, KfuncDecl, Poison, ProgType, SubprogDef}
 
 use super::call::forget_packets;
 use super::mem::Access;
-use super::state::{Frame, Ptr, Reg, State, Step, Stop, Target, Ty, refuse};
+use super::state::{Circle, Frame, Ptr, Reg, State, Step, Stop, Target, Ty, refuse};
 use super::why::Why;
 use crate::kernel::Kernel;
 use crate::maps::MapId;
@@ -67,6 +67,8 @@ pub(super) struct Walk<'a> {
     budget: u32,
     /// The deepest stack slot of each function, in bytes.
     pub(super) depths: BTreeMap<usize, u32>,
+    /// Which instructions reach the context or a socket.
+    kinds: BTreeMap<usize, u8>,
     /// Callbacks that run later.
     pub(super) later: BTreeSet<usize>,
     /// Names of types.
@@ -97,6 +99,7 @@ impl<'a> Walk<'a> {
             remembered: 0,
             budget: BUDGET,
             depths: BTreeMap::new(),
+            kinds: BTreeMap::new(),
             later: BTreeSet::new(),
             names: Vec::new(),
             ids: 0,
@@ -128,7 +131,7 @@ impl<'a> Walk<'a> {
 
     /// Follows all paths of the program, then of the global functions that it calls.
     pub(super) fn run(&mut self) -> Option<Found> {
-        if let Some(found) = self.structure() {
+        if let Some(found) = self.hook().or_else(|| self.structure()) {
             return Some(found);
         }
         self.globals.extend(self.exception_callbacks());
@@ -147,6 +150,9 @@ impl<'a> Walk<'a> {
             }
             let next = self.globals.iter().find(|g| !done.contains(*g)).copied()?;
             done.insert(next);
+            if let Some(found) = self.bad_parameters(next) {
+                return Some(found);
+            }
             if let Some(state) = self.global_entry(next) {
                 self.todo.push(state);
             }
@@ -162,8 +168,16 @@ impl<'a> Walk<'a> {
                 }
                 self.budget -= 1;
                 let pc = state.pc;
-                if self.targets.contains(&pc) && self.visited(&state) {
-                    break;
+                if self.targets.contains(&pc) {
+                    match state.goes_in_circles() {
+                        Circle::Yes => {
+                            let m = format!("infinite loop detected at insn {pc}");
+                            return Some((pc, Why::InfiniteLoop, m));
+                        }
+                        Circle::Perhaps => {}
+                        Circle::No if self.visited(&state) => break,
+                        Circle::No => {}
+                    }
                 }
                 match self.step(state) {
                     Ok(Some(next)) => state = next,
@@ -229,7 +243,7 @@ impl<'a> Walk<'a> {
             pseudo::MAP_IDX_VALUE => {
                 let id: MapId = map()?;
                 let def = &self.kernel.maps.get(id).ok_or(Stop::Unsure)?.def;
-                if !matches!(def.map_type.name(), "array") {
+                if !matches!(def.map_type.name(), "array" | "insn_array") {
                     return Ok(Reg::Unknown);
                 }
                 Reg::Ptr(Ptr { off: i64::from(high as u32), ..Ptr::to(Target::MapValue(id)) })
@@ -262,7 +276,37 @@ impl<'a> Walk<'a> {
         let frame = state.frame()?;
         frame.regs[1..6].fill(Reg::NotInit);
         frame.regs[0] = Reg::any();
+        // Outside of the packet the function returns 0 at once.
+        if let [.., _, inner] = state.frames.as_slice()
+            && inner.callback.is_none()
+        {
+            let (ret, mut early) = (inner.ret, state.clone());
+            early.frames.pop();
+            let caller = early.frame()?;
+            caller.regs[1..6].fill(Reg::NotInit);
+            caller.regs[0] = Reg::constant(0);
+            early.pc = ret;
+            self.todo.push(early);
+        }
         Ok(())
+    }
+
+    /// An instruction that reaches the context or a socket on one path cannot reach something else on another
+    /// (`reg_type_mismatch`).
+    fn same_kind(&mut self, pc: usize, base: &Reg) -> Step<()> {
+        let Reg::Ptr(p) = base else { return Ok(()) };
+        let kind = match p.target {
+            Target::Ctx => 1,
+            Target::Sock(_) => 2,
+            Target::Stack(_) | Target::MapValue(_) | Target::Packet | Target::PacketMeta => 3,
+            _ => return Ok(()),
+        };
+        match self.kinds.insert(pc, kind) {
+            Some(other) if other != kind => {
+                refuse(Why::NotAllowed, "same insn cannot be used with different pointers".to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn ldx(&mut self, state: &mut State, insn: Insn) -> Step<()> {
@@ -273,6 +317,7 @@ impl<'a> Walk<'a> {
         let mut value = self.load(state, base, access)?;
         let packet = |p: &Ptr| matches!(p.target, Target::Packet | Target::PacketMeta | Target::PacketEnd);
         let from_ctx = matches!(base, Reg::Ptr(p) if p.target == Target::Ctx);
+        self.same_kind(state.pc, &base)?;
         if mode == 0x80 && from_ctx && matches!(&value, Reg::Ptr(p) if packet(p)) {
             let m = format!("invalid bpf_context access off={} size={size}", insn.off);
             return refuse(Why::CtxAccess, m);
@@ -294,12 +339,14 @@ impl<'a> Walk<'a> {
         let mode = insn.opcode & 0xe0;
         if insn.class() == class::ST {
             let base = state.read(insn.dst)?;
+            self.same_kind(state.pc, &base)?;
             return self.store(state, base, access, Reg::constant(insn.imm as i64 as u64));
         }
         let value = state.read(insn.src)?;
         let load = mode == 0xc0 && insn.imm == 0x100;
         let base = if load { value } else { state.read(insn.dst)? };
         if mode != 0xc0 {
+            self.same_kind(state.pc, &base)?;
             self.link_source(state, insn.src)?;
             let value = state.read(insn.src)?;
             return self.store(state, base, access, value);
@@ -368,15 +415,24 @@ impl<'a> Walk<'a> {
     fn jump(&mut self, mut state: State, insn: Insn) -> Step<Option<State>> {
         let pc = state.pc;
         match insn.opcode & 0xf0 {
-            0x00 if insn.opcode & 0x08 != 0 => Err(Stop::Unsure),
+            0x00 if insn.opcode & 0x08 != 0 => match state.read(insn.dst)? {
+                Reg::Scalar(..) => {
+                    refuse(Why::NotAllowed, format!("R{} has type scalar, expected PTR_TO_INSN", insn.dst))
+                }
+                _ => Err(Stop::Unsure),
+            },
             0x00 => {
                 state.pc = target(pc, insn);
                 Ok(Some(state))
             }
-            0x80 => self.call(state, insn),
+            0x80 => {
+                state.trail.clear();
+                self.call(state, insn)
+            }
             0x90 => self.exit(state),
             // may_goto
             0xe0 => {
+                state.trail.clear();
                 let mut over = state.clone();
                 over.pc = target(pc, insn);
                 self.todo.push(over);
@@ -442,6 +498,7 @@ impl<'a> Walk<'a> {
         if self.is_global(at) {
             self.enter_global(&state, at)?;
             self.globals.insert(at);
+            self.global_arguments(&mut state, at)?;
             let params = self.params(at);
             for n in 1..=params.min(5) as u8 {
                 state.read(n)?;

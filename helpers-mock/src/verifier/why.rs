@@ -15,8 +15,12 @@ pub(super) enum Why {
     Exception,
     /// A write to the frame pointer.
     FramePointer,
+    /// An argument of the wrong kind for a global function, or a parameter that none can have.
+    FunctionArgument,
     /// An argument of the wrong kind for a helper.
     HelperArgument,
+    /// A loop that changes nothing.
+    InfiniteLoop,
     /// A dereference of what is no pointer, or of one that cannot be followed.
     InvalidMemAccess,
     /// A shift by a constant out of range.
@@ -70,7 +74,9 @@ impl Why {
         Self::DivByZero,
         Self::Exception,
         Self::FramePointer,
+        Self::FunctionArgument,
         Self::HelperArgument,
+        Self::InfiniteLoop,
         Self::InvalidMemAccess,
         Self::InvalidShift,
         Self::KfuncArgument,
@@ -103,7 +109,9 @@ impl Why {
             Self::DivByZero => "div-by-zero",
             Self::Exception => "exception",
             Self::FramePointer => "frame-pointer",
+            Self::FunctionArgument => "function-argument",
             Self::HelperArgument => "helper-argument",
+            Self::InfiniteLoop => "infinite-loop",
             Self::InvalidMemAccess => "invalid-mem-access",
             Self::InvalidShift => "invalid-shift",
             Self::KfuncArgument => "kfunc-argument",

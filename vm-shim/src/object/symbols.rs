@@ -62,6 +62,12 @@ impl<T: Into<Box<str>>> FromIterator<T> for SymbolNames {
     }
 }
 
+impl<T: Into<Box<str>>, const N: usize> From<[T; N]> for SymbolNames {
+    fn from(names: [T; N]) -> Self {
+        names.into_iter().collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::SymbolNames;
