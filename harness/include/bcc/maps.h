@@ -278,6 +278,19 @@
 #define increment(...) __BCC_3RD(__VA_ARGS__, __bcc_add, __bcc_add1)(__VA_ARGS__)
 #define atomic_increment(...) increment(__VA_ARGS__)
 
+/*
+ * Records are decoded by their structures. What only the stack has would be left out of the object's BTF: a number of the
+ * type keeps it in.
+ */
+#define __BCC_POINTEE(p) \
+	typeof(*__builtin_choose_expr(__builtin_types_compatible_p(typeof(*(p)), void), (char *)0, (p)))
+#define __BCC_KEEP_TYPE(p) \
+	__asm__ volatile("" : : "r"((u64)__builtin_btf_type_id(*(__BCC_POINTEE(p) *)0, 0)))
+#define perf_submit(ctx, data, size) perf_submit(ctx, ({ __BCC_KEEP_TYPE(data); (data); }), size)
+#define perf_submit_skb(ctx, skb_size, data, size) \
+	perf_submit_skb(ctx, skb_size, ({ __BCC_KEEP_TYPE(data); (data); }), size)
+#define ringbuf_output(data, size, flags) ringbuf_output(({ __BCC_KEEP_TYPE(data); (data); }), size, flags)
+
 /* Maps with keys and values. */
 #define BPF_F_TABLE(TYPE, K, V, NAME, SIZE, FLAGS)                                                              \
 	_Static_assert(__BCC_TYPE(TYPE, typeof(K)) != -1, "'" #TYPE "' is no type of a bcc table");             \

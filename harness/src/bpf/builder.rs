@@ -11,7 +11,7 @@ use bpf_vm_shim::object::{KernelProfile, Object, ProgType};
 
 use super::text::{self, TextOptions};
 use super::{Bpf, Host, Loaded, globals};
-use crate::compile::bcc::Text;
+use crate::compile::bcc::{Compiled, Text};
 use crate::error::Error;
 use crate::profile::{Profile, tracepoints::Tracepoints};
 use crate::value::Value;
@@ -29,6 +29,15 @@ enum Source {
     Text(String),
     /// A file of bcc text.
     TextFile(PathBuf),
+    /// What a bcc text was compiled to.
+    Compiled(Vec<u8>),
+}
+
+impl Source {
+    /// Whether its programs are a bcc text's: they count on rewrites, and their names say where they are attached.
+    const fn is_text(&self) -> bool {
+        matches!(self, Self::Text(_) | Self::TextFile(_) | Self::Compiled(_))
+    }
 }
 
 /// Builds a [`Bpf`]. Everything has a default but the object.
@@ -78,6 +87,14 @@ impl BpfBuilder {
     pub fn source_file(mut self, path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         self.sources.push((object_name(&path), Source::TextFile(path)));
+        self
+    }
+
+    /// The object that a text was compiled to ([`compile`](Self::compile)): loaded as the text would be, without a
+    /// compiler.
+    #[must_use]
+    pub fn bcc_object(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.sources.push((String::new(), Source::Compiled(bytes.into())));
         self
     }
 
@@ -213,17 +230,30 @@ impl BpfBuilder {
         self
     }
 
-    /// Loads everything into a new machine.
+    /// Only compiles: the objects of the texts, in order, as clang writes them. [`bcc_object`](Self::bcc_object) takes
+    /// them, without their debugging information too (`llvm-strip -g`).
     ///
     /// # Errors
-    /// If an object cannot be read, parsed, linked or loaded, or a global variable does not exist or fit.
-    pub fn load(self) -> Result<Bpf, Error> {
-        if self.sources.is_empty() {
-            return Err(Error::NoObject);
+    /// If there is no clang, or a text does not compile.
+    pub fn compile(self) -> Result<Vec<Vec<u8>>, Error> {
+        let (kernel, profile) = self.kernel_of_texts()?;
+        let mut objects = Vec::new();
+        for (_, source) in self.sources {
+            let text = match source {
+                Source::Text(text) => Text::new(text),
+                Source::TextFile(path) => Text::from_file(path)?,
+                _ => continue,
+            };
+            objects.push(self.texts.compiled(text, profile.as_ref(), &kernel)?.object);
         }
-        let mut kernel = self.kernel;
-        let mut profile = self.profile;
-        let has_text = self.sources.iter().any(|(_, s)| matches!(s, Source::Text(_) | Source::TextFile(_)));
+        Ok(objects)
+    }
+
+    /// The kernel that everything runs on, and the profile that it was taken from.
+    fn kernel_of_texts(&self) -> Result<(KernelProfile, Option<Profile>), Error> {
+        let mut kernel = self.kernel.clone();
+        let mut profile = self.profile.clone();
+        let has_text = self.sources.iter().any(|(_, s)| s.is_text());
         if has_text && profile.is_none() && !self.texts.has_kernel() {
             profile = Some(match self.btf.clone().or_else(|| kernel.btf.clone()) {
                 Some(btf) => Profile::from_btf(btf),
@@ -232,7 +262,19 @@ impl BpfBuilder {
             kernel = profile.iter().fold(kernel, |kernel, p| p.fill(kernel));
         }
         kernel.cpus = self.cpus.unwrap_or(kernel.cpus).clamp(1, MAX_CPUS);
-        kernel.btf = self.btf.or(kernel.btf);
+        kernel.btf = self.btf.clone().or(kernel.btf);
+        Ok((kernel, profile))
+    }
+
+    /// Loads everything into a new machine.
+    ///
+    /// # Errors
+    /// If an object cannot be read, parsed, linked or loaded, or a global variable does not exist or fit.
+    pub fn load(self) -> Result<Bpf, Error> {
+        if self.sources.is_empty() {
+            return Err(Error::NoObject);
+        }
+        let (kernel, profile) = self.kernel_of_texts()?;
         let mut machine = Machine::new(kernel);
         machine.limits = self.limits;
         if let Some(name) = &self.engine {
@@ -246,7 +288,7 @@ impl BpfBuilder {
         let mut bpf = Bpf { machine, objects: Vec::new(), attached: Vec::new(), host, tracepoints };
         let mut objects = Vec::new();
         for (name, source) in self.sources {
-            let is_text = matches!(source, Source::Text(_) | Source::TextFile(_));
+            let is_text = source.is_text();
             objects.push((
                 parse(&name, source, &self.texts, profile.as_ref(), &bpf.machine.kernel.profile)?,
                 is_text,
@@ -298,6 +340,7 @@ fn parse(
 ) -> Result<Object, Error> {
     let bytes = match source {
         Source::Parsed(object) => return Ok(*object),
+        Source::Compiled(bytes) => return text::parse(name, Compiled::from_object(bytes)),
         Source::Text(text) => return texts.compile(name, Text::new(text), profile, kernel),
         Source::TextFile(path) => return texts.compile(name, Text::from_file(path)?, profile, kernel),
         Source::Bytes(bytes) => bytes,

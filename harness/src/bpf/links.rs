@@ -189,7 +189,7 @@ const LIBRARY: u64 = 0x1000_0000;
 
 impl Host {
     /// Where processes of which nothing is said have a binary.
-    fn default_base(&self, path: &str) -> u64 {
+    pub(super) fn default_base(&self, path: &str) -> u64 {
         let found = self.binaries.iter().position(|b| b.path() == path);
         match found.and_then(|i| Some((i, self.binaries.get(i)?))) {
             Some((i, binary)) if binary.is_position_independent() => LIBRARIES + LIBRARY * i as u64,

@@ -7,6 +7,7 @@
 mod attach;
 mod buffers;
 mod builder;
+mod decoded;
 mod event;
 mod globals;
 mod input;

@@ -8,8 +8,8 @@ use bpf_vm_shim::object::{AttachKind, AttachPoint, KernelProfile, Object};
 
 use super::attach::names_a_place;
 use super::{Bpf, BpfBuilder};
-use crate::compile::CompileError;
-use crate::compile::bcc::{BccKernel, Text, attach_of_name};
+use crate::compile::bcc::{BccKernel, Compiled, Text, attach_of_name};
+use crate::compile::{Clang, CompileError};
 use crate::error::Error;
 use crate::profile::Profile;
 use crate::usdt::Usdt;
@@ -20,6 +20,7 @@ pub(super) struct TextOptions {
     cflags: Vec<String>,
     kernel: Option<BccKernel>,
     usdt: Vec<Usdt>,
+    clang: Option<Clang>,
     no_probe_reads: bool,
     no_attach: bool,
 }
@@ -33,12 +34,22 @@ impl TextOptions {
         profile: Option<&Profile>,
         kernel: &KernelProfile,
     ) -> Result<Object, Error> {
+        parse(name, self.compiled(text, profile, kernel)?)
+    }
+
+    /// Compiles a text.
+    pub(super) fn compiled(
+        &self,
+        text: Text,
+        profile: Option<&Profile>,
+        kernel: &KernelProfile,
+    ) -> Result<Compiled, Error> {
         let kernel = self.kernel(profile, kernel)?;
-        let compiled = text.cflags(&self.cflags).usdt_contexts(self.usdt.iter().cloned()).compile(&kernel)?;
-        let parsed = compiled.parse();
-        let mut object = parsed.map_err(|source| Error::Load { object: name.to_owned(), source })?;
-        name.clone_into(&mut object.name);
-        Ok(object)
+        let text = text.cflags(&self.cflags).usdt_contexts(self.usdt.iter().cloned());
+        Ok(match &self.clang {
+            Some(clang) => text.compile_with(clang, &kernel)?,
+            None => text.compile(&kernel)?,
+        })
     }
 
     /// What is done to the programs of texts before they are loaded.
@@ -77,6 +88,13 @@ impl BpfBuilder {
     #[must_use]
     pub fn cflag(mut self, flag: impl Into<String>) -> Self {
         self.texts.cflags.push(flag.into());
+        self
+    }
+
+    /// The compiler of texts; otherwise [`Clang::find`] looks for one.
+    #[must_use]
+    pub fn clang(mut self, clang: Clang) -> Self {
+        self.texts.clang = Some(clang);
         self
     }
 
@@ -128,6 +146,14 @@ impl BpfBuilder {
         self.texts.kernel = Some(kernel);
         self
     }
+}
+
+/// Parses what a text was compiled to, under the object's name.
+pub(super) fn parse(name: &str, compiled: Compiled) -> Result<Object, Error> {
+    let parsed = compiled.parse();
+    let mut object = parsed.map_err(|source| Error::Load { object: name.to_owned(), source })?;
+    name.clone_into(&mut object.name);
+    Ok(object)
 }
 
 /// The error of a program that would have been attached, had it not been refused; the others wait until somebody wants

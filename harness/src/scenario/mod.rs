@@ -32,16 +32,23 @@
 //! Numbers among the arguments can be names in quotes: `"$buf"` is the address of the memory, kernel object or symbol of
 //! that name.
 
+mod attach;
 mod error;
 mod file;
 mod kernel;
+mod line;
 mod output;
 mod play;
+mod print;
+mod user;
 
+pub use attach::{AttachFile, PerfEventFile};
 pub use error::ScenarioError;
 pub use file::{
-    AttachFile, EventFile, EventsFile, HistFile, KernelFile, MemoryFile, Number, ObjectFile, OutputFile,
+    CompileFile, EventFile, EventsFile, HistFile, KernelFile, MemoryFile, Number, ObjectFile, OutputFile,
     Scenario, TaskFile,
 };
 pub use output::{Output, Printed};
-pub use play::{Played, play};
+pub use play::{Played, play, play_with, prepare};
+pub use print::{PrintFile, Trace};
+pub use user::{BinaryFile, CounterFile, MappingFile, ProbeFile};

@@ -82,6 +82,12 @@ pub struct Compiled {
 }
 
 impl Compiled {
+    /// An object that was compiled before.
+    #[must_use]
+    pub fn from_object(object: Vec<u8>) -> Self {
+        Self { object, cached: true }
+    }
+
     /// The object, its programs with the types and attach points that their names and contexts say.
     ///
     /// # Errors
