@@ -201,10 +201,16 @@ impl Walk<'_> {
         (!name.is_empty()).then(|| (name, btf.size_of(id).ok()))
     }
 
-    /// A load from a kernel object, whose layout is known only if the object's own types are the kernel's.
+    /// A load from a kernel object.
     pub(super) fn load_object(&mut self, p: &Ptr, (ty, trust): (Ty, Trust), a: Access) -> Step<Reg> {
         let unknown = super::mem::unknown(a.size);
-        let (Some(btf), None) = (self.prog.btf, self.kernel.profile.btf.as_ref()) else { return Ok(unknown) };
+        // The program's own types are laid out as the kernel's where there is nothing better.
+        let own = matches!(trust, Trust::Alloc | Trust::Percpu);
+        let kernel = self.kernel.profile.btf.as_ref().filter(|_| !own);
+        if trust == Trust::Vague && kernel.is_some() {
+            return Ok(unknown);
+        }
+        let Some(btf) = kernel.or(self.prog.btf) else { return Ok(unknown) };
         let Some(off) = p.fixed() else {
             return refuse(Why::PointerArithmetic, format!("variable {} access disallowed", p.name()));
         };
