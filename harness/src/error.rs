@@ -187,8 +187,8 @@ impl Error {
     pub(crate) fn unknown<'a>(what: &'static str, name: &str, known: impl Iterator<Item = &'a str>) -> Self {
         let bare = name.rsplit_once(':').map_or(name, |(_, bare)| bare);
         let limit = 1 + bare.len() / 5;
-        let mut near: Vec<_> =
-            known.map(|k| (distance(bare, k, limit), k)).filter(|(d, _)| *d <= limit).collect();
+        let near = |k: &str| distance(bare, k, limit).min(distance(name, k, limit));
+        let mut near: Vec<_> = known.map(|k| (near(k), k)).filter(|(d, _)| *d <= limit).collect();
         near.sort_unstable();
         let names: Vec<_> = near.into_iter().map(|(_, k)| format!("'{k}'")).take(5).collect();
         let known =

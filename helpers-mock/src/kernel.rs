@@ -63,7 +63,7 @@ impl Kernel {
     /// What map operations of the running program work with.
     pub fn map_cx<'a>(&self, cx: &'a mut Cx<'_>) -> MapCx<'a> {
         let (cpu, cpus) = (self.state.cpus.current, self.state.cpus.count);
-        MapCx { cpu, cpus, mem: cx.mem, host: false, dropped: Vec::new() }
+        MapCx { cpu, cpus, mem: cx.mem, host: false, dropped: Vec::new(), grace: false, freed: Vec::new() }
     }
 
     /// What happens to timers, kptrs and the like in values that an operation has deleted or overwritten

@@ -292,6 +292,10 @@ impl Machine {
             Some(_) => Interp.run(execution, &mut self.mem, &mut self.kernel),
         };
         for run in self.kernel.runs.split_off(depth) {
+            for addr in &run.freed {
+                // It is there: nobody else could free it.
+                let _ = self.mem.free(*addr);
+            }
             // A run that faulted must not block the ring buffers for the next one.
             self.discard_records(run);
         }

@@ -1,8 +1,9 @@
 //! Tracepoints by name: row 32 of the reference guide.
 
-use bpf_vm_shim::btf::Kind;
+use bpf_vm_shim::btf::{Btf, Kind};
 use bpf_vm_shim::object::AttachKind;
 
+use super::kprobes::whole;
 use super::links::Link;
 use super::{Bpf, Point};
 use crate::error::Error;
@@ -52,14 +53,53 @@ impl Bpf {
         })
     }
 
-    /// Whether the kernel has a tracepoint. System calls have theirs without types of their own.
+    /// As [`Bpf::attach_tracepoint`], to every tracepoint whose `category:event` the whole of a regular expression matches
+    /// (bcc's `tp_re`), and says how many these are.
+    ///
+    /// # Errors
+    /// As there; if it is no regular expression; if nothing is known of the kernel's tracepoints. No match is no error.
+    pub fn attach_tracepoint_re(&mut self, tp_re: &str, fn_name: &str) -> Result<usize, Error> {
+        let re = whole(tp_re)?;
+        let names = self.tracepoints.names();
+        if names.is_empty() {
+            return Err(Error::Invalid(format!(
+                "'{tp_re}' cannot be looked up: nothing is known of this kernel's tracepoints; give the builder a \
+                 profile, or name them one by one"
+            )));
+        }
+        self.loaded_program(fn_name)?;
+        let names: Vec<_> =
+            names.into_iter().map(|(c, e)| format!("{c}:{e}")).filter(|n| re.is_match(n)).collect();
+        for name in &names {
+            self.attach_tracepoint(name, fn_name)?;
+        }
+        Ok(names.len())
+    }
+
+    /// Whether the kernel has a tracepoint: its profile lists it, or its types have it and no other category does.
     fn check_tracepoint(&self, category: &str, event: &str) -> Result<(), Error> {
-        let syscall = ["sys_enter_", "sys_exit_"].iter().any(|p| event.starts_with(p));
-        let listed = self.tracepoints.find(category, event).is_some();
-        if listed || category == "syscalls" && syscall {
+        if self.tracepoints.find(category, event).is_some() {
             return Ok(());
         }
-        self.check_raw(event, &format!("{category}:{event}"))
+        let written = format!("{category}:{event}");
+        let names = self.tracepoints.names();
+        if names.is_empty() {
+            // System calls have theirs without types of their own.
+            let syscall = ["sys_enter_", "sys_exit_"].iter().any(|p| event.starts_with(p));
+            return if category == "syscalls" && syscall { Ok(()) } else { self.check_raw(event, &written) };
+        }
+        let elsewhere: Vec<String> =
+            names.iter().filter(|(_, e)| e == event).map(|(c, e)| format!("'{c}:{e}'")).collect();
+        if !elsewhere.is_empty() {
+            let known = format!("; did you mean {}?", elsewhere.join(", "));
+            return Err(Error::NotFound { what: "tracepoint", name: written, known });
+        }
+        let typed = |btf: &Btf| btf.find(Kind::Typedef, &format!("btf_trace_{event}")).is_some();
+        if category != "syscalls" && self.machine.kernel.profile.btf.as_ref().is_some_and(typed) {
+            return Ok(());
+        }
+        let all: Vec<String> = names.iter().map(|(c, e)| format!("{c}:{e}")).collect();
+        Err(Error::unknown("tracepoint", &written, all.iter().map(String::as_str)))
     }
 
     fn check_raw(&self, event: &str, written: &str) -> Result<(), Error> {

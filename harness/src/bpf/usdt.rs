@@ -103,7 +103,8 @@ pub(super) fn input(
         Some(site) => {
             let delta = user.map_or(0, |u| u.delta);
             let symbol = |s: &str| Some(site.binary.address(s)?.wrapping_add(delta));
-            let placed = Placement::new(&site.place.args, args, symbol)
+            let pc = user.map_or(site.place.addr, |u| u.addr);
+            let placed = Placement::new(&site.place.args, args, pc, symbol)
                 .map_err(|e| Error::Invalid(format!("{}: {e}", name())))?;
             context.addr = user.map(|u| u.addr);
             context.registers = placed.registers.into_iter().collect();

@@ -29,11 +29,15 @@ pub struct PlaceError {
 
 /// Where memory is put that registers of nobody's choice point to: below the stack's usual place.
 const ZONES: u64 = 0x7ff0_0000_0000;
+/// The program counter's place in `struct pt_regs`.
+const PC_X86_64: u16 = 16 * 8;
+const PC_ARM64: u16 = 32 * 8;
 /// How far such places are apart. The registers point to the middle.
 const ZONE: u64 = 0x10_0000;
 
 impl Placement {
-    /// Places values; those that are missing are zero. `symbol` gives the address of a symbol in the process.
+    /// Places values; those that are missing are zero. `pc` is the probe's address in the process, and `symbol` gives the
+    /// address of a symbol there.
     ///
     /// # Errors
     /// If two arguments share a place and differ, a constant is given another value, a value does not fit its size, or
@@ -41,9 +45,10 @@ impl Placement {
     pub fn new(
         specs: &[ArgSpec],
         values: &[u64],
+        pc: u64,
         symbol: impl Fn(&str) -> Option<u64>,
     ) -> Result<Self, PlaceError> {
-        let mut cells = Cells { registers: BTreeMap::new(), memory: BTreeMap::new(), symbol: &symbol };
+        let mut cells = Cells { registers: BTreeMap::new(), memory: BTreeMap::new(), pc, symbol: &symbol };
         let value = |i: usize| values.get(i).copied().unwrap_or(0);
         let error =
             |i: usize, spec: &ArgSpec, why: String| PlaceError { index: i + 1, spec: spec.to_string(), why };
@@ -75,6 +80,7 @@ impl Placement {
         let mut zone = ZONES;
         for spec in specs {
             if let ArgKind::Memory { base: Some(base), .. } = &spec.kind
+                && !base.is_pc()
                 && !cells.registers.contains_key(&base.offset)
             {
                 cells.registers.insert(base.offset, (zone + ZONE / 2, u64::MAX));
@@ -111,6 +117,7 @@ struct Cells<'a> {
     /// Value and mask of what is decided.
     registers: BTreeMap<u16, (u64, u64)>,
     memory: BTreeMap<u64, u8>,
+    pc: u64,
     symbol: &'a dyn Fn(&str) -> Option<u64>,
 }
 
@@ -150,6 +157,10 @@ impl Cells<'_> {
 
 impl Surroundings for Cells<'_> {
     fn register(&self, offset: u16) -> u64 {
+        // Where the probe is was decided before.
+        if [PC_X86_64, PC_ARM64].contains(&offset) {
+            return self.pc;
+        }
         self.registers.get(&offset).map_or(0, |(value, _)| *value)
     }
 
@@ -176,11 +187,14 @@ mod tests {
     use super::super::spec::{ArgSpec, Surroundings};
     use super::Placement;
 
+    const PC: u64 = 0x5000_1200;
+
     struct Process<'a>(&'a Placement);
 
     impl Surroundings for Process<'_> {
         fn register(&self, offset: u16) -> u64 {
-            self.0.registers.get(&offset).copied().unwrap_or(0)
+            assert!(!self.0.registers.contains_key(&super::PC_X86_64), "the program counter stays");
+            if offset == super::PC_X86_64 { PC } else { self.0.registers.get(&offset).copied().unwrap_or(0) }
         }
 
         fn memory(&self, addr: u64, out: &mut [u8]) -> bool {
@@ -202,7 +216,8 @@ mod tests {
     #[track_caller]
     fn check(specs: &str, values: &[u64], read: &[u64]) {
         let specs = ArgSpec::parse_all(specs, Arch::X86_64).unwrap();
-        let placed = Placement::new(&specs, values, |s| Process(&Placement::default()).symbol(s)).unwrap();
+        let placed =
+            Placement::new(&specs, values, PC, |s| Process(&Placement::default()).symbol(s)).unwrap();
         let got: Vec<_> = specs.iter().map(|s| s.read(&Process(&placed)).unwrap()).collect();
         assert_eq!(got, read);
     }
@@ -213,6 +228,7 @@ mod tests {
         check("4@%edi", &[0xffff_ffff], &[0xffff_ffff]);
         check("8@-16(%rbp) -2@-24(%rbp) 8@(%rax,%rbx,4)", &[1, 0xfffe, 3], &[1, u64::MAX - 1, 3]);
         check("4@counter(%rip) 4@counter+4(%rip)", &[8, 9], &[8, 9]);
+        check("8@16(%rip) 8@counter(%rip)", &[5, 6], &[5, 6]);
         check("1@%ah 1@%al", &[2, 3], &[2, 3]);
         // The same place twice, and a pointer with what it points to.
         check("4@%edi 8@%rdi", &[7, 7], &[7, 7]);
@@ -231,7 +247,7 @@ mod tests {
             ("8@%rdi", &[1, 2], 2, "1 arguments only"),
         ] {
             let parsed = ArgSpec::parse_all(specs, Arch::X86_64).unwrap();
-            let error = Placement::new(&parsed, values, |_| None).unwrap_err();
+            let error = Placement::new(&parsed, values, PC, |_| None).unwrap_err();
             assert!(error.index == index && error.why.contains(why), "{specs}: {error}");
         }
     }
@@ -247,7 +263,7 @@ mod tests {
                 _ => s.extend(*v),
             }).collect();
             // Arguments that share a place are refused, others are read back as they were given.
-            if let Ok(placed) = Placement::new(&specs, &values, |_| None) {
+            if let Ok(placed) = Placement::new(&specs, &values, PC, |_| None) {
                 for (spec, value) in specs.iter().zip(&values) {
                     prop_assert_eq!(spec.read(&Process(&placed)), Some(*value), "{}", spec);
                 }

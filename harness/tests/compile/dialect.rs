@@ -199,3 +199,27 @@ fn a_map_of_maps_has_the_inner_map_that_its_text_names() {
     let inner = outer.inner.as_ref().unwrap();
     assert_eq!((outer.max_entries, inner.map_type, inner.value_size), (3, MapType::Array, 8));
 }
+
+#[test]
+fn a_deleted_value_may_be_read_until_the_program_ends() {
+    if !clang() {
+        return;
+    }
+    let text = "
+        BPF_HASH(start, u32);
+        int kprobe__f(struct pt_regs *ctx)
+        {
+            u32 k = 1;
+            u64 v = 5, *found;
+            start.update(&k, &v);
+            found = start.lookup(&k);
+            if (!found)
+                return 0;
+            start.delete(&k);
+            return *found;
+        }
+    ";
+    let mut bpf = builder(text).load().unwrap();
+    assert_eq!(bpf.kprobe("f").fire().unwrap().ret(), Some(5));
+    assert!(bpf.table("start").unwrap().is_empty());
+}

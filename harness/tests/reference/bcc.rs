@@ -1,4 +1,4 @@
-//! bcc text for the tests of the reference guide's rows.
+//! bcc text for the tests of the reference guide's rows, compiled for the bundled kernel.
 
 use bpf_harness::compile::Clang;
 use bpf_harness::{Bpf, BpfBuilder};

@@ -1,6 +1,5 @@
 //! `attach_tracepoint("category:event", fn_name)`.
 
-use bpf_helpers_mock::contexts::TracepointLayout;
 use bpf_vm_shim::object::ProgType;
 
 use crate::{load, number, says};
@@ -47,15 +46,23 @@ fn names_are_checked() {
 
 #[test]
 fn the_guides_example_has_a_structure_of_its_own() {
-    const FORMAT: &str = "name: urandom_read\nformat:\n\
-        \tfield:int got_bits;\toffset:8;\tsize:4;\tsigned:1;\n\
-        \tfield:int pool_left;\toffset:12;\tsize:4;\tsigned:1;\n\
-        \tfield:int input_left;\toffset:16;\tsize:4;\tsigned:1;\n";
     let Some(mut bpf) = crate::bcc::guide() else { return };
     bpf.attach_tracepoint("random:urandom_read", "got_bits").unwrap();
-    let layout = TracepointLayout::from_format(FORMAT).unwrap();
-    let event = bpf.tracepoint("random", "urandom_read").layout(layout);
+    let event = bpf.tracepoint("random", "urandom_read");
     event.set("got_bits", 512).set("pool_left", 3).task(42).fire().unwrap();
     let line = bpf.trace_fields(false).unwrap().unwrap();
     assert_eq!((line.pid, line.msg.as_str()), (42, "512"));
+}
+
+#[test]
+fn the_kernels_own_tracepoints_are_known() {
+    let Some(mut bpf) = crate::bcc::guide() else { return };
+    says(bpf.attach_tracepoint("random:urandom_raed", "got_bits"), "did you mean 'random:urandom_read'");
+    says(bpf.attach_tracepoint("sched:urandom_read", "got_bits"), "did you mean 'random:urandom_read'");
+    says(bpf.attach_tracepoint("syscalls:sys_enter_opneat", "got_bits"), "'syscalls:sys_enter_openat'");
+    says(bpf.attach_raw_tracepoint("sched_swich", "got_bits"), "no tracepoint 'sched_swich'");
+    assert_eq!(bpf.attach_tracepoint_re("sched:sched_(switch|wakeup)", "got_bits").unwrap(), 2);
+    assert_eq!(bpf.attach_tracepoint_re("sched:nothing", "got_bits").unwrap(), 0);
+    assert_eq!(bpf.num_open_tracepoints(), 2);
+    says(load().attach_tracepoint_re("sched:.*", "traced"), "nothing is known of this kernel's tracepoints");
 }

@@ -103,3 +103,29 @@ fn libbpfs_programs_find_their_arguments() {
         says(bpf.attach("on_request"), why);
     }
 }
+
+#[test]
+fn the_guides_example_reads_arguments_by_their_number() {
+    let text = "
+        BPF_HASH(seen, u64, int);
+        int on_request(struct pt_regs *ctx)
+        {
+            u64 first = 0;
+            int second = 0;
+            bpf_usdt_readarg(1, ctx, &first);
+            bpf_usdt_readarg(2, ctx, &second);
+            seen.update(&first, &second);
+            return 0;
+        }
+    ";
+    let mut usdt = Usdt::from_binary(server()).unwrap();
+    usdt.enable_probe("request", "on_request").unwrap();
+    let Some(builder) = crate::bcc::text(text) else { return };
+    let mut bpf = builder.usdt_context(usdt).load().unwrap();
+    // The first place has a register and memory, the second a constant and a variable.
+    let minus_three = -3i64 as u64;
+    bpf.usdt("http", "request").args([10, minus_three]).fire().unwrap();
+    bpf.usdt("http", "request").location(1).args([7, 99]).fire().unwrap();
+    let seen = bpf.get_table("seen").unwrap().typed::<u64, i32>().items().unwrap();
+    assert_eq!(seen, [(7, 99), (10, -3)]);
+}

@@ -89,12 +89,12 @@ fn copies_of_a_machine_have_records_of_their_own() {
 #[test]
 fn the_guides_example_polls_until_it_has_seen_enough() {
     let Some(mut bpf) = crate::bcc::guide() else { return };
-    bpf.attach_kprobe("f", "send_event").unwrap();
+    bpf.attach_kprobe("vfs_read", "send_event").unwrap();
     let (tx, rx) = mpsc::channel();
     bpf.open_perf_buffer("events", move |_, data| data.value().map(|v| tx.send(v["n"].as_u64()).unwrap()))
         .unwrap();
     for n in 0..5 {
-        bpf.kprobe("f").arg(n).fire().unwrap();
+        bpf.kprobe("vfs_read").arg(n).fire().unwrap();
         assert_eq!(bpf.perf_buffer_poll(Duration::from_millis(100)).unwrap(), 1);
     }
     assert_eq!(rx.try_iter().flatten().collect::<Vec<_>>(), [0, 1, 2, 3, 4]);

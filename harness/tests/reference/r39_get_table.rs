@@ -149,13 +149,13 @@ fn programs_are_put_into_arrays() {
 #[test]
 fn counters_and_program_arrays_of_a_text() {
     let Some(mut bpf) = crate::bcc::guide() else { return };
-    bpf.attach_kprobe("f", "read_counter").unwrap();
+    bpf.attach_kprobe("vfs_read", "read_counter").unwrap();
     bpf.get_table("cycles").unwrap().open_perf_event(0, 0).unwrap();
     bpf.set_perf_counter("cycles", 1, 500, 1).unwrap();
-    bpf.kprobe("f").cpu(1).fire().unwrap();
+    bpf.kprobe("vfs_read").cpu(1).fire().unwrap();
     assert_eq!(bpf.get_table("readings").unwrap().typed::<u32, u64>().items().unwrap(), [(0, 0), (1, 500)]);
-    bpf.attach_kprobe("g", "jump").unwrap();
+    bpf.attach_kprobe("vfs_write", "jump").unwrap();
     let tail = bpf.load_func("jumped", ProgType::Kprobe).unwrap();
     bpf.get_table("jumps").unwrap().set(2, tail).unwrap();
-    assert_eq!(bpf.kprobe("g").fire().unwrap().ret(), Some(77));
+    assert_eq!(bpf.kprobe("vfs_write").fire().unwrap().ret(), Some(77));
 }

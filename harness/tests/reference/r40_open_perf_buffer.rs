@@ -195,7 +195,7 @@ fn the_guides_example_needs_no_declaration_of_its_structure() {
         comm: String,
     }
     let Some(mut bpf) = crate::bcc::guide() else { return };
-    bpf.attach_kprobe("f", "send_event").unwrap();
-    bpf.kprobe("f").task(42).arg(3).fire().unwrap();
+    bpf.attach_kprobe("vfs_read", "send_event").unwrap();
+    bpf.kprobe("vfs_read").task(42).arg(3).fire().unwrap();
     assert_eq!(bpf.events::<Data>("events").unwrap(), [Data { pid: 42, n: 3, comm: "cat".to_owned() }]);
 }

@@ -43,10 +43,10 @@ fn taking_all_empties_the_map() {
 #[test]
 fn the_guides_example_sorts_by_count() {
     let Some(mut bpf) = crate::bcc::guide() else { return };
-    bpf.attach_kprobe("f", "count_calls").unwrap();
+    bpf.attach_kprobe("vfs_read", "count_calls").unwrap();
     for (pid, times) in [(42, 2), (1000, 5), (1, 1)] {
         for _ in 0..times {
-            bpf.kprobe("f").task(pid).fire().unwrap();
+            bpf.kprobe("vfs_read").task(pid).fire().unwrap();
         }
     }
     let mut items = bpf.get_table("calls").unwrap().typed::<u32, u64>().items().unwrap();

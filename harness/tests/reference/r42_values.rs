@@ -28,9 +28,9 @@ fn values_of_all_cpus() {
 #[test]
 fn the_guides_example_adds_up() {
     let Some(mut bpf) = crate::bcc::guide() else { return };
-    bpf.attach_kprobe("f", "count_calls").unwrap();
+    bpf.attach_kprobe("vfs_read", "count_calls").unwrap();
     for pid in [42, 1000, 42] {
-        bpf.kprobe("f").task(pid).fire().unwrap();
+        bpf.kprobe("vfs_read").task(pid).fire().unwrap();
     }
     let values = bpf.get_table("calls").unwrap().values().unwrap();
     assert_eq!(values.iter().filter_map(Value::as_u64).sum::<u64>(), 3);

@@ -32,9 +32,9 @@ fn zeroed_keys_stay() {
 #[test]
 fn the_guides_example_starts_again() {
     let Some(mut bpf) = crate::bcc::guide() else { return };
-    bpf.attach_kretprobe("f", "kbytes").unwrap();
+    bpf.attach_kretprobe("vfs_read", "kbytes").unwrap();
     for round in 0..2 {
-        bpf.kretprobe("f").ret(4096).fire().unwrap();
+        bpf.kretprobe("vfs_read").ret(4096).fire().unwrap();
         assert_eq!(bpf.get_table("dist").unwrap().get(3).unwrap(), Some(Value::Uint(1)), "round {round}");
         bpf.get_table("dist").unwrap().clear().unwrap();
     }

@@ -44,9 +44,9 @@ fn keys_that_are_no_slots_are_an_error() {
 #[test]
 fn the_guides_example_counts_in_equal_steps() {
     let Some(mut bpf) = crate::bcc::guide() else { return };
-    bpf.attach_kprobe("f", "linear").unwrap();
+    bpf.attach_kprobe("vfs_read", "linear").unwrap();
     for n in [3, 5, 21, 29, 25, 44] {
-        bpf.kprobe("f").arg(n).fire().unwrap();
+        bpf.kprobe("vfs_read").arg(n).fire().unwrap();
     }
     insta::assert_snapshot!(bpf.table("dist").unwrap().linear_hist_with("tens").unwrap());
 }

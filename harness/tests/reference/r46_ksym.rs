@@ -31,9 +31,9 @@ fn the_guides_example_names_the_frames_of_stacks() {
     let frames: Vec<u64> =
         ["vfs_read", "ksys_read", "do_syscall_64"].iter().map(|f| bpf.symbol(f) + 4).collect();
     bpf.add_task(Task { kernel_stack: frames, ..Task::new(42, "cat") });
-    bpf.attach_kprobe("f", "count_stacks").unwrap();
+    bpf.attach_kprobe("vfs_read", "count_stacks").unwrap();
     for _ in 0..2 {
-        bpf.kprobe("f").task(42).fire().unwrap();
+        bpf.kprobe("vfs_read").task(42).fire().unwrap();
     }
     let stacks = bpf.get_table("stacks").unwrap().typed::<i64, u64>().items().unwrap();
     assert_eq!(stacks.len(), 1, "the same stack has the same id: {stacks:?}");

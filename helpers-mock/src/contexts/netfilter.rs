@@ -23,10 +23,7 @@ pub(super) fn netfilter_input(
     packet: &[u8],
 ) -> Result<RunInput, ContextError> {
     let btf = machine.kernel.profile.btf.clone().or_else(|| prog.object.btf.clone());
-    let frame = [&ETH_IPV4, packet].concat();
-    // Such programs reach the buffer through its own structure only, so that no field is closed to them.
-    let mut input = net::packet(machine, ProgType::CgroupSkb, &frame)?;
-    let skb = machine.kernel.skb_object_of(&mut machine.mem, btf.as_ref(), input.args[0])?;
+    let (mut input, skb) = buffer(machine, btf.as_ref(), packet)?;
     let state = match btf.as_ref().and_then(|btf| Some((btf, btf.find(Kind::Struct, "nf_hook_state")?))) {
         Some((btf, id)) => {
             let state = objects::alloc_type(&mut machine.mem, btf, id)?;
@@ -44,6 +41,19 @@ pub(super) fn netfilter_input(
     input.scratch.extend(ctx.scratch);
     input.args = ctx.args;
     Ok(input)
+}
+
+/// A `struct sk_buff` with a packet that begins with its network header, and the input that owns it. Programs that get
+/// one reach it through its own structure only, so no field is closed to them.
+pub(super) fn buffer(
+    machine: &mut Machine,
+    btf: Option<&Btf>,
+    packet: &[u8],
+) -> Result<(RunInput, u64), ContextError> {
+    let frame = [&ETH_IPV4, packet].concat();
+    let input = net::packet(machine, ProgType::CgroupSkb, &frame)?;
+    let skb = machine.kernel.skb_object_of(&mut machine.mem, btf, input.args[0])?;
+    Ok((input, skb))
 }
 
 /// Sets a member of a byte or more. Types of objects have only what their programs use.

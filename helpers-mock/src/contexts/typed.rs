@@ -7,7 +7,7 @@ use bpf_vm_shim::object::{AttachKind, ProgType};
 
 use super::args::TypedArgs;
 use super::error::ContextError;
-use super::infer;
+use super::{infer, netfilter};
 use crate::machine::Machine;
 use crate::objects;
 use crate::progs::LoadedProg;
@@ -17,23 +17,24 @@ use crate::run::RunInput;
 /// the kernel are known, the program's uses tell what is a pointer.
 pub(super) fn default_input(machine: &mut Machine, prog: &LoadedProg) -> Result<RunInput, ContextError> {
     let mut call = TypedArgs::default_for(machine, prog);
-    let mut scratch = Vec::new();
+    let mut owned = RunInput::default();
     if let Some((btf, params)) = params(machine, prog) {
         call.args.resize(params.len().min(super::sizes::MAX_FUNC_ARGS), 0);
         for (arg, id) in call.args.iter_mut().zip(params) {
             if let Some(object) = pointee(&btf, id) {
-                *arg = argument(machine, prog.prog_type, &btf, object, &mut scratch)?;
+                *arg = argument(machine, prog.prog_type, &btf, object, &mut owned)?;
             }
         }
     } else if let (None, Some(btf)) = (&machine.kernel.profile.btf, prog.object.btf.clone()) {
         for (arg, object) in call.args.iter_mut().zip(infer::pointees(prog)) {
             if let Some(object) = object {
-                *arg = argument(machine, prog.prog_type, &btf, object, &mut scratch)?;
+                *arg = argument(machine, prog.prog_type, &btf, object, &mut owned)?;
             }
         }
     }
     let mut input = call.build(machine)?;
-    input.scratch.append(&mut scratch);
+    input.scratch.append(&mut owned.scratch);
+    input.packet = owned.packet;
     Ok(input)
 }
 
@@ -42,7 +43,7 @@ fn argument(
     prog_type: ProgType,
     btf: &Btf,
     object: TypeId,
-    scratch: &mut Vec<u64>,
+    owned: &mut RunInput,
 ) -> Result<u64, ContextError> {
     if bare_name(btf, object) == "task_struct" {
         let pid = machine.kernel.state.current().pid;
@@ -53,13 +54,22 @@ fn argument(
         }
         return Ok(task);
     }
+    if bare_name(btf, object) == "sk_buff" && owned.packet.is_none() {
+        let (input, skb) = netfilter::buffer(machine, Some(btf), &[0; 64])?;
+        owned.scratch.extend(input.scratch);
+        owned.packet = input.packet;
+        if prog_type == ProgType::StructOps {
+            machine.mem.protect(skb, btf.size_of(object).unwrap_or(0), Perm::ReadWrite);
+        }
+        return Ok(skb);
+    }
     // A socket is the start of its protocol's own structure; programs of congestion control cast it.
     let whole = match bare_name(btf, object) {
         "sock" => btf.find(Kind::Struct, "tcp_sock").unwrap_or(object),
         _ => object,
     };
     let addr = objects::alloc_type(&mut machine.mem, btf, whole)?;
-    scratch.push(addr);
+    owned.scratch.push(addr);
     if matches!(bare_name(btf, object), "file" | "path") {
         // Every file has a path; of this one nothing else is known.
         let size = btf.size_of(whole).unwrap_or(1);

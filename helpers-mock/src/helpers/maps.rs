@@ -206,10 +206,17 @@ fn change<R>(
     id: MapId,
     f: impl FnOnce(&mut dyn crate::maps::MapOps, &mut MapCx<'_>) -> Result<R, Errno>,
 ) -> Result<R, Errno> {
+    // bcc's tools read what they have just deleted. The kernel does not give it to others before all programs have
+    // ended that run now; other programs are told that they must not.
+    let grace = kernel.run().is_some_and(|run| run.prog.object.passes.is_some());
     let mut map_cx = kernel.map_cx(cx);
+    map_cx.grace = grace;
     let Some(map) = kernel.maps.get_mut(id) else { return Err(Errno::EBADF) };
     let result = f(&mut *map.ops, &mut map_cx);
-    let dropped = map_cx.dropped;
+    let (dropped, freed) = (map_cx.dropped, map_cx.freed);
+    if let Some(run) = kernel.run_mut() {
+        run.freed.extend(freed);
+    }
     kernel.drop_fields(cx.mem, id, dropped);
     result
 }

@@ -9,8 +9,6 @@ use crate::kernel::Kernel;
 /// fields say. `None` if this type of program gets no packet.
 pub(crate) fn packet(kernel: &Kernel, cx: &mut Cx<'_>, ctx: u64) -> Option<(u64, u64)> {
     let at = match kernel.run()?.prog.prog_type {
-        // The buffer itself, which stands for a context.
-        ProgType::Netfilter => return packet_of(cx, kernel.skb_context(ctx)? + 76),
         // struct xdp_md: data, data_end.
         ProgType::Xdp => 0,
         ProgType::SocketFilter
@@ -22,7 +20,8 @@ pub(crate) fn packet(kernel: &Kernel, cx: &mut Cx<'_>, ctx: u64) -> Option<(u64,
         | ProgType::LwtXmit
         | ProgType::LwtSeg6local
         | ProgType::SkSkb => 76,
-        _ => return None,
+        // The buffer itself, which stands for a context.
+        _ => return packet_of(cx, kernel.skb_context(ctx)? + 76),
     };
     packet_of(cx, ctx + at)
 }

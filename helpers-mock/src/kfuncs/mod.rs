@@ -8,7 +8,9 @@ mod dynptr;
 mod exception;
 mod file;
 mod iter;
+mod iter_css;
 mod iter_task;
+mod key;
 mod libc;
 mod list;
 mod maps;
@@ -71,7 +73,9 @@ static FAMILIES: &[&[KfuncDesc]] = &[
     exception::TABLE,
     file::TABLE,
     iter::TABLE,
+    iter_css::TABLE,
     iter_task::TABLE,
+    key::TABLE,
     libc::TABLE,
     list::TABLE,
     maps::TABLE,

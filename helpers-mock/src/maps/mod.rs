@@ -74,13 +74,17 @@ pub struct MapCx<'a> {
     /// Values whose special fields (timers, kptrs) the operation has dropped, as `bpf_obj_free_fields` does, with the
     /// map's fields. Only maps that have such fields add to it.
     pub dropped: Vec<(u64, Arc<Fields>)>,
+    /// Whether values that are deleted stay until the program has ended, as RCU keeps them.
+    pub grace: bool,
+    /// Values that are deleted but for their memory.
+    pub freed: Vec<u64>,
 }
 
 impl<'a> MapCx<'a> {
     /// What the host works with.
     #[must_use]
     pub fn host(mem: &'a mut Memory, cpus: u32) -> Self {
-        Self { mem, cpu: 0, cpus, host: true, dropped: Vec::new() }
+        Self { mem, cpu: 0, cpus, host: true, dropped: Vec::new(), grace: false, freed: Vec::new() }
     }
 }
 

@@ -7,6 +7,9 @@ use super::walk::Walk;
 use super::why::Why;
 use crate::maps::MapId;
 
+/// How often a callback is followed before the rest is accepted.
+const ROUNDS: u64 = 32;
+
 /// `MAX_CALL_FRAMES`.
 const MAX_FRAMES: usize = 8;
 
@@ -66,7 +69,7 @@ impl Walk<'_> {
             return Ok(true);
         }
         let called = state.called.take().unwrap_or(0);
-        if called >= again {
+        if called >= again.min(ROUNDS) {
             return Ok(true);
         }
         let mut inner = state.clone();

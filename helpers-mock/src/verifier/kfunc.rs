@@ -502,22 +502,22 @@ impl Walk<'_> {
                 let it = self.iterator(state, &reg, 1, slots, ty)?;
                 if let Some((_, _, true)) = it
                     && protected
-                    && state.rcu == 0
                 {
                     return refuse(Why::NotAllowed, format!("expected an RCU CS when using {}", decl.name));
                 }
                 let frame = state.frame()?;
                 frame.regs[1..6].fill(Reg::NotInit);
-                if let Some((at, drained, _)) = it {
+                if let Some((at, left, _)) = it {
                     // One path goes on with an element, the other is at the end.
-                    if !drained {
+                    if left > 1 {
                         let mut other = state.clone();
                         let element = self.element(decl, kind, protected);
                         other.frame()?.regs[0] = element;
                         other.pc += 1;
+                        self.set_left(&mut other, at, left - 1);
                         self.todo.push(other);
                     }
-                    self.drain_iter(state, at);
+                    self.set_left(state, at, 0);
                     state.frame()?.regs[0] = Reg::constant(0);
                     return Ok(());
                 }

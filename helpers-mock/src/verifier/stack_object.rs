@@ -6,6 +6,9 @@ use super::state::{Byte, DynKind, Ref, Reg, Slot, Special, State, Step, Stop, Ta
 use super::walk::Walk;
 use super::why::Why;
 
+/// How many elements of an iterator are followed before the rest is accepted.
+const ROUNDS: u8 = 40;
+
 /// A dynptr that was passed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Dynptr {
@@ -120,7 +123,7 @@ impl Walk<'_> {
         state.refs.push(Ref { id, insn: state.pc });
         let frame = state.frames.get_mut(at.depth).ok_or(Stop::Unsure)?;
         for part in 0..slots {
-            let special = Special::Iter { ty, id, drained: false, stale: false, part };
+            let special = Special::Iter { ty, id, left: ROUNDS, stale: false, part };
             frame.stack.insert(at.off + 8 * i64::from(part), Slot::special(special));
         }
         Ok(())
@@ -134,31 +137,31 @@ impl Walk<'_> {
         n: u8,
         slots: u8,
         ty: Ty,
-    ) -> Step<Option<(Place, bool, bool)>> {
+    ) -> Step<Option<(Place, u8, bool)>> {
         let Some(at) = self.place(state, reg, n, slots.into(), "an iterator on stack")? else {
             return Ok(None);
         };
-        let mut first: Option<(u32, bool, bool)> = None;
+        let mut first: Option<(u32, u8, bool)> = None;
         for want in 0..slots {
             match slot(state, at, want) {
-                Some(Found::Special(Special::Iter { ty: t, id, drained, stale, part }))
+                Some(Found::Special(Special::Iter { ty: t, id, left, stale, part }))
                     if t == ty && part == want && first.is_none_or(|(f, ..)| f == id) =>
                 {
-                    first = Some((id, drained, stale));
+                    first = Some((id, left, stale));
                 }
                 Some(Found::Unsure) => return Ok(None),
                 _ => return bad(format!("expected an initialized iter_{} as R{n}", self.ty_name(ty))),
             }
         }
-        Ok(first.map(|(_, drained, stale)| (at, drained, stale)))
+        Ok(first.map(|(_, left, stale)| (at, left, stale)))
     }
 
-    /// The iterator has come to its end.
-    pub(super) fn drain_iter(&self, state: &mut State, at: Place) {
+    /// Sets how many more elements are followed.
+    pub(super) fn set_left(&self, state: &mut State, at: Place, elements: u8) {
         for slot in state.frames.get_mut(at.depth).into_iter().flat_map(|f| f.stack.range_mut(at.off..)) {
             match &mut slot.1.special {
-                Some(Special::Iter { drained, part, .. }) if *slot.0 == at.off + 8 * i64::from(*part) => {
-                    *drained = true;
+                Some(Special::Iter { left, part, .. }) if *slot.0 == at.off + 8 * i64::from(*part) => {
+                    *left = elements;
                 }
                 _ => break,
             }

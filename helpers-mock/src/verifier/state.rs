@@ -1,6 +1,7 @@
 //! The abstract state of one path: registers, stack frames, references held.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::scalar::Scalar;
 use super::why::Why;
@@ -271,9 +272,23 @@ impl Slot {
 /// An object on the stack (`STACK_DYNPTR`, `STACK_ITER`, `STACK_IRQ_FLAG`); it begins in the slot whose `part` is 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Special {
-    Dynptr { id: u32, kind: DynKind, reference: u32, part: u8 },
-    Iter { ty: Ty, id: u32, drained: bool, stale: bool, part: u8 },
-    Irq { id: u32 },
+    Dynptr {
+        id: u32,
+        kind: DynKind,
+        reference: u32,
+        part: u8,
+    },
+    /// `left`: how many more elements are followed; none if it is at its end.
+    Iter {
+        ty: Ty,
+        id: u32,
+        left: u8,
+        stale: bool,
+        part: u8,
+    },
+    Irq {
+        id: u32,
+    },
 }
 
 /// What a dynptr is of (`enum bpf_dynptr_type`).
@@ -356,7 +371,7 @@ pub(super) struct State {
     pub(super) preempt: u32,
     pub(super) irqs: Vec<u32>,
     /// States at jump targets since the last call.
-    pub(super) trail: Vec<Self>,
+    pub(super) trail: Vec<Rc<Self>>,
     /// A callback of the call at hand has just returned, for the n-th time.
     pub(super) called: Option<u64>,
     /// A callback that runs later in a context that may (`Some(true)`) or may not sleep.
@@ -447,9 +462,9 @@ impl State {
                 circle = Circle::Perhaps;
             }
         }
-        let mut here = self.clone();
-        here.trail.clear();
-        self.trail.push(here);
+        let mut trail = std::mem::take(&mut self.trail);
+        trail.push(Rc::new(self.clone()));
+        self.trail = trail;
         circle
     }
 
@@ -495,9 +510,9 @@ fn special_covers(a: Special, b: Special, same: &mut impl FnMut(u32, u32) -> boo
             Special::Dynptr { id: y, kind: k, reference: r, part: p },
         ) => kind == k && part == p && same(x, y) && same(reference, r),
         (
-            Special::Iter { ty, id, drained, stale, part },
-            Special::Iter { ty: t, id: i, drained: d, stale: s, part: p },
-        ) => ty == t && drained == d && stale == s && part == p && same(id, i),
+            Special::Iter { ty, id, left, stale, part },
+            Special::Iter { ty: t, id: i, left: l, stale: s, part: p },
+        ) => ty == t && (left == 0) == (l == 0) && left >= l && stale == s && part == p && same(id, i),
         (Special::Irq { id }, Special::Irq { id: i }) => same(id, i),
         _ => false,
     }

@@ -11,6 +11,9 @@ use super::super::output::errors;
 /// Arguments that x86-64 and arm64 both have in registers, which is as many as bcc reads.
 const MAX_ARGUMENTS: usize = 6;
 
+/// Parameters that a BPF function may have, its context among them.
+const BPF_PARAMETERS: usize = 5;
+
 /// The functions that clang says have too many parameters; it points at their names.
 pub(super) fn functions(diagnostics: &str, text: &str) -> BTreeSet<String> {
     const WORDS: [&str; 3] =
@@ -31,10 +34,13 @@ struct Edit {
 /// `None` if one of them cannot be rewritten.
 pub(super) fn rewrite(text: &str, trees: &str) -> Option<String> {
     let mut edits = Vec::new();
+    // clang selects trees by parts of names: one may come twice.
+    let mut done = BTreeSet::new();
     for tree in serde_json::Deserializer::from_str(&without_titles(trees)).into_iter::<Value>() {
         let tree = tree.ok()?;
         let has_body = nodes(&tree).any(|n| kind(n) == "CompoundStmt");
-        if kind(&tree) == "FunctionDecl" && has_body {
+        let place = tree.get("loc").and_then(offset);
+        if kind(&tree) == "FunctionDecl" && has_body && done.insert(place) {
             edits.extend(of_function(text, &tree)?);
         }
     }
@@ -54,12 +60,15 @@ pub(super) fn rewrite(text: &str, trees: &str) -> Option<String> {
 }
 
 /// Two edits: the parameters go, and declarations of variables stand at the beginning of the body.
-fn of_function(text: &str, function: &Value) -> Option<[Edit; 2]> {
+fn of_function(text: &str, function: &Value) -> Option<Vec<Edit>> {
     let name = function.get("name")?.as_str()?;
     let params: Vec<&Value> = nodes(function).filter(|n| kind(n) == "ParmVarDecl").collect();
     let (context, arguments) = params.split_first()?;
     if arguments.len() > MAX_ARGUMENTS {
         return None;
+    }
+    if arguments.len() < BPF_PARAMETERS {
+        return Some(Vec::new());
     }
     let context_name = context.get("name")?.as_str()?;
     let body = nodes(function).find(|n| kind(n) == "CompoundStmt")?;
@@ -82,7 +91,7 @@ fn of_function(text: &str, function: &Value) -> Option<[Edit; 2]> {
             " __typeof__({ty}) {name} = (__typeof__({ty}))__BCC_ARGUMENT({regs}, {number}, {suffix});"
         );
     }
-    Some([
+    Some(vec![
         Edit { from: end(context)?, to: end(arguments.last()?)?, put: String::new() },
         Edit { from: open, to: open + 1, put },
     ])
