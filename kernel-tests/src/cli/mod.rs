@@ -4,6 +4,7 @@
 //! wrong. `bpf-vm run` hands on the status of the program that it ran.
 
 mod kernels;
+mod run;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -20,6 +21,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a program of this host on other kernels
+    Run(run::Args),
     /// List, fetch and describe kernels
     Kernels(kernels::Args),
 }
@@ -51,6 +54,7 @@ pub fn main() -> ExitCode {
     let mut out = std::io::stdout().lock();
     let result: Outcome = match cli.command {
         Command::Kernels(args) => kernels::main(&args, &mut out),
+        Command::Run(args) => run::main(&args, &mut out),
     };
     match result.and_then(|code| Ok(out.flush().map(|()| code)?)) {
         Ok(code) => code,
