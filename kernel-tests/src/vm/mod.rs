@@ -21,6 +21,8 @@ mod protocol_tests;
 mod qemu;
 mod results;
 mod session;
+#[cfg(test)]
+mod session_tests;
 mod signals;
 mod tree;
 

@@ -27,8 +27,10 @@ pub(super) enum Event {
     Qemu(Vec<u8>),
     /// The agent said this.
     Agent(FromGuest),
-    /// The agent's channel ended or carried nonsense.
-    ChannelLost(String),
+    /// The agent's channel ended: usually because the machine does.
+    ChannelClosed,
+    /// The agent's channel carried nonsense.
+    ChannelNonsense(String),
     /// QEMU has closed its console: it ends.
     Ended,
     /// The user sent a signal.
@@ -148,10 +150,14 @@ fn listen(from: UnixStream, to: SyncSender<Event>) {
         loop {
             let event = match FromGuest::read(&mut from) {
                 Ok(Some(message)) => Event::Agent(message),
-                Ok(None) => Event::ChannelLost("its channel was closed".to_owned()),
-                Err(error) => Event::ChannelLost(error.to_string()),
+                Ok(None) => Event::ChannelClosed,
+                Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                    Event::ChannelNonsense(error.to_string())
+                }
+                // Cut off inside a frame.
+                Err(_) => Event::ChannelClosed,
             };
-            let last = matches!(event, Event::ChannelLost(_));
+            let last = !matches!(event, Event::Agent(_));
             if to.send(event).is_err() || last {
                 return;
             }

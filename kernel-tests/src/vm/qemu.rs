@@ -93,6 +93,15 @@ impl Qemu {
         Self::find_in(named.as_deref().map(Path::new), &env::var_os("PATH").unwrap_or_default())
     }
 
+    /// The QEMU at this path.
+    ///
+    /// # Errors
+    ///
+    /// [`VmError::QemuMissing`].
+    pub fn at(program: &Path) -> Result<Self, VmError> {
+        Self::find_in(Some(program), std::ffi::OsStr::new(""))
+    }
+
     fn find_in(named: Option<&Path>, path: &std::ffi::OsStr) -> Result<Self, VmError> {
         let wanted = named.unwrap_or(Path::new(PROGRAM));
         let program = find_program(wanted, path)

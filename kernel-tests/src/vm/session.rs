@@ -16,7 +16,7 @@ use super::tree::Tree;
 /// The guest's init, built from `guest/` by this crate's build script; empty where it could not be.
 const GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/bpf-guest"));
 /// A machine that panicked, or whose channel is gone, should end by itself within this time.
-const LAST_WORDS: Duration = Duration::from_secs(3);
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// What is kept of QEMU's own complaints.
 const QEMU_SAYS: usize = 16 * 1024;
 const SIGKILL: u32 = 9;
@@ -258,7 +258,8 @@ impl<'a> Session<'a> {
                     self.qemu_said.extend(bytes);
                     self.qemu_said.truncate(QEMU_SAYS);
                 }
-                Some(Event::ChannelLost(what)) => return Err(self.lost(what)),
+                Some(Event::ChannelClosed) => return Err(self.closed("its channel was closed")),
+                Some(Event::ChannelNonsense(what)) => return Err(self.lost(what)),
                 Some(Event::Ended) => return Err(self.ended()),
                 other => return Ok(other),
             }
@@ -266,7 +267,7 @@ impl<'a> Session<'a> {
     }
 
     fn say(&mut self, message: &ToGuest) -> Result<(), VmError> {
-        self.process.say(message).map_err(|error| self.lost(format!("it does not listen: {error}")))
+        self.process.say(message).map_err(|error| self.closed(&format!("it does not listen: {error}")))
     }
 
     fn pass(&mut self, bytes: &[u8], to: &mut dyn Write, what: &str, sent: &mut u64) -> Result<(), VmError> {
@@ -284,10 +285,15 @@ impl<'a> Session<'a> {
     }
 
     /// The channel is gone: usually because the machine is ending, which says more.
-    fn lost(&mut self, what: String) -> VmError {
+    fn closed(&mut self, what: &str) -> VmError {
         if self.drain(Instant::now() + LAST_WORDS) {
             return self.ended();
         }
+        self.lost(what.to_owned())
+    }
+
+    /// The agent is there and of no use.
+    fn lost(&mut self, what: String) -> VmError {
         let console = self.console.tail();
         self.better(VmError::AgentLost { what, console })
     }
