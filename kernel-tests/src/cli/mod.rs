@@ -4,6 +4,7 @@
 //! wrong. `bpf-vm run` hands on the status of the program that it ran.
 
 mod kernels;
+mod progress;
 mod run;
 
 use std::io::Write;

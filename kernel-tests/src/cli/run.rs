@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::ArgAction;
 
 use super::Outcome;
+use super::progress::Bars;
 use crate::kernels::{Arch, KernelImage, Kernels, Spec};
 use crate::vm::{self, Accel, Job, Link, Machine, Output, Qemu, Report, Signals, VmError};
 
@@ -63,7 +64,8 @@ pub(super) fn main(args: &Args, out: &mut dyn Write) -> Outcome {
         Ok(qemu) => qemu,
         Err(error) => return Ok(complain(None, &error)),
     };
-    let targets = targets(args)?;
+    let kernels = Kernels::new(Arch::of_host())?.with_report(Bars::new());
+    let targets = targets(args, &kernels)?;
     let signals = Signals::catch()?;
     let several = targets.len() > 1;
     let mut worst = 0;
@@ -74,7 +76,7 @@ pub(super) fn main(args: &Args, out: &mut dyn Write) -> Outcome {
         if several {
             say(&format!("on {}", target.name));
         }
-        target.machine.accel = vm::choose_accel(&qemu, &target.machine, &mut say);
+        target.machine.accel = vm::choose_accel(&qemu, &target.machine, kernels.cache(), &mut say);
         let mut output = Output { stdout: out, stderr: &mut std::io::stderr() };
         let status = match vm::run(&qemu, &target.machine, &job, &mut output, Some(&signals)) {
             Ok(report) => {
@@ -128,16 +130,11 @@ fn job(args: &Args) -> Result<Job, Box<dyn std::error::Error>> {
     Ok(job)
 }
 
-fn targets(args: &Args) -> Result<Vec<Target>, Box<dyn std::error::Error>> {
+fn targets(args: &Args, kernels: &Kernels) -> Result<Vec<Target>, Box<dyn std::error::Error>> {
     let mut targets = Vec::new();
     for spec in &args.kernel {
-        let path = Path::new(spec);
-        if spec.contains('/') && path.is_file() {
-            targets.push(Target { name: spec.clone(), machine: of_file(args, path)? });
-            continue;
-        }
         let spec: Spec = spec.parse()?;
-        for image in Kernels::new(Arch::of_host())?.get(&spec)? {
+        for image in kernels.get(&spec)? {
             targets.push(Target { name: image.version.to_string(), machine: of_image(args, &image)? });
         }
     }
@@ -152,27 +149,11 @@ fn common(args: &Args, kernel: &Path) -> Machine {
     machine
 }
 
-/// A kernel of which only the file is known: modules can come as files only, and without any the serial line is the one
-/// channel that every kernel has.
-fn of_file(args: &Args, kernel: &Path) -> Result<Machine, String> {
-    let mut machine = common(args, kernel);
-    machine.link = Link::Serial;
-    for module in &args.module {
-        if !Path::new(module).is_file() {
-            return Err(format!("--module {module}: not a file, and the kernel's package is not known"));
-        }
-        if Path::new(module).file_stem().is_some_and(|stem| stem == "virtio_console") {
-            machine.link = Link::Virtio;
-        }
-        machine.modules.push(module.into());
-    }
-    Ok(machine)
-}
-
 fn of_image(args: &Args, image: &KernelImage) -> Result<Machine, Box<dyn std::error::Error>> {
     let mut machine = common(args, &image.vmlinux);
     machine.modules.clone_from(&image.modules);
-    // Debian's kernels have the driver as a module before 6.12 and built in from then on.
+    // Debian's kernels have the driver as a module before 6.12 and built in from then on. Of a bare file nothing is
+    // known, and the serial line is the one channel that every kernel has.
     let built_in = image.builtin.iter().any(|name| name == "virtio_console");
     machine.link = if built_in || !image.modules.is_empty() { Link::Virtio } else { Link::Serial };
     let (files, names): (Vec<&String>, Vec<&String>) =

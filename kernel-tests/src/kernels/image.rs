@@ -27,7 +27,7 @@ pub struct KernelImage {
     pub modules: Vec<PathBuf>,
     /// Every module that was kept, the above included.
     pub available: Vec<Module>,
-    /// Names of modules that are built in.
+    /// Names of modules that are built in; empty where no list of them is to be had.
     pub builtin: Vec<String>,
     /// The raw `.BTF` section as a file, where the kernel has one.
     pub btf: Option<PathBuf>,

@@ -9,8 +9,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use etcetera::BaseStrategy;
-
 use super::qemu::{Accel, Machine, Qemu};
 use super::session;
 
@@ -20,8 +18,8 @@ const VARIABLE: &str = "BPF_VM_ACCEL";
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// The acceleration to use for this machine: KVM where it works, emulation otherwise. `say` is told in one line when a
-/// probe is made or its answer is bad.
-pub fn choose(qemu: &Qemu, machine: &Machine, say: &mut dyn FnMut(&str)) -> Accel {
+/// probe finds it broken. The answer is kept in the folder `cache`.
+pub fn choose(qemu: &Qemu, machine: &Machine, cache: &Path, say: &mut dyn FnMut(&str)) -> Accel {
     match env::var(VARIABLE).as_deref() {
         Ok("kvm") => return Accel::Kvm,
         Ok("tcg") => return Accel::Tcg,
@@ -30,7 +28,7 @@ pub fn choose(qemu: &Qemu, machine: &Machine, say: &mut dyn FnMut(&str)) -> Acce
     if OpenOptions::new().read(true).write(true).open("/dev/kvm").is_err() {
         return Accel::Tcg;
     }
-    let answer = cache_file(qemu);
+    let answer = cache_file(qemu, cache);
     if let Some(known) = answer.as_deref().and_then(read) {
         return known;
     }
@@ -51,13 +49,12 @@ pub fn choose(qemu: &Qemu, machine: &Machine, say: &mut dyn FnMut(&str)) -> Acce
     accel
 }
 
-fn cache_file(qemu: &Qemu) -> Option<PathBuf> {
+fn cache_file(qemu: &Qemu, cache: &Path) -> Option<PathBuf> {
     let mut hasher = DefaultHasher::new();
     qemu.program().hash(&mut hasher);
     fs::metadata(qemu.program()).ok()?.modified().ok()?.hash(&mut hasher);
     fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.hash(&mut hasher);
-    let folder = etcetera::choose_base_strategy().ok()?.cache_dir().join("bpf-vm");
-    Some(folder.join(format!("kvm-{:016x}", hasher.finish())))
+    Some(cache.join(format!("kvm-{:016x}", hasher.finish())))
 }
 
 fn read(path: &Path) -> Option<Accel> {
