@@ -22,7 +22,7 @@ use super::version::{Arch, Version};
 const CACHE: &str = "BPF_VM_CACHE";
 
 /// How many kernels of a series are tried before it is given up: packages leave the archive.
-const TRIES: usize = 4;
+const TRIES: usize = 12;
 
 /// The kernels that this machine has and can get.
 #[derive(Clone)]
@@ -90,11 +90,10 @@ impl Kernels {
     ///
     /// [`KernelsError::NoApt`], [`KernelsError::NoMirror`], [`KernelsError::Offline`].
     pub fn listed(&self) -> Result<Vec<Listed>, KernelsError> {
-        let kept = fs::read(self.list_file()).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        if let Some(listed) = kept {
+        if let Some(listed) = self.kept_list() {
             return Ok(listed);
         }
-        self.update()
+        self.read_lists(true)
     }
 
     /// Reads the archive's lists again; what they list now.
@@ -103,12 +102,24 @@ impl Kernels {
     ///
     /// As [`Kernels::listed`].
     pub fn update(&self) -> Result<Vec<Listed>, KernelsError> {
+        self.read_lists(false)
+    }
+
+    /// The list that was kept, if one was.
+    fn kept_list(&self) -> Option<Vec<Listed>> {
+        fs::read(self.list_file()).ok().and_then(|text| serde_json::from_slice(&text).ok())
+    }
+
+    /// Reads the archive's lists, unless another process has kept one in the meantime and that is enough.
+    fn read_lists(&self, any: bool) -> Result<Vec<Listed>, KernelsError> {
         let lock = Store::new(self.cache.join("apt")).lock(self.arch.name(), &*self.report)?;
+        if let Some(listed) = self.kept_list().filter(|_| any) {
+            return Ok(listed);
+        }
         self.report.event(Event::Updating);
         let apt = self.apt();
         let result = apt.update().and_then(|complaints| Ok((complaints, apt.listed()?)));
         self.report.event(Event::Done);
-        drop(lock);
         let (complaints, listed) = result?;
         if listed.is_empty() {
             let message =
@@ -119,6 +130,7 @@ impl Kernels {
             self.report.event(Event::Warning(complaint));
         }
         self.keep_list(&listed)?;
+        drop(lock);
         Ok(listed)
     }
 
@@ -209,7 +221,9 @@ impl Kernels {
         for listed in choice.listed.iter().rev().take(TRIES) {
             match self.download(listed) {
                 Err(e @ KernelsError::Gone { .. }) => {
-                    self.report.event(Event::Warning(e.to_string()));
+                    let image = &listed.image;
+                    let text = format!("{} {} has left the archive", image.name, image.version);
+                    self.report.event(Event::Warning(text));
                     gone = gone.or(Some(e));
                 }
                 result => return result,
