@@ -23,7 +23,7 @@ use super::version::{Arch, Version};
 use super::vmlinuz;
 
 /// Raised when what is written changes, so that folders of an older form are made again.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 const DESCRIPTION: &str = "image.json";
 /// How folders that are being filled are named, and after what time nobody fills them any more.
 const SCRATCH: &str = ".new-";
@@ -170,7 +170,12 @@ impl Store {
                 (vmlinuz, vmlinux)
             }
         };
-        let btf = btf::of_kernel(&unpacked.vmlinux).map(|btf| write(Path::new("btf"), btf)).transpose()?;
+        let raw_btf = btf::of_kernel(&unpacked.vmlinux);
+        let btf = raw_btf.map(|btf| write(Path::new("btf"), btf)).transpose()?;
+        let builtin = match &parts.builtin {
+            Some(names) => names.iter().cloned().collect(),
+            None => btf::builtin(raw_btf.unwrap_or_default()),
+        };
         let modules = dir.join("modules");
         fs::create_dir(&modules).map_err(KernelsError::io("create", &modules))?;
         let mut available = Vec::new();
@@ -186,7 +191,7 @@ impl Store {
             vmlinux,
             modules: Vec::new(),
             available,
-            builtin: parts.builtin.iter().flatten().cloned().collect(),
+            builtin,
             btf,
             config: parts.config.clone(),
             origin: from.origin.to_owned(),
