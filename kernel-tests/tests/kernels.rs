@@ -277,6 +277,19 @@ fn a_broken_image_is_named_by_its_path() {
 }
 
 #[test]
+fn a_damaged_kernel_is_said_and_fetched_again() {
+    let fake = Fake::new(&[OLD]);
+    assert_eq!(fake.run(&["fetch", "6.1", "--arch", "amd64"]).0, 0);
+    let vmlinux = fake.at("cache/kernels/amd64/6.1.0-37-cloud-amd64/vmlinux");
+    let whole = fs::read(&vmlinux).unwrap();
+    fs::write(&vmlinux, &whole[..100]).unwrap();
+    let (code, _, err) = fake.run(&["show", "6.1", "--arch", "amd64"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("6.1.0-37-cloud-amd64 is damaged: vmlinux has 100 bytes"), "{err}");
+    assert_eq!(fs::read(&vmlinux).unwrap(), whole);
+}
+
+#[test]
 fn processes_that_ask_at_once_fetch_it_once() {
     let fake = Fake::new(&[OLD]);
     std::thread::scope(|scope| {

@@ -79,7 +79,7 @@ impl Kernels {
     /// The kernels that are kept, oldest first.
     #[must_use]
     pub fn kept(&self) -> Vec<KernelImage> {
-        let mut images = self.store.list();
+        let mut images = self.store.list(&|e| self.report.event(Event::Warning(e.to_string())));
         images.retain(|image| image.arch == self.arch && image.origin.starts_with(PACKAGE));
         images
     }

@@ -56,11 +56,13 @@ impl Store {
         Self { dir }
     }
 
-    /// Every kept kernel that is whole, oldest first. Damaged ones are not listed.
-    pub(super) fn list(&self) -> Vec<KernelImage> {
+    /// Every kept kernel that is whole, oldest first; each that is damaged is told.
+    pub(super) fn list(&self, damaged: &dyn Fn(KernelsError)) -> Vec<KernelImage> {
         let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
-        let names = entries.filter_map(|e| e.file_name().into_string().ok());
-        let mut images: Vec<KernelImage> = names.filter_map(|name| self.load(&name).ok().flatten()).collect();
+        let names =
+            entries.filter_map(|e| e.file_name().into_string().ok()).filter(|n| !n.starts_with(SCRATCH));
+        let load = |name: String| self.load(&name).map_err(damaged).ok().flatten();
+        let mut images: Vec<KernelImage> = names.filter_map(load).collect();
         images.sort_by(|a, b| (a.version, &a.release).cmp(&(b.version, &b.release)));
         images
     }
