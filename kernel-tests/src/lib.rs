@@ -2,6 +2,7 @@
 //!
 //! * [`kernels`] finds, fetches and takes apart kernel images: [`kernels::Spec`] says which, [`kernels::Kernels`] gets
 //!   them, a [`kernels::KernelImage`] is what a virtual machine boots.
+//! * [`vm`] boots one and runs a program of the host in it.
 //! * [`cli`] is the tool `bpf-vm`.
 //!
 //! Nothing in the other crates depends on this one, and none of them needs QEMU or root.
@@ -10,3 +11,4 @@
 
 pub mod cli;
 pub mod kernels;
+pub mod vm;

@@ -5,6 +5,7 @@
 
 mod kernels;
 mod progress;
+mod run;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -21,6 +22,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a program of this host on other kernels
+    Run(run::Args),
     /// List, fetch and describe kernels
     Kernels(kernels::Args),
 }
@@ -52,6 +55,7 @@ pub fn main() -> ExitCode {
     let mut out = std::io::stdout().lock();
     let result: Outcome = match cli.command {
         Command::Kernels(args) => kernels::main(&args, &mut out),
+        Command::Run(args) => run::main(&args, &mut out),
     };
     match result.and_then(|code| Ok(out.flush().map(|()| code)?)) {
         Ok(code) => code,
