@@ -203,10 +203,11 @@ fn what_left_the_archive_is_replaced_by_an_older_one_and_said() {
 #[test]
 fn every_failure_has_a_name() {
     type Break = fn(&Fake);
-    let rows: [(Break, &[&str], i32, &str); 8] = [
+    let rows: [(Break, &[&str], i32, &str); 9] = [
         (|_| {}, &["fetch", "6.x"], 2, "`6.x` does not say which kernel"),
         (|_| {}, &["fetch", "7.0..6.1"], 2, "the range is empty"),
         (|_| {}, &["fetch", "5.15"], 1, "there is no kernel 5.15 for amd64; there are: 6.1"),
+        (|f| fs::write(f.at("cache"), "").unwrap(), &["list"], 1, "error: cannot create DIR/cache/apt: "),
         (|_| {}, &["fetch", "/nonexistent/bzImage"], 1, "cannot open the kernel /nonexistent/bzImage"),
         (
             |f| {
