@@ -211,13 +211,16 @@ fn every_failure_has_a_name() {
         (|_| {}, &["fetch", "/nonexistent/bzImage"], 1, "cannot open the kernel /nonexistent/bzImage"),
         (
             |f| {
-                fs::write(f.at("update"), "W: Failed to fetch m.invalid  Temporary failure resolving\n")
-                    .unwrap();
+                fs::write(
+                    f.at("update"),
+                    "W: Failed to fetch a\nW: Failed to fetch a\nW: Failed to fetch b\n",
+                )
+                .unwrap();
                 fs::write(f.at("records"), "").unwrap();
             },
             &["list"],
             1,
-            "the archive cannot be read (no network?), and no list of kernels was kept: Failed to fetch",
+            "the archive cannot be read (no network?), and no list of kernels was kept: Failed to fetch a (and 1 more like this)",
         ),
         (
             |f| fs::write(f.at("sources"), "http://u.invalid/u/ noble main Ubuntu\n").unwrap(),

@@ -126,8 +126,8 @@ impl Kernels {
                 if complaints.is_empty() { "it lists no kernel".to_owned() } else { complaints.join("; ") };
             return Err(KernelsError::Offline { message });
         }
-        for complaint in complaints {
-            self.report.event(Event::Warning(complaint));
+        if let Some(text) = brief(&complaints) {
+            self.report.event(Event::Warning(text));
         }
         self.keep_list(&listed)?;
         drop(lock);
@@ -290,6 +290,15 @@ impl Kernels {
         series.dedup();
         let known: Vec<String> = series.iter().map(|(major, minor)| format!("{major}.{minor}")).collect();
         KernelsError::NoSuchKernel { spec: spec.to_string(), arch: self.arch.name(), known: known.join(", ") }
+    }
+}
+
+/// The first complaint, and how many there are: without a network every suite has one.
+fn brief(complaints: &[String]) -> Option<String> {
+    match complaints {
+        [] => None,
+        [one] => Some(one.clone()),
+        [first, rest @ ..] => Some(format!("{first} (and {} more like this)", rest.len())),
     }
 }
 
