@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use crate::sys;
 
@@ -12,8 +13,6 @@ const MOUNTS: &[(&CStr, &str, &CStr, &CStr)] = &[
     (c"devtmpfs", "/dev", c"devtmpfs", c"mode=0755"),
     (c"devpts", "/dev/pts", c"devpts", c"gid=0,mode=620,ptmxmode=666"),
     (c"tmpfs", "/dev/shm", c"tmpfs", c"mode=1777"),
-    (c"tmpfs", "/tmp", c"tmpfs", c"mode=1777"),
-    (c"tmpfs", "/run", c"tmpfs", c"mode=0755"),
     (c"debugfs", "/sys/kernel/debug", c"debugfs", c""),
     (c"tracefs", "/sys/kernel/tracing", c"tracefs", c""),
     (c"bpffs", "/sys/fs/bpf", c"bpf", c"mode=0700"),
@@ -39,6 +38,10 @@ pub(crate) fn prepare() -> Vec<String> {
         ("/proc/self/fd/2", "/dev/stderr"),
     ] {
         let _ = std::os::unix::fs::symlink(target, link);
+    }
+    // No mount: the program's files may lie there, and all of the root is memory already.
+    for folder in ["/tmp", "/var/tmp"] {
+        let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o1777));
     }
     if let Err(error) = sys::loopback_up() {
         notes.push(format!("bring lo up: {error}"));

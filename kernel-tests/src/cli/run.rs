@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use clap::ArgAction;
 use super::Outcome;
 use super::progress::Bars;
 use crate::kernels::{Arch, KernelImage, Kernels, Spec};
-use crate::vm::{self, Accel, Job, Link, Machine, Output, Qemu, Report, Signals, VmError};
+use crate::vm::{self, Accel, Job, Machine, Output, Qemu, Report, Signals, VmError};
 
 /// What `bpf-vm run` takes.
 #[derive(Debug, clap::Args)]
@@ -141,21 +141,11 @@ fn targets(args: &Args, kernels: &Kernels) -> Result<Vec<Target>, Box<dyn std::e
     Ok(targets)
 }
 
-fn common(args: &Args, kernel: &Path) -> Machine {
-    let mut machine = Machine::new(kernel);
+fn of_image(args: &Args, image: &KernelImage) -> Result<Machine, Box<dyn std::error::Error>> {
+    let mut machine = Machine::of(image);
     machine.cpus = args.cpus;
     machine.memory_mib = args.memory;
     machine.append.clone_from(&args.append);
-    machine
-}
-
-fn of_image(args: &Args, image: &KernelImage) -> Result<Machine, Box<dyn std::error::Error>> {
-    let mut machine = common(args, &image.vmlinux);
-    machine.modules.clone_from(&image.modules);
-    // Debian's kernels have the driver as a module before 6.12 and built in from then on. Of a bare file nothing is
-    // known, and the serial line is the one channel that every kernel has.
-    let built_in = image.builtin.iter().any(|name| name == "virtio_console");
-    machine.link = if built_in || !image.modules.is_empty() { Link::Virtio } else { Link::Serial };
     let (files, names): (Vec<&String>, Vec<&String>) =
         args.module.iter().partition(|name| name.contains('/'));
     let names: Vec<&str> = names.into_iter().map(String::as_str).collect();

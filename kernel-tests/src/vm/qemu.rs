@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::VmError;
 use super::protocol;
+use crate::kernels::KernelImage;
 
 /// Names the QEMU program to use instead of the one on PATH.
 pub const QEMU_VARIABLE: &str = "BPF_VM_QEMU";
@@ -66,6 +67,18 @@ impl Machine {
             accel: Accel::Tcg,
             append: Vec::new(),
         }
+    }
+
+    /// The same for a known kernel, with the modules and the link that it needs.
+    #[must_use]
+    pub fn of(image: &KernelImage) -> Self {
+        let mut machine = Self::new(&image.vmlinux);
+        machine.modules.clone_from(&image.modules);
+        // Debian's kernels have the driver as a module before 6.12 and built in from then on. Of a bare file nothing is
+        // known, and the serial line is the one channel that every kernel has.
+        let driver = !image.modules.is_empty() || image.builtin.iter().any(|name| name == "virtio_console");
+        machine.link = if driver { Link::Virtio } else { Link::Serial };
+        machine
     }
 
     /// The memory that the machine gets for files of this many bytes: they are there twice while the kernel unpacks them.

@@ -185,11 +185,14 @@ impl<'a> Session<'a> {
                     FromGuest::StartFailed(errno, text) => {
                         let program =
                             command.argv.first().map(|name| String::from_utf8_lossy(name).into_owned());
-                        return Err(VmError::CannotStart {
+                        let error = VmError::CannotStart {
                             program: program.unwrap_or_default(),
                             reason: String::from_utf8_lossy(&text).into_owned(),
                             missing: errno == 2,
-                        });
+                        };
+                        // Files that did not fit into the guest's memory are missing, too.
+                        self.settle();
+                        return Err(self.better(error));
                     }
                     FromGuest::Exit(code) => {
                         total = self.started.elapsed();
@@ -222,13 +225,7 @@ impl<'a> Session<'a> {
 
     fn report(&mut self, code: u32, total: Duration) -> Result<Report, VmError> {
         if code == 128 + SIGKILL {
-            // The kernel's line may still be on its way through the serial line.
-            let soon = Instant::now() + Duration::from_millis(200);
-            while let Some(event) = self.process.next(soon) {
-                if let Event::Console(bytes) = event {
-                    self.console.feed(&bytes);
-                }
-            }
+            self.settle();
             if let Some(error) = self.console.out_of_memory(self.memory_mib) {
                 return Err(error);
             }
@@ -240,6 +237,11 @@ impl<'a> Session<'a> {
             total,
             notes: std::mem::take(&mut self.notes),
         })
+    }
+
+    /// Lets the kernel's lines come that are still on their way through the serial line.
+    fn settle(&mut self) {
+        self.drain(Instant::now() + Duration::from_millis(200));
     }
 
     /// The next event that is not about the machine itself; `None` at the deadline.
