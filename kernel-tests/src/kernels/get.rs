@@ -122,8 +122,7 @@ impl Kernels {
         self.report.event(Event::Done);
         let (complaints, listed) = result?;
         if listed.is_empty() {
-            let message =
-                if complaints.is_empty() { "it lists no kernel".to_owned() } else { complaints.join("; ") };
+            let message = brief(&complaints).unwrap_or_else(|| "it lists no kernel".to_owned());
             return Err(KernelsError::Offline { message });
         }
         if let Some(text) = brief(&complaints) {
