@@ -6,6 +6,20 @@ use super::elf;
 const HEADER: usize = 24;
 const START: [u8; 8] = [0x9f, 0xeb, 1, 0, HEADER as u8, 0, 0, 0];
 
+/// A function of each module that machines stand on. BTF of vmlinux has those of built-in code only.
+const FUNCTIONS: [(&str, &str); 4] = [
+    ("ext4", "ext4_fill_super"),
+    ("nvme", "nvme_probe"),
+    ("virtio_console", "virtcons_probe"),
+    ("virtio_pci", "virtio_pci_probe"),
+];
+
+/// Modules that are built in, as far as the names of their functions tell: for a kernel whose list of them is lost.
+pub(super) fn builtin(btf: &[u8]) -> Vec<String> {
+    let there = FUNCTIONS.iter().filter(|(_, function)| has_name(btf, function));
+    there.map(|(module, _)| (*module).to_owned()).collect()
+}
+
 /// The raw BTF of a kernel: the section `.BTF` of an ELF file, or found by its header in a flat `Image`.
 pub(super) fn of_kernel(vmlinux: &[u8]) -> Option<&[u8]> {
     if vmlinux.starts_with(b"\x7fELF") {
@@ -68,6 +82,12 @@ mod tests {
         assert_eq!(of_kernel(&image), Some(small().as_slice()));
         assert_eq!(of_kernel(&image[..90]), None);
         assert_eq!(of_kernel(&testing::vmlinux(b"")), None);
+    }
+
+    #[test]
+    fn functions_tell_what_is_built_in() {
+        assert_eq!(builtin(b"\0nvme_probe_x\0virtcons_probe\0ext4_fill_super\0"), ["ext4", "virtio_console"]);
+        assert!(builtin(&small()).is_empty());
     }
 
     #[test]

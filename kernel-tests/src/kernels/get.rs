@@ -22,7 +22,7 @@ use super::version::{Arch, Version};
 const CACHE: &str = "BPF_VM_CACHE";
 
 /// How many kernels of a series are tried before it is given up: packages leave the archive.
-const TRIES: usize = 4;
+const TRIES: usize = 12;
 
 /// The kernels that this machine has and can get.
 #[derive(Clone)]
@@ -79,7 +79,7 @@ impl Kernels {
     /// The kernels that are kept, oldest first.
     #[must_use]
     pub fn kept(&self) -> Vec<KernelImage> {
-        let mut images = self.store.list();
+        let mut images = self.store.list(&|e| self.report.event(Event::Warning(e.to_string())));
         images.retain(|image| image.arch == self.arch && image.origin.starts_with(PACKAGE));
         images
     }
@@ -90,11 +90,10 @@ impl Kernels {
     ///
     /// [`KernelsError::NoApt`], [`KernelsError::NoMirror`], [`KernelsError::Offline`].
     pub fn listed(&self) -> Result<Vec<Listed>, KernelsError> {
-        let kept = fs::read(self.list_file()).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        if let Some(listed) = kept {
+        if let Some(listed) = self.kept_list() {
             return Ok(listed);
         }
-        self.update()
+        self.read_lists(true)
     }
 
     /// Reads the archive's lists again; what they list now.
@@ -103,22 +102,34 @@ impl Kernels {
     ///
     /// As [`Kernels::listed`].
     pub fn update(&self) -> Result<Vec<Listed>, KernelsError> {
+        self.read_lists(false)
+    }
+
+    /// The list that was kept, if one was.
+    fn kept_list(&self) -> Option<Vec<Listed>> {
+        fs::read(self.list_file()).ok().and_then(|text| serde_json::from_slice(&text).ok())
+    }
+
+    /// Reads the archive's lists, unless another process has kept one in the meantime and that is enough.
+    fn read_lists(&self, any: bool) -> Result<Vec<Listed>, KernelsError> {
         let lock = Store::new(self.cache.join("apt")).lock(self.arch.name(), &*self.report)?;
+        if let Some(listed) = self.kept_list().filter(|_| any) {
+            return Ok(listed);
+        }
         self.report.event(Event::Updating);
         let apt = self.apt();
         let result = apt.update().and_then(|complaints| Ok((complaints, apt.listed()?)));
         self.report.event(Event::Done);
-        drop(lock);
         let (complaints, listed) = result?;
         if listed.is_empty() {
-            let message =
-                if complaints.is_empty() { "it lists no kernel".to_owned() } else { complaints.join("; ") };
+            let message = brief(&complaints).unwrap_or_else(|| "it lists no kernel".to_owned());
             return Err(KernelsError::Offline { message });
         }
-        for complaint in complaints {
-            self.report.event(Event::Warning(complaint));
+        if let Some(text) = brief(&complaints) {
+            self.report.event(Event::Warning(text));
         }
         self.keep_list(&listed)?;
+        drop(lock);
         Ok(listed)
     }
 
@@ -209,7 +220,9 @@ impl Kernels {
         for listed in choice.listed.iter().rev().take(TRIES) {
             match self.download(listed) {
                 Err(e @ KernelsError::Gone { .. }) => {
-                    self.report.event(Event::Warning(e.to_string()));
+                    let image = &listed.image;
+                    let text = format!("{} {} has left the archive", image.name, image.version);
+                    self.report.event(Event::Warning(text));
                     gone = gone.or(Some(e));
                 }
                 result => return result,
@@ -276,6 +289,15 @@ impl Kernels {
         series.dedup();
         let known: Vec<String> = series.iter().map(|(major, minor)| format!("{major}.{minor}")).collect();
         KernelsError::NoSuchKernel { spec: spec.to_string(), arch: self.arch.name(), known: known.join(", ") }
+    }
+}
+
+/// The first complaint, and how many there are: without a network every suite has one.
+fn brief(complaints: &[String]) -> Option<String> {
+    match complaints {
+        [] => None,
+        [one] => Some(one.clone()),
+        [first, rest @ ..] => Some(format!("{first} (and {} more like this)", rest.len())),
     }
 }
 

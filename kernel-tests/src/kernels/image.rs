@@ -27,7 +27,8 @@ pub struct KernelImage {
     pub modules: Vec<PathBuf>,
     /// Every module that was kept, the above included.
     pub available: Vec<Module>,
-    /// Names of modules that are built in; empty where no list of them is to be had.
+    /// Names of modules that are built in. Where no list of them is to be had, those of virtio_pci, virtio_console, nvme
+    /// and ext4 whose functions are in the kernel's BTF.
     pub builtin: Vec<String>,
     /// The raw `.BTF` section as a file, where the kernel has one.
     pub btf: Option<PathBuf>,

@@ -15,6 +15,8 @@ mod get;
 mod image;
 mod index;
 mod local;
+#[cfg(test)]
+mod mutation_tests;
 mod parts;
 mod report;
 mod sources;

@@ -52,7 +52,9 @@ pub(super) fn list(arch: Arch) -> Result<String, KernelsError> {
 
 fn render(mirrors: &Mirrors, arch: Arch, keyring: Option<&str>) -> String {
     let signed = keyring.map_or_else(String::new, |path| format!(" signed-by={path}"));
-    let line = |url: &str, suite: &str| format!("deb [arch={arch}{signed}] {url} {suite} main\n");
+    // A suite that is no longer maintained is no longer signed anew; its kernels are what a matrix is for.
+    let options = format!("arch={arch} check-valid-until=no{signed}");
+    let line = |url: &str, suite: &str| format!("deb [{options}] {url} {suite} main\n");
     let main = SUITES.iter().map(|suite| line(&mirrors.main, suite));
     main.chain(SECURITY.iter().map(|suite| line(&mirrors.security, suite))).collect()
 }
@@ -165,7 +167,9 @@ mod tests {
         assert_eq!(text.lines().count(), SUITES.len() + SECURITY.len());
         assert_eq!(
             text.lines().next(),
-            Some("deb [arch=arm64 signed-by=/k.gpg] http://m.invalid/debian bullseye main")
+            Some(
+                "deb [arch=arm64 check-valid-until=no signed-by=/k.gpg] http://m.invalid/debian bullseye main"
+            )
         );
         assert!(text.contains(" http://m.invalid/debian-security trixie-security main\n"));
     }

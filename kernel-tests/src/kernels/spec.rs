@@ -94,3 +94,62 @@ impl Spec {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_is_told_from_the_others() {
+        let path = |p: &str| Spec::Path(PathBuf::from(p));
+        for (text, expected) in [
+            ("6.12", Spec::Series(6, 12)),
+            ("6.12.0", Spec::Exact(Version::new(6, 12, 0))),
+            ("6.12.38", Spec::Exact(Version::new(6, 12, 38))),
+            ("5.10..7.3", Spec::Range { from: (5, 10), to: (7, 3) }),
+            ("newest", Spec::Newest),
+            ("host", Spec::Host),
+            ("./6.12", path("./6.12")),
+            ("../host", path("../host")),
+            ("/boot/vmlinuz-6.1.0", path("/boot/vmlinuz-6.1.0")),
+            ("vmlinux", path("vmlinux")),
+            ("bzImage.new", path("bzImage.new")),
+            ("k.deb", path("k.deb")),
+        ] {
+            let spec: Spec = text.parse().unwrap();
+            assert_eq!(spec, expected, "{text}");
+            assert_eq!(spec.to_string(), text, "it prints as it is written");
+        }
+    }
+
+    #[test]
+    fn what_is_no_spec_is_refused_with_the_reason() {
+        for (text, why) in [
+            ("", "it is empty"),
+            ("6", "none of these forms"),
+            ("6.", "none of these forms"),
+            ("+6.1", "none of these forms"),
+            ("6.12.1.5", "none of these forms"),
+            ("6.99999", "none of these forms"),
+            ("latest", "none of these forms"),
+            ("7.3..5.10", "it runs backwards"),
+            ("5.10..", "both ends"),
+            ("5.10.1..6.1", "both ends"),
+            ("5.10...6.1", "both ends"),
+        ] {
+            let error = text.parse::<Spec>().unwrap_err();
+            assert!(
+                matches!(error, KernelsError::BadSpec { .. }) && error.to_string().contains(why),
+                "{text}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_range_takes_both_ends_and_every_patch() {
+        let range: Spec = "5.10..6.1".parse().unwrap();
+        let taken = |v: &str| range.takes(v.parse().unwrap());
+        assert!(taken("5.10.0") && taken("5.10.262") && taken("6.1.192") && taken("5.19.1"));
+        assert!(!taken("5.9.16") && !taken("6.2.0") && !taken("6.12.1"));
+    }
+}

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fs4::fs_std::FileExt;
 use serde::{Deserialize, Serialize};
@@ -22,8 +23,11 @@ use super::version::{Arch, Version};
 use super::vmlinuz;
 
 /// Raised when what is written changes, so that folders of an older form are made again.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 const DESCRIPTION: &str = "image.json";
+/// How folders that are being filled are named, and after what time nobody fills them any more.
+const SCRATCH: &str = ".new-";
+const STALE: Duration = Duration::from_secs(24 * 3600);
 
 /// What `image.json` holds.
 #[derive(Serialize, Deserialize)]
@@ -52,11 +56,13 @@ impl Store {
         Self { dir }
     }
 
-    /// Every kept kernel that is whole, oldest first. Damaged ones are not listed.
-    pub(super) fn list(&self) -> Vec<KernelImage> {
+    /// Every kept kernel that is whole, oldest first; each that is damaged is told.
+    pub(super) fn list(&self, damaged: &dyn Fn(KernelsError)) -> Vec<KernelImage> {
         let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
-        let names = entries.filter_map(|e| e.file_name().into_string().ok());
-        let mut images: Vec<KernelImage> = names.filter_map(|name| self.load(&name).ok().flatten()).collect();
+        let names =
+            entries.filter_map(|e| e.file_name().into_string().ok()).filter(|n| !n.starts_with(SCRATCH));
+        let load = |name: String| self.load(&name).map_err(damaged).ok().flatten();
+        let mut images: Vec<KernelImage> = names.filter_map(load).collect();
         images.sort_by(|a, b| (a.version, &a.release).cmp(&(b.version, &b.release)));
         images
     }
@@ -111,14 +117,26 @@ impl Store {
 
     /// A folder beside the kernels, on the same file system; gone when dropped.
     pub(super) fn scratch(&self) -> Result<tempfile::TempDir, KernelsError> {
+        self.sweep();
         tempfile::Builder::new()
-            .prefix(".new-")
+            .prefix(SCRATCH)
             .tempdir_in(&self.dir)
             .map_err(KernelsError::io("create a folder in", &self.dir))
     }
 
-    /// Writes a kernel from its parts and gives it back from its place. The caller holds the name's lock. `vmlinux_at`
-    /// is where an uncompressed image already lies, which is not copied then.
+    /// Removes folders that a killed process left long ago.
+    fn sweep(&self) {
+        let long_ago = |e: &fs::DirEntry| {
+            let age = e.metadata().and_then(|m| m.modified()).map(|t| t.elapsed().unwrap_or_default());
+            e.file_name().to_string_lossy().starts_with(SCRATCH) && age.is_ok_and(|age| age > STALE)
+        };
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten().filter(long_ago) {
+            // It is tried again the next time.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+
+    /// Writes a kernel from its parts and gives it back from its place. The caller holds the name's lock.
     pub(super) fn put(
         &self,
         name: &str,
@@ -145,9 +163,21 @@ impl Store {
         let in_place = from.in_place.filter(|_| unpacked.vmlinux == *packed).map(Path::to_owned);
         let (vmlinuz, vmlinux) = match in_place {
             Some(path) => (path.clone(), path),
-            None => (write(Path::new("vmlinuz"), packed)?, write(Path::new("vmlinux"), &unpacked.vmlinux)?),
+            None => {
+                let vmlinuz = write(Path::new("vmlinuz"), packed)?;
+                // arm64's is not packed.
+                let same = unpacked.vmlinux == *packed;
+                let vmlinux =
+                    if same { vmlinuz.clone() } else { write(Path::new("vmlinux"), &unpacked.vmlinux)? };
+                (vmlinuz, vmlinux)
+            }
         };
-        let btf = btf::of_kernel(&unpacked.vmlinux).map(|btf| write(Path::new("btf"), btf)).transpose()?;
+        let raw_btf = btf::of_kernel(&unpacked.vmlinux);
+        let btf = raw_btf.map(|btf| write(Path::new("btf"), btf)).transpose()?;
+        let builtin = match &parts.builtin {
+            Some(names) => names.iter().cloned().collect(),
+            None => btf::builtin(raw_btf.unwrap_or_default()),
+        };
         let modules = dir.join("modules");
         fs::create_dir(&modules).map_err(KernelsError::io("create", &modules))?;
         let mut available = Vec::new();
@@ -163,7 +193,7 @@ impl Store {
             vmlinux,
             modules: Vec::new(),
             available,
-            builtin: parts.builtin.iter().flatten().cloned().collect(),
+            builtin,
             btf,
             config: parts.config.clone(),
             origin: from.origin.to_owned(),
