@@ -123,6 +123,13 @@ impl Job {
         Err(VmError::BadFile { path: program, reason })
     }
 
+    /// Whether backtraces with source lines are asked for.
+    pub(super) fn wants_debug_info(&self) -> bool {
+        ["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"]
+            .iter()
+            .any(|name| self.env.get(std::ffi::OsStr::new(name)).is_some_and(|value| value != "0"))
+    }
+
     /// The message that starts the program.
     pub(super) fn command(&self, program: &Path) -> protocol::Command {
         let mut argv = vec![program.as_os_str().as_bytes().to_vec()];

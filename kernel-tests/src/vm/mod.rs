@@ -9,6 +9,7 @@
 
 mod accel;
 mod console;
+mod debug_info;
 mod error;
 mod job;
 mod ld_cache;

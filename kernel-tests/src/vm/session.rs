@@ -134,7 +134,7 @@ fn warm<'a>(
     });
     match restored {
         Ok(mut session) => {
-            tree.send(|piece| session.say(&ToGuest::File(piece)))?;
+            tree.send(job.wants_debug_info(), |piece| session.say(&ToGuest::File(piece)))?;
             Ok(Some(session))
         }
         Err(error) => {

@@ -6,12 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use cpio::newc;
 
+use super::debug_info;
 use super::error::VmError;
 use super::protocol::{self, FilePiece};
 
@@ -19,7 +21,7 @@ use super::protocol::{self, FilePiece};
 const MAX_LINKS: usize = 40;
 
 /// Bytes of a file in one message to a running guest.
-const SENT_AT_ONCE: u64 = 1 << 20;
+const SENT_AT_ONCE: usize = 1 << 20;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Node {
@@ -173,7 +175,11 @@ impl Tree {
     }
 
     /// Gives the files as messages to a guest that runs already; what every guest has from its boot is left out.
-    pub(super) fn send(&self, mut to: impl FnMut(FilePiece) -> Result<(), VmError>) -> Result<(), VmError> {
+    pub(super) fn send(
+        &self,
+        whole: bool,
+        mut to: impl FnMut(FilePiece) -> Result<(), VmError>,
+    ) -> Result<(), VmError> {
         for (path, node) in &self.nodes {
             if path == Path::new("/init") || path.starts_with(protocol::MODULES_DIR) {
                 continue;
@@ -188,17 +194,17 @@ impl Tree {
                 Node::Bytes(bytes, mode) => piece(0o100_000 | mode, 0, bytes.clone())?,
                 Node::Host(host, mode, size) => {
                     let failed = |error| VmError::io(format!("send {} to the guest", host.display()))(error);
-                    let mut file = File::open(host).map_err(failed)?;
-                    let mut offset = 0;
-                    loop {
-                        let mut data = Vec::new();
-                        let step = (size - offset).min(SENT_AT_ONCE);
-                        io::Read::take(&mut file, step).read_to_end(&mut data).map_err(failed)?;
-                        let count = data.len() as u64;
-                        piece(0o100_000 | mode, offset, data)?;
-                        offset += count;
-                        if count == 0 || offset >= *size {
-                            break;
+                    let mut bytes = Vec::new();
+                    File::open(host).and_then(|f| f.take(*size).read_to_end(&mut bytes)).map_err(failed)?;
+                    let holes = if whole { Vec::new() } else { debug_info::empty(&mut bytes) };
+                    let mode = 0o100_000 | mode;
+                    piece(mode, 0, Vec::new())?;
+                    for kept in between(&holes, bytes.len()) {
+                        let kept_bytes = bytes.get(kept.clone()).unwrap_or_default();
+                        for (index, part) in kept_bytes.chunks(SENT_AT_ONCE).enumerate() {
+                            let offset = kept.start + index * SENT_AT_ONCE;
+                            // Offset 0 truncates, which the first piece has done.
+                            piece(mode, offset as u64, part.to_vec())?;
                         }
                     }
                 }
@@ -231,6 +237,24 @@ impl Tree {
         newc::trailer(to).map_err(VmError::io("write the initramfs"))?;
         Ok(())
     }
+}
+
+/// What is left of a file's bytes without the holes.
+fn between(holes: &[Range<usize>], length: usize) -> Vec<Range<usize>> {
+    let mut holes = holes.to_vec();
+    holes.sort_by_key(|hole| hole.start);
+    let mut kept = Vec::new();
+    let mut at = 0;
+    for hole in holes {
+        if at < hole.start {
+            kept.push(at..hole.start);
+        }
+        at = at.max(hole.end);
+    }
+    if at < length {
+        kept.push(at..length);
+    }
+    kept
 }
 
 fn host_node(path: &Path, metadata: &fs::Metadata) -> Result<Node, VmError> {
@@ -336,6 +360,13 @@ mod tests {
                 ("usr/lib/libx.so.1.2".to_owned(), 0o100_000, "elf".to_owned()),
             ]
         );
+    }
+
+    #[test]
+    fn what_lies_between_holes_is_kept() {
+        assert_eq!(between(&[6..8, 2..4, 8..9], 10), [0..2, 4..6, 9..10]);
+        assert_eq!(between(&[], 3), vec![0..3; 1]);
+        assert!(between(&[], 0).is_empty());
     }
 
     #[test]
