@@ -1,7 +1,8 @@
 //! The command line `bpf-vm`: one file per subcommand.
 //!
 //! Exit status: 0, everything is as it should be; 1, something was not to be had or did not work; 2, the command line is
-//! wrong. `bpf-vm run` hands on the status of the program that it ran.
+//! wrong. `bpf-vm run` hands on the status of the program that it ran;
+//! 124 is its timeout, 125 a fault of the machine, 126 and 127 a program that cannot be started.
 
 mod kernels;
 mod progress;
