@@ -176,11 +176,11 @@ impl PrintFile {
             ("section", self.section.is_some(), hist),
             ("section_line", self.section_line.is_some(), hist),
         ];
-        if let Some((name, ..)) = wants.iter().find(|(_, given, fits)| *given && !fits) {
-            return Err(format!("'{name}' says nothing about '{kind}'"));
-        }
         if self.line.is_none() && matches!(kind, "events" | "table") {
             return Err(format!("'{kind}' needs a 'line', which says what is printed for each"));
+        }
+        if let Some((name, ..)) = wants.iter().find(|(_, given, fits)| *given && !fits) {
+            return Err(format!("'{name}' says nothing about '{kind}'"));
         }
         Ok(())
     }

@@ -83,7 +83,11 @@ impl Lines {
 impl Expression<'_> {
     /// Its value where these names are known.
     pub(super) fn value(&self, names: &Any) -> Result<Any, String> {
-        self.compiled.eval(names.clone()).map_err(|e| why(&self.text, &e))
+        let value = self.compiled.eval(names.clone()).map_err(|e| why(&self.text, &e))?;
+        if value.is_undefined() {
+            return Err(format!("'{}' has no value", self.text));
+        }
+        Ok(value)
     }
 }
 
@@ -95,9 +99,6 @@ impl Line<'_> {
         for part in &self.parts {
             let Part::Field(expression, _) = part else { continue };
             let value = expression.value(names)?;
-            if value.is_undefined() {
-                return Err(format!("'{}' has no value", expression.text));
-            }
             if matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable) {
                 let items: Vec<Any> = value.try_iter().map_err(|e| why(&expression.text, &e))?.collect();
                 if lines.replace(items.len()).is_some_and(|n| n != items.len()) {
@@ -127,7 +128,6 @@ impl Line<'_> {
                     }
                 }
             }
-            // What is left-aligned at the end pads with blanks that nobody sees; Python prints them all the same.
             out.push('\n');
         }
         Ok(())
