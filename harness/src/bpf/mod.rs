@@ -1,4 +1,8 @@
 //! The facade: load an object, attach its programs, fire events, read its maps.
+//!
+//! Most of it means the same on a kernel: attaching by name (`kprobes.rs`, `uprobes.rs`, `tracepoints.rs`, `usdt.rs`,
+//! `perf_event.rs`), counting (`links.rs`), buffers, the trace and symbols. What a simulated machine alone can do is told
+//! apart: events that are fired (`event.rs`), and what is made up for them (`simulated.rs`, `state.rs`).
 
 mod attach;
 mod buffers;

@@ -66,6 +66,7 @@ impl TraceFields {
 #[cfg(test)]
 mod tests {
     use super::TraceFields;
+    use bpf_helpers_mock::state::TraceLine;
     use proptest::prelude::*;
 
     #[test]
@@ -113,6 +114,21 @@ mod tests {
     }
 
     proptest! {
+        /// What the simulated kernel writes is read back.
+        #[test]
+        fn lines_are_read_as_they_were_meant(
+            comm in "[a-zA-Z:/\\[][a-zA-Z0-9:/\\[\\] é-]{0,6}",
+            pid in 1u32..4_194_304,
+            cpu in 0u32..8192,
+            us in 0u64..10_000_000_000_000,
+            text in "[ -~]{0,40}",
+        ) {
+            let line = TraceLine { comm: comm.clone(), pid, cpu, ns: us * 1000, text: text.clone() };
+            let f = TraceFields::parse(&line.to_string()).unwrap();
+            prop_assert_eq!((f.task, f.pid, f.cpu, f.msg), (comm, pid, cpu, text));
+            prop_assert!((f.ts - us as f64 / 1e6).abs() < 1e-3, "{}", f.ts);
+        }
+
         #[test]
         fn no_line_is_too_strange(line in "\\PC{0,80}") {
             let _ = TraceFields::parse(&line);

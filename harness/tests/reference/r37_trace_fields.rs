@@ -14,6 +14,16 @@ fn one_line_at_a_time() {
 }
 
 #[test]
+fn overlong_names_are_cut_as_the_kernel_cuts_them() {
+    let mut bpf = load();
+    bpf.add_task(bpf_helpers_mock::state::Task::new(43, "a-name-of-more-than-15-bytes"));
+    bpf.attach_kprobe("f", "print").unwrap();
+    bpf.kprobe("f").task(43).arg(1).fire().unwrap();
+    let fields = bpf.trace_fields(true).unwrap().unwrap();
+    assert_eq!((fields.task.as_str(), fields.pid), ("a-name-of-more-", 43));
+}
+
+#[test]
 fn waiting_for_nothing_is_an_error() {
     says(load().trace_fields(false), "the trace is empty");
 }

@@ -24,7 +24,9 @@ impl fmt::Display for TraceLine {
         let comm = if self.pid == 0 { "<idle>" } else { &self.comm };
         let us = (self.ns + 500) / 1000;
         let (sec, us) = (us / 1_000_000, us % 1_000_000);
-        write!(f, "{comm:>16}-{:<7} [{:03}] d..31 {sec:5}.{us:06}: ", self.pid, self.cpu)?;
+        // The kernel counts bytes, and not characters.
+        write!(f, "{:width$}{comm}", "", width = 16usize.saturating_sub(comm.len()))?;
+        write!(f, "-{:<7} [{:03}] d..31 {sec:5}.{us:06}: ", self.pid, self.cpu)?;
         write!(f, "bpf_trace_printk: {}", self.text)
     }
 }
@@ -111,12 +113,14 @@ mod tests {
     #[test]
     fn a_line_looks_as_in_trace_pipe() {
         let line =
-            TraceLine { comm: "cat".into(), pid: 4242, cpu: 1, ns: 12_345_678_901, text: "hi 7".into() };
+            || TraceLine { comm: "cat".into(), pid: 4242, cpu: 1, ns: 12_345_678_901, text: "hi 7".into() };
         assert_eq!(
-            line.to_string(),
+            line().to_string(),
             "             cat-4242    [001] d..31    12.345679: bpf_trace_printk: hi 7"
         );
-        let idle = TraceLine { comm: "swapper/0".into(), pid: 0, ..line };
+        let idle = TraceLine { comm: "swapper/0".into(), pid: 0, ..line() };
         assert!(idle.to_string().starts_with("          <idle>-0       [001]"), "{idle}");
+        let umlauts = TraceLine { comm: "größe".into(), ..line() };
+        assert_eq!(umlauts.to_string().find('-'), Some(16), "{umlauts}");
     }
 }

@@ -179,16 +179,15 @@ impl Walk<'_> {
             return fail(format!("R{r} pointer arithmetic on {} prohibited, null-check it first", p.name()));
         }
         match p.target {
-            Target::Map(_) if zero => return Err(Stop::Unsure),
+            Target::Map(_) | Target::InnerMap if zero => return Err(Stop::Unsure),
             Target::FlowKeys if s.known().is_none() => {
                 return fail(format!("R{r} pointer arithmetic on flow_keys prohibited"));
             }
             Target::Faulting => return Ok(Reg::Ptr(*p)),
-            Target::Map(_) | Target::PacketEnd | Target::Sock(_) => {
+            Target::Map(_) | Target::InnerMap | Target::PacketEnd | Target::Sock(_) => {
                 return fail(format!("R{r} pointer arithmetic on {} prohibited", p.name()));
             }
             Target::Kernel | Target::Func(_) => return Ok(Reg::Unknown),
-            Target::Obj { .. } if s.known().is_none() => return Ok(Reg::Unknown),
             _ => {}
         }
         sane(&p.target, s)?;

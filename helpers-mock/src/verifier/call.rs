@@ -46,6 +46,7 @@ impl Walk<'_> {
         let row = helpers::by_id(id);
         let args = state.frame()?.regs;
         self.sleeping_helper(state, id)?;
+        self.map_fits(id, &args)?;
         let mut escaped = row.is_none();
         let called = state.called;
         if let Some(row) = row {
@@ -72,6 +73,10 @@ impl Walk<'_> {
             46 | 122 => self.context_argument(&args[1], id)?,
             105 | 106 => aligned(&args[4], 8)?,
             163 => aligned(&args[3], 4)?,
+            147 if !self.may_take_paths() => {
+                let m = "helper call is not allowed in probe".to_owned();
+                return refuse(Why::NotAllowed, m);
+            }
             153 | 154 => percpu(&args[1])?,
             187 => self.set_retval(&args[1])?,
             198 => {
@@ -79,7 +84,10 @@ impl Walk<'_> {
                 state.refs.push(Ref { id, insn: state.pc });
                 self.make_dynptr(state, &args[4], 4, DynKind::Ringbuf, id)?;
             }
-            197 => self.make_dynptr(state, &args[4], 4, DynKind::Local, 0)?,
+            197 => {
+                from_memory(&args[1])?;
+                self.make_dynptr(state, &args[4], 4, DynKind::Local, 0)?;
+            }
             199 | 200 => self.end_ringbuf_dynptr(state, &args[1])?,
             202 => {
                 if let Some(d) = self.dynptr(state, &args[1], 1, false)?
@@ -90,6 +98,10 @@ impl Walk<'_> {
                 }
             }
             132 | 133 => self.release(state, args[1], &name)?,
+            86 if self.prog.prog_type == bpf_vm_shim::object::ProgType::FlowDissector => {
+                let m = format!("program of this type cannot use helper {name}#{id}");
+                return refuse(Why::NotAllowed, m);
+            }
             86 => self.release_sock(state, args[1])?,
             95 | 96 | 98 => socket(&args[1])?,
             93 | 94 => self.lock(state, args[1], id == 93)?,
@@ -135,6 +147,9 @@ impl Walk<'_> {
             let ty = self.ty("task_struct");
             return Ok(Reg::Ptr(Ptr::to(Target::Obj { ty, trust: Trust::Trusted })));
         }
+        if let Some(storage) = self.storage(id, args) {
+            return Ok(storage);
+        }
         if (136..=140).contains(&id) {
             let reference = match &args[1] {
                 Reg::Ptr(p) => p.reference,
@@ -174,7 +189,7 @@ impl Walk<'_> {
                             Reg::Ptr(Ptr { target: Target::MapValue(map), ..fresh })
                         }
                     }
-                    _ => Reg::Unknown,
+                    other => self.looked_up(state, other),
                 }
             }
             131 => {
@@ -318,7 +333,7 @@ impl Walk<'_> {
                 _ => fail("ctx"),
             },
             Arg::Map => match reg {
-                Reg::Ptr(p) if matches!(p.target, Target::Map(_)) => Ok(()),
+                Reg::Ptr(p) if matches!(p.target, Target::Map(_) | Target::InnerMap) && !p.or_null => Ok(()),
                 Reg::Ptr(p) if p.target == Target::Kernel => Ok(()),
                 _ => fail("map_ptr"),
             },
@@ -377,10 +392,16 @@ impl Walk<'_> {
                     return self.unknown_argument(state, kind);
                 };
                 // An empty piece of memory may be null, where that is allowed.
-                if is_zero(&reg) && s.umin == 0 {
+                let needed = matches!(id, 4 | 45 | 112..=115);
+                if is_zero(&reg) && s.umin == 0 && !needed {
                     return Ok(());
                 }
                 pointer(&reg, n)?;
+                // Helpers that work on the packet itself.
+                if matches!(id, 9 | 26 | 68) && matches!(reg, Reg::Ptr(p) if p.is_packet()) {
+                    let m = "helper access to the packet is not allowed";
+                    return refuse(Why::HelperArgument, m.to_owned());
+                }
                 if s.smin < 0 || s.umax >= MAX_VAR_OFF as u64 {
                     return Ok(());
                 }
@@ -533,6 +554,17 @@ pub(super) fn forget_packets(state: &mut State, gone: Reg) {
             *r = gone;
         }
     });
+}
+
+/// `bpf_dynptr_from_mem` takes map values only.
+fn from_memory(reg: &Reg) -> Step<()> {
+    match reg {
+        Reg::Ptr(p) if !matches!(p.target, Target::MapValue(_) | Target::Kernel) => {
+            let m = format!("Unsupported reg type {} for bpf_dynptr_from_mem data", p.name());
+            refuse(Why::HelperArgument, m)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A number that a helper writes to the stack must be aligned.

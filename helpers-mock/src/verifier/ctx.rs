@@ -98,10 +98,24 @@ impl Walk<'_> {
             }
             ProgType::Netfilter if a.write || size != 8 || !matches!(off, 0 | 8) => bad(),
             ProgType::Netfilter => Ok(Reg::Ptr(Ptr::to(Target::Kernel))),
+            _ if size == 8 && !a.write && socket_at(t, off).is_some() => {
+                let id = self.new_id();
+                let or_null = socket_at(t, off).unwrap_or_default();
+                Ok(Reg::Ptr(Ptr { or_null, id, ..Ptr::to(Target::Sock(SockKind::Full)) }))
+            }
             _ if !plain(t, self.prog.attach.attach_type, off, size) => bad(),
             _ if has_numbers(t) && a.size <= 4 => number,
             _ => Ok(Reg::Unknown),
         }
+    }
+}
+
+/// Whether a context has its socket here, and if so, whether there may be none.
+const fn socket_at(t: ProgType, off: i64) -> Option<bool> {
+    match (t, off) {
+        (ProgType::SockOps, 184) | (ProgType::SkLookup, 0) => Some(true),
+        (ProgType::CgroupSockAddr, 64) | (ProgType::CgroupSockopt, 0) => Some(false),
+        _ => None,
     }
 }
 

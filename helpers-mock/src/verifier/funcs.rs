@@ -156,7 +156,10 @@ impl Walk<'_> {
     }
 
     /// What a caller passes to a global function.
-    pub(super) fn global_arguments(&mut self, state: &mut State, at: usize) -> Step<()> {
+    ///
+    /// Whether it is known what the function may write to.
+    pub(super) fn global_arguments(&mut self, state: &mut State, at: usize) -> Step<bool> {
+        let mut known = true;
         for (i, param) in self.parameters_of(at).into_iter().enumerate() {
             let n = i as u8 + 1;
             let reg = state.read(n)?;
@@ -183,6 +186,9 @@ impl Walk<'_> {
                         }
                         let access = Access { reg: n, off: 0, size, write: false, direct: false };
                         self.helper_memory(state, Reg::Ptr(whole), access)?;
+                        if let Target::Stack(_) = p.target {
+                            self.helper_memory(state, Reg::Ptr(whole), Access { write: true, ..access })?;
+                        }
                     }
                     _ => {}
                 },
@@ -204,10 +210,11 @@ impl Walk<'_> {
                     },
                     _ => {}
                 },
-                Param::Context | Param::Unknown => {}
+                Param::Context => {}
+                Param::Unknown => known = false,
             }
         }
-        Ok(())
+        Ok(known)
     }
 }
 

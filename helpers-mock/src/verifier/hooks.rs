@@ -37,6 +37,22 @@ const DISABLED: &[&str] = &[
     "ismaclabel",
 ];
 
+/// `btf_allowlist_d_path`.
+const PATH_FUNCTIONS: &[&str] = &[
+    "security_file_permission",
+    "security_inode_getattr",
+    "security_file_open",
+    "security_path_truncate",
+    "security_bprm_check",
+    "security_bprm_committed_creds",
+    "security_bprm_committing_creds",
+    "vfs_truncate",
+    "vfs_fallocate",
+    "dentry_open",
+    "vfs_getattr",
+    "filp_close",
+];
+
 /// Bytes of a buffer whose size an iterator's program does not know.
 const BUFFER: u64 = 1 << 28;
 
@@ -58,6 +74,14 @@ impl Walk<'_> {
             return Some((0, Why::NotAllowed, m));
         }
         None
+    }
+
+    /// `bpf_d_path` is for a few functions only, apart from security hooks and iterators (`bpf_d_path_allowed`).
+    pub(super) fn may_take_paths(&self) -> bool {
+        let attach = self.prog.attach;
+        let function = matches!(attach.attach_type, AttachType::TraceFentry | AttachType::TraceFexit);
+        let name = attach.name().unwrap_or_default();
+        !function || name.is_empty() || PATH_FUNCTIONS.contains(&name)
     }
 
     /// An argument of the hook, if its type is known here.

@@ -56,6 +56,14 @@ pub(super) enum Kind {
     Plain,
     /// A constant string.
     Str,
+    /// An object inside a map value, at a constant offset.
+    InMapValue,
+    /// A map.
+    Map,
+    /// An iterator of the kind with this name that has begun.
+    Iterator(&'static str),
+    /// A dynptr or null.
+    DynptrOrNull,
 }
 
 /// A kernel function.
@@ -74,8 +82,8 @@ const NEW: Flags = Flags::ACQUIRE.and(Flags::NULL);
 const TAKE: Flags = NEW.and(Flags::RCU);
 
 use Kind::{
-    Any, Const, Dynptr, DynptrOut, Mem, MemOrNull, NewObject, Object, Owned, OwnedPercpu, Plain, Scalar,
-    Size, Str,
+    Any, Const, Dynptr, DynptrOrNull, DynptrOut, InMapValue, Iterator, Map, Mem, MemOrNull, NewObject,
+    Object, Owned, OwnedPercpu, Plain, Scalar, Size, Str,
 };
 
 static TABLE: &[Kfunc] = &[
@@ -144,6 +152,14 @@ static TABLE: &[Kfunc] = &[
     row("bpf_local_irq_restore", Flags::NONE, &[Any]),
     row("bpf_throw", Flags::NONE, &[Scalar]),
     // Others.
+    row("bpf_wq_init", Flags::NONE, &[InMapValue, Map, Scalar]),
+    row("bpf_task_work_schedule_resume", Flags::NONE, &[Object, InMapValue, Map, Any]),
+    row("bpf_task_work_schedule_signal", Flags::NONE, &[Object, InMapValue, Map, Any]),
+    row("bpf_task_work_schedule_resume_impl", Flags::NONE, &[Object, InMapValue, Map, Any, Any]),
+    row("bpf_task_work_schedule_signal_impl", Flags::NONE, &[Object, InMapValue, Map, Any, Any]),
+    row("bpf_wq_start", Flags::NONE, &[InMapValue, Scalar]),
+    row("bpf_iter_testmod_seq_value", Flags::NONE, &[Scalar, Iterator("testmod_seq")]),
+    row("bpf_kfunc_dynptr_test", Flags::NONE, &[Dynptr, DynptrOrNull]),
     row("bpf_rdonly_cast", Flags::NONE, &[Any, Any]),
     row("bpf_copy_from_user_str", Flags::SLEEPS, &[Mem, Size, Any, Scalar]),
     row("bpf_copy_from_user_task_str", Flags::SLEEPS, &[Mem, Size, Any, Object, Scalar]),

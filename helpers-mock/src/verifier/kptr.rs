@@ -201,15 +201,18 @@ impl Walk<'_> {
         (!name.is_empty()).then(|| (name, btf.size_of(id).ok()))
     }
 
-    /// A load from a kernel object, whose layout is known only if the object's own types are the kernel's.
+    /// A load from a kernel object.
     pub(super) fn load_object(&mut self, p: &Ptr, (ty, trust): (Ty, Trust), a: Access) -> Step<Reg> {
         let unknown = super::mem::unknown(a.size);
-        let (Some(btf), None) = (self.prog.btf, self.kernel.profile.btf.as_ref()) else { return Ok(unknown) };
-        let Some(off) = p.fixed() else {
-            if trust == Trust::Untrusted {
-                return refuse(Why::PointerArithmetic, format!("variable {} access disallowed", p.name()));
-            }
+        // The program's own types are laid out as the kernel's where there is nothing better.
+        let own = matches!(trust, Trust::Alloc | Trust::Percpu);
+        let kernel = self.kernel.profile.btf.as_ref().filter(|_| !own);
+        if trust == Trust::Vague && kernel.is_some() {
             return Ok(unknown);
+        }
+        let Some(btf) = kernel.or(self.prog.btf) else { return Ok(unknown) };
+        let Some(off) = p.fixed() else {
+            return refuse(Why::PointerArithmetic, format!("variable {} access disallowed", p.name()));
         };
         let off = off + a.off;
         let name = self.ty_name(ty).to_owned();
@@ -228,6 +231,9 @@ impl Walk<'_> {
         if a.size != 8 {
             return Ok(unknown);
         }
+        if trust == Trust::Alloc && plain_pointer_at(btf, id, off as u64) {
+            return Ok(Reg::any());
+        }
         let Some((member, to)) = pointer_at(btf, id, off as u64, 0) else { return Ok(unknown) };
         let trust = match trust {
             Trust::Untrusted => Trust::Untrusted,
@@ -244,6 +250,19 @@ impl Walk<'_> {
 fn ends_open(btf: &Btf, id: TypeId) -> bool {
     let Ok((_, Type::Struct(c))) = btf.resolve(id) else { return true };
     c.members().last().is_some_and(|m| matches!(btf.resolve(m.type_id), Ok((_, Type::Array(_)))))
+}
+
+/// Whether a pointer lies at an offset that is no kptr: in memory of the program it is a number.
+fn plain_pointer_at(btf: &Btf, id: TypeId, off: u64) -> bool {
+    let Ok((_, Type::Struct(c))) = btf.resolve(id) else { return false };
+    let here = |m: &bpf_vm_shim::btf::Member<'_>| u64::from(m.bit_offset) == off * 8;
+    c.members().find(here).is_some_and(|m| match btf.resolve(m.type_id) {
+        Ok((_, Type::Ptr(to))) => match btf.get(to) {
+            Ok(Type::TypeTag { tag, .. }) => tag == "uptr",
+            _ => true,
+        },
+        _ => false,
+    })
 }
 
 /// The member at an offset that points to a structure: its name, and the structure's.

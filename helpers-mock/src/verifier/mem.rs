@@ -54,7 +54,7 @@ impl Walk<'_> {
             Target::Obj { ty, trust } => self.load_object(&p, (ty, trust), a),
             Target::Sock(kind) => super::sock::load(&p, kind, a),
             Target::Faulting => Ok(Reg::scalar(Scalar::of_size(a.size as u32))),
-            Target::Kernel | Target::Map(_) => Ok(unknown(a.size)),
+            Target::Kernel | Target::Map(_) | Target::InnerMap => Ok(unknown(a.size)),
             Target::Dynptr => {
                 refuse(Why::InvalidMemAccess, format!("R{} invalid mem access 'dynptr_ptr'", a.reg))
             }
@@ -85,7 +85,9 @@ impl Walk<'_> {
                 _ => Ok(()),
             },
             Target::Ctx => self.check_ctx(&p, a).map(|_| ()),
-            Target::Map(_) => refuse(Why::ReadOnlyWrite, "only read from bpf_map is supported".to_owned()),
+            Target::Map(_) | Target::InnerMap => {
+                refuse(Why::ReadOnlyWrite, "only read from bpf_map is supported".to_owned())
+            }
             Target::Sock(_) | Target::Faulting => {
                 refuse(Why::ReadOnlyWrite, format!("R{} cannot write into {}", a.reg, p.name()))
             }

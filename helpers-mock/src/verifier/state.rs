@@ -35,6 +35,8 @@ pub(super) enum Target {
     Stack(usize),
     MapValue(MapId),
     Map(MapId),
+    /// A map out of a map of maps.
+    InnerMap,
     Packet,
     PacketMeta,
     PacketEnd,
@@ -122,7 +124,7 @@ impl Target {
             Self::Ctx => "ctx",
             Self::Stack(_) => "fp",
             Self::MapValue(_) => "map_value",
-            Self::Map(_) => "map_ptr",
+            Self::Map(_) | Self::InnerMap => "map_ptr",
             Self::Packet => "pkt",
             Self::PacketMeta => "pkt_meta",
             Self::PacketEnd => "pkt_end",

@@ -15,7 +15,7 @@ use crate::maps::MapId;
 use crate::progs::LoadedProg;
 
 /// Instructions followed before the rest is accepted.
-const BUDGET: u32 = 200_000;
+const BUDGET: u32 = 60_000;
 /// States remembered at one jump target.
 const REMEMBERED: usize = 24;
 /// States remembered at all, and paths waiting: what a hostile program may cost in memory.
@@ -498,13 +498,13 @@ impl<'a> Walk<'a> {
         if self.is_global(at) {
             self.enter_global(&state, at)?;
             self.globals.insert(at);
-            self.global_arguments(&mut state, at)?;
+            let known = self.global_arguments(&mut state, at)?;
             let params = self.params(at);
             for n in 1..=params.min(5) as u8 {
                 state.read(n)?;
             }
             let void = self.returns_void(at);
-            if self.may_change_stack(&mut state) {
+            if !known && self.may_change_stack(&mut state) {
                 state.forget_stacks();
             }
             let moved = self.moves_packets(at);

@@ -125,33 +125,51 @@ fn without_titles(trees: &str) -> String {
 mod tests {
     use super::{functions, rewrite};
 
-    const TEXT: &str = "int f(struct pt_regs *ctx, int a,\n  char *b)\n{ return a; }\n";
+    const TEXT: &str = "int f(struct pt_regs *ctx, int a,\n  char *b, int c, int d, int e)\n{ return a; }\n";
 
-    #[test]
-    fn parameters_become_variables_and_lines_stay() {
+    /// clang's syntax tree of a function `f` in a text, with these parameters: name and type.
+    fn tree(text: &str, params: &[(&str, &str)]) -> String {
         let place = |offset: usize, len: usize| format!(r#"{{"offset": {offset}, "tokLen": {len}}}"#);
         let node = |kind: &str, from: usize, to: String, rest: &str| {
             format!(r#"{{"kind": "{kind}", "range": {{"begin": {}, "end": {to}}}{rest}}}"#, place(from, 1))
         };
-        let param = |from, at: usize, name: &str, ty: &str| {
-            let rest = format!(r#", "name": "{name}", "type": {{"qualType": "{ty}"}}"#);
-            node("ParmVarDecl", from, place(at, name.len()), &rest)
-        };
-        let inner = [
-            param(6, 22, "ctx", "struct pt_regs *"),
-            param(27, 31, "a", "int"),
-            param(36, 42, "b", "char *"),
-            node("CompoundStmt", 45, place(57, 1), ""),
+        let mut inner: Vec<String> = params
+            .iter()
+            .map(|(name, ty)| {
+                let declared = format!("{ty}{}{name}", if ty.ends_with('*') { "" } else { " " });
+                let from = text.find(&declared).unwrap();
+                let to = place(from + declared.len() - name.len(), name.len());
+                let rest = format!(r#", "name": "{name}", "type": {{"qualType": "{ty}"}}"#);
+                node("ParmVarDecl", from, to, &rest)
+            })
+            .collect();
+        inner.push(node("CompoundStmt", text.find('{').unwrap(), place(text.rfind('}').unwrap(), 1), ""));
+        let inner = inner.join(",");
+        format!("Dumping f:\n{{\"kind\": \"FunctionDecl\", \"name\": \"f\", \"inner\": [{inner}]}}\n")
+    }
+
+    #[test]
+    fn too_many_parameters_become_variables_and_lines_stay() {
+        let params = [
+            ("ctx", "struct pt_regs *"),
+            ("a", "int"),
+            ("b", "char *"),
+            ("c", "int"),
+            ("d", "int"),
+            ("e", "int"),
         ];
-        let tree = format!(
-            "Dumping f:\n{{\"kind\": \"FunctionDecl\", \"name\": \"f\", \"inner\": [{}]}}\n",
-            inner.join(",")
-        );
-        assert_eq!(
-            rewrite(TEXT, &tree).unwrap(),
-            "int f(struct pt_regs *ctx\n)\n{ __typeof__(int) a = (__typeof__(int))__BCC_ARGUMENT(ctx, 1, ); \
-             __typeof__(char *) b = (__typeof__(char *))__BCC_ARGUMENT(ctx, 2, ); return a; }\n"
-        );
+        let rewritten = rewrite(TEXT, &tree(TEXT, &params)).unwrap();
+        assert!(rewritten.starts_with("int f(struct pt_regs *ctx\n)\n{ __typeof__(int) a ="), "{rewritten}");
+        assert!(rewritten.ends_with(" return a; }\n"), "{rewritten}");
+        let variable = " __typeof__(char *) b = (__typeof__(char *))__BCC_ARGUMENT(ctx, 2, );";
+        assert!(rewritten.contains(variable), "{rewritten}");
+        assert_eq!(rewritten.lines().count(), TEXT.lines().count());
+    }
+
+    #[test]
+    fn what_a_bpf_function_can_take_stays() {
+        let text = "int f(struct pt_regs *ctx, int a)\n{ return a; }\n";
+        assert_eq!(rewrite(text, &tree(text, &[("ctx", "struct pt_regs *"), ("a", "int")])), None);
     }
 
     #[test]
