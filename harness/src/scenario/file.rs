@@ -175,7 +175,7 @@ pub struct EventFile {
     /// The system call's number.
     #[serde(default)]
     pub nr: u64,
-    /// Fields of a tracepoint's record.
+    /// Fields of a tracepoint's record: numbers, `"$names"` of what has an address, text, lists of bytes.
     #[serde(default)]
     pub set: BTreeMap<String, Spanned<Value>>,
     /// The task, by thread id.
