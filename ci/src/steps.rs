@@ -57,8 +57,15 @@ pub(crate) fn bless() -> Result<(), String> {
     run("cargo", &["test", "--workspace", "--all-features", "--no-fail-fast"], &[("INSTA_UPDATE", "always")])
 }
 
+/// One for each way in.
+const EXAMPLES: [&str; 6] =
+    ["vfsreadlat", "bcc_text", "packet_program", "scenario_file", "property_test", "snapshot_test"];
+
 pub(crate) fn examples() -> Result<(), String> {
-    cargo(&["run", "--quiet", "--package", "bpf-harness", "--example", "vfsreadlat"])?;
+    for example in EXAMPLES {
+        let package = ["run", "--quiet", "--package", "bpf-harness", "--all-features", "--example"];
+        cargo(&[&package[..], &[example]].concat())?;
+    }
     cargo(&[
         "build",
         "--quiet",

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use bpf_vm_shim::env::{CallResult, Cx, Env, Resume};
-use bpf_vm_shim::fault::Trap;
-use bpf_vm_shim::mem::Memory;
+use bpf_vm_shim::env::{ArenaSpan, CallResult, Cx, Env, Resume};
+use bpf_vm_shim::fault::{Site, Trap};
+use bpf_vm_shim::mem::{AccessKind, Memory};
 use bpf_vm_shim::object::KernelProfile;
 
 use crate::helpers;
@@ -29,6 +29,8 @@ pub struct Kernel {
     pub runs: Vec<Run>,
     /// What a test has put in place of helpers and kernel functions, and the calls it has seen.
     pub overrides: helpers::Overrides,
+    /// Where the last run that ended because of a gap did so.
+    pub(crate) gap_at: Option<Site>,
 }
 
 impl Kernel {
@@ -43,6 +45,7 @@ impl Kernel {
             progs: Progs::default(),
             runs: Vec::new(),
             overrides: helpers::Overrides::default(),
+            gap_at: None,
         }
     }
 
@@ -60,7 +63,7 @@ impl Kernel {
     /// What map operations of the running program work with.
     pub fn map_cx<'a>(&self, cx: &'a mut Cx<'_>) -> MapCx<'a> {
         let (cpu, cpus) = (self.state.cpus.current, self.state.cpus.count);
-        MapCx { cpu, cpus, mem: cx.mem, host: false, dropped: Vec::new() }
+        MapCx { cpu, cpus, mem: cx.mem, host: false, dropped: Vec::new(), grace: false, freed: Vec::new() }
     }
 
     /// What happens to timers, kptrs and the like in values that an operation has deleted or overwritten
@@ -89,6 +92,20 @@ impl Env for Kernel {
 
     fn load_typed(&mut self, cx: &mut Cx<'_>, addr: u64, size: u8) -> Result<Option<u64>, Trap> {
         helpers::load_typed(self, cx, addr, size)
+    }
+
+    fn arena(
+        &mut self,
+        cx: &mut Cx<'_>,
+        offset: i64,
+        size: u8,
+        kind: AccessKind,
+    ) -> Result<Option<ArenaSpan>, Trap> {
+        kfuncs::arena::span(self, cx, offset, size, kind)
+    }
+
+    fn gave_up(&mut self, at: Site) {
+        self.gap_at = Some(at);
     }
 
     fn exit(&mut self, _: &mut Cx<'_>, _: u64) -> Result<(), Trap> {

@@ -3,21 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bpf_vm_shim::btf::{Btf, Type, TypeId};
+use bpf_vm_shim::btf::Btf;
 use bpf_vm_shim::engine::{Engine, Interp};
-use bpf_vm_shim::exec::{Code, CodeSpec, Execution, Function, InvalidCode, Limits, Outcome};
-use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
-use bpf_vm_shim::isa::{Insn, pseudo};
+use bpf_vm_shim::exec::{Code, Execution, InvalidCode, Limits, Outcome};
+use bpf_vm_shim::fault::Site;
 use bpf_vm_shim::mem::{MemError, Memory};
 use bpf_vm_shim::object::{
-    FuncLinkage, KernelProfile, LinkError, LinkOptions, Linked, LinkedProgram, MapDef, Object, ProgType,
-    SlotTarget, SubprogDef,
+    KernelProfile, LinkError, LinkOptions, Linked, LinkedProgram, MapDef, Object, ProgType, SlotTarget,
 };
 
 use crate::contexts::{self, PacketOutput};
-use crate::helpers;
 use crate::kernel::Kernel;
 use crate::maps::{self, MapCx, MapError, MapId, MapOpError};
+use crate::passes::{self, PassError};
+use crate::prepare::PrepareError;
 use crate::progs::{LoadedObject, LoadedProg, ProgId};
 use crate::run::{Run, RunInput};
 
@@ -49,6 +48,17 @@ pub enum MachineError {
         /// How many ran.
         callbacks: usize,
     },
+    /// A program is not valid for what it is attached to.
+    #[error("program '{program}' is not valid: {source}")]
+    Invalid {
+        /// The program.
+        program: String,
+        /// Why.
+        source: InvalidCode,
+    },
+    /// A program cannot be rewritten, or reads memory that it must not.
+    #[error(transparent)]
+    Pass(#[from] PassError),
     /// No such program.
     #[error("there is no program number {}", .0.0)]
     NoProgram(ProgId),
@@ -61,21 +71,27 @@ pub struct Report {
     pub outcome: Outcome,
     /// Instructions executed.
     pub insns: u64,
+    /// Where it ended, if that was because of a gap.
+    pub gap_at: Option<Site>,
     /// What became of the packet, for contexts that carry one.
     pub packet: Option<PacketOutput>,
 }
 
 /// What loading an object gave.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Loaded {
     /// The programs, in the object's order.
     pub progs: Vec<ProgId>,
     /// Programs that are not valid, by name.
     pub rejected: BTreeMap<String, InvalidCode>,
+    /// Programs that cannot be rewritten, or that the kernel would refuse for reading memory directly, by name.
+    pub refused: BTreeMap<String, PassError>,
     /// The maps, in the object's order.
     pub maps: Vec<MapId>,
     /// Remarks of the loader.
     pub notes: Vec<String>,
+    /// What the passes changed, by program.
+    pub rewritten: BTreeMap<String, passes::Report>,
 }
 
 /// How to load an object.
@@ -87,6 +103,14 @@ pub struct LoadOptions {
     pub max_entries: BTreeMap<String, u32>,
     /// Types for programs whose section names none, or another one.
     pub prog_types: BTreeMap<String, ProgType>,
+    /// bcc's rewrites, for programs that count on them; the kernel is the machine's.
+    pub passes: Option<passes::Options>,
+}
+
+impl LoadOptions {
+    fn prog_type(&self, linked: &LinkedProgram) -> ProgType {
+        self.prog_types.get(&linked.name).copied().unwrap_or(linked.prog_type)
+    }
 }
 
 /// A simulated machine: memory and kernel. Everything that a test can observe is in here.
@@ -133,20 +157,19 @@ impl Machine {
     /// # Errors
     /// If it does not link or a map cannot be created. A program that is not valid is set aside, not an error.
     pub fn load(&mut self, object: &Object, options: &LoadOptions) -> Result<Loaded, MachineError> {
-        let Linked { programs, maps: defs, kfuncs, ksyms, notes, .. } =
+        let Linked { programs, maps: defs, kfuncs, ksyms: decls, notes, .. } =
             object.link(&self.kernel.profile, &options.link)?;
         let mut maps = Vec::new();
         let mut notes = notes;
-        for mut def in defs {
+        for mut def in defs.iter().cloned() {
             if let Some(entries) = options.max_entries.get(&def.name) {
                 def.max_entries = *entries;
             }
             maps::complete(&mut def, self.kernel.state.cpus.count, &mut notes);
             let mut cx = MapCx::host(&mut self.mem, self.kernel.state.cpus.count);
             let map = maps::create(Arc::new(def), object.btf.clone(), &mut cx)?;
-            maps.push(self.kernel.maps.push(map));
+            maps.push(self.add_map(map)?);
         }
-        let decls = ksyms;
         let mut ksyms = Vec::new();
         for decl in &decls {
             ksyms.push(self.ksym(decl, object.btf.as_ref())?);
@@ -157,36 +180,27 @@ impl Machine {
             btf: object.btf.clone(),
             kfuncs,
             maps: maps.clone(),
+            defs,
+            ksyms: decls.into_iter().zip(ksyms).collect(),
+            passes: options.passes.as_ref().map(|p| p.at_kernel(&self.kernel.profile)),
         });
-        let mut loaded = Loaded { progs: Vec::new(), rejected: BTreeMap::new(), maps, notes };
+        let mut loaded = Loaded { maps, notes, ..Loaded::default() };
         for linked in programs {
-            let id = self.kernel.progs.next_id();
-            let mut unsupported = BTreeMap::new();
-            let insns = self.resolve(&linked, &loaded.maps, &ksyms, &mut unsupported);
-            let funcs = linked.subprogs.iter();
-            let spec = CodeSpec {
-                id: id.0,
-                name: &linked.name,
-                insns: &insns,
-                funcs: funcs.map(function).collect(),
-                poisoned: linked.poisoned.iter().map(|(i, p)| (*i, p.message.clone())).collect(),
-                unsupported,
-                exception_cb: exception_callback(&linked, object),
-                lenient: false,
-            };
-            let prog_type = options.prog_types.get(&linked.name).copied().unwrap_or(linked.prog_type);
-            match Code::with_entry(spec, entry_registers(prog_type, &linked, object)) {
-                Ok(code) => {
-                    let code = Arc::new(code);
-                    let object = Arc::clone(&shared);
-                    let typed_pointers =
-                        helpers::has_typed_pointers(prog_type, &linked.insns, &object, &decls);
-                    let prog = LoadedProg { id, object, linked, prog_type, code, typed_pointers };
+            let (id, name) = (self.kernel.progs.next_id(), linked.name.clone());
+            let prog_type = options.prog_type(&linked);
+            match self.prepare(id, linked, prog_type, &shared) {
+                Ok((prog, report)) => {
                     self.kernel.progs.push(prog);
                     loaded.progs.push(id);
+                    if !report.is_empty() {
+                        loaded.rewritten.insert(name, report);
+                    }
                 }
-                Err(invalid) => {
-                    loaded.rejected.insert(linked.name.clone(), invalid);
+                Err(PrepareError::Invalid(invalid)) => {
+                    loaded.rejected.insert(name, invalid);
+                }
+                Err(PrepareError::Pass(error)) => {
+                    loaded.refused.insert(name, error);
                 }
             }
         }
@@ -209,7 +223,7 @@ impl Machine {
     pub fn create_map_typed(&mut self, def: MapDef, btf: Option<Btf>) -> Result<MapId, MapError> {
         let mut cx = MapCx::host(&mut self.mem, self.kernel.state.cpus.count);
         let map = maps::create(Arc::new(def), btf, &mut cx)?;
-        Ok(self.kernel.maps.push(map))
+        self.add_map(map)
     }
 
     /// Puts the object's initial `values` into its arrays of programs and maps of maps, as libbpf's
@@ -240,51 +254,6 @@ impl Machine {
             }
         }
         Ok(())
-    }
-
-    /// Replaces symbolic references by guest addresses, as the kernel's `resolve_pseudo_ldimm64` does.
-    fn resolve(
-        &mut self,
-        linked: &LinkedProgram,
-        maps: &[MapId],
-        ksyms: &[u64],
-        unsupported: &mut BTreeMap<usize, Unsupported>,
-    ) -> Vec<Insn> {
-        let mut insns = linked.insns.clone();
-        for i in 0..insns.len() {
-            let insn = insns[i];
-            if !insn.is_ld_imm64() || linked.poisoned.contains_key(&i) {
-                continue;
-            }
-            let index = insn.imm as u32 as usize;
-            let addr = match insn.src {
-                pseudo::MAP_IDX => maps.get(index).map(|m| m.addr()),
-                pseudo::MAP_IDX_VALUE => {
-                    let offset = insns.get(i + 1).map_or(0, |n| n.imm as u32);
-                    maps.get(index).and_then(|m| self.map_value(*m)).map(|v| v + u64::from(offset))
-                }
-                pseudo::BTF_ID => ksyms.get(index).copied(),
-                _ => None,
-            };
-            if addr.is_none() && matches!(insn.src, pseudo::MAP_IDX_VALUE) {
-                let map = maps.get(index).and_then(|m| self.kernel.maps.get(*m));
-                let name =
-                    map.map_or_else(String::new, |m| format!("direct value of {} map", m.def.map_type));
-                unsupported.insert(i, Unsupported::new(UnsupportedKind::MapType, name));
-            }
-            if let (Some(addr), true) = (addr, i + 1 < insns.len()) {
-                insns[i].src = pseudo::IMM64;
-                insns[i].imm = addr as u32 as i32;
-                insns[i + 1].imm = (addr >> 32) as u32 as i32;
-            }
-        }
-        insns
-    }
-
-    /// The address of an array map's first value (`map_direct_value_addr`).
-    fn map_value(&mut self, map: MapId) -> Option<u64> {
-        let mut cx = MapCx::host(&mut self.mem, self.kernel.state.cpus.count);
-        self.kernel.maps.get(map)?.ops.lookup(&mut cx, &[0; 4]).ok()?
     }
 
     /// Runs a program to its end.
@@ -323,50 +292,20 @@ impl Machine {
             Some(_) => Interp.run(execution, &mut self.mem, &mut self.kernel),
         };
         for run in self.kernel.runs.split_off(depth) {
+            for addr in &run.freed {
+                // It is there: nobody else could free it.
+                let _ = self.mem.free(*addr);
+            }
             // A run that faulted must not block the ring buffers for the next one.
             self.discard_records(run);
         }
         for addr in scratch {
+            self.kernel.state.files.remove(addr);
             // Freed already if the input is used again.
             let _ = self.mem.free(addr);
         }
         let packet = packet.and_then(|id| contexts::finish(self, prog_type, id));
-        Ok(Report { outcome, insns, packet })
+        let gap_at = self.kernel.gap_at.take().filter(|_| matches!(outcome, Outcome::Unsupported(_)));
+        Ok(Report { outcome, insns, gap_at, packet })
     }
-}
-
-fn function(f: &SubprogDef) -> Function {
-    let global = f.linkage != FuncLinkage::Static;
-    Function { name: f.name.as_str().into(), insn: f.start, global }
-}
-
-/// The function that the main function's `exception_callback:` declaration tag names.
-fn exception_callback(linked: &LinkedProgram, object: &Object) -> Option<usize> {
-    let btf = object.btf.as_ref()?;
-    let main = linked.subprogs.first()?.func?;
-    let tag = btf.decl_tags(main).find_map(|t| t.tag.strip_prefix("exception_callback:"))?;
-    linked.subprogs.iter().find(|s| s.name == tag).map(|s| s.start)
-}
-
-/// The registers that hold values when a program starts: the context; the arguments of the function that it replaces;
-/// R0 where nobody uses the result (a function of a structure that returns `void`).
-fn entry_registers(prog_type: ProgType, linked: &LinkedProgram, object: &Object) -> u16 {
-    match prog_type {
-        ProgType::Ext | ProgType::Unspec => 0b11_1110,
-        ProgType::StructOps if returns_void(linked, object).unwrap_or(true) => 0b11,
-        _ => 0b10,
-    }
-}
-
-fn returns_void(linked: &LinkedProgram, object: &Object) -> Option<bool> {
-    let btf = object.btf.as_ref()?;
-    let mut all = object.maps.iter().filter_map(|m| m.struct_ops.as_ref());
-    let (ops, member) = all.find_map(|ops| {
-        ops.members.iter().find(|m| m.program == linked.index).map(|m| (ops, m.name.as_str()))
-    })?;
-    let composite = btf.resolve(ops.type_id).ok()?.1.as_composite()?;
-    let member = composite.members().find(|m| m.name == member)?;
-    let Type::Ptr(target) = btf.resolve(member.type_id).ok()?.1 else { return None };
-    let Type::FuncProto(proto) = btf.resolve(target).ok()?.1 else { return None };
-    Some(proto.ret == TypeId::VOID)
 }

@@ -1,16 +1,43 @@
 //! Loaded programs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bpf_vm_shim::btf::Btf;
 use bpf_vm_shim::exec::Code;
-use bpf_vm_shim::object::{KfuncDecl, LinkedProgram, ProgType};
+use bpf_vm_shim::object::{KfuncDecl, KsymDecl, LinkedProgram, MapDef, ProgType};
 
 use crate::maps::MapId;
+use crate::passes;
 
 /// A program's number: its place among the machine's programs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ProgId(pub u32);
+
+/// The loads of a program that may go through typed kernel pointers, which may be read directly and read 0 where
+/// nothing is mapped.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct TypedLoads(BTreeSet<u32>);
+
+impl TypedLoads {
+    /// Whether a load, by its slot, is one of them.
+    #[must_use]
+    pub fn contains(&self, insn: u32) -> bool {
+        self.0.contains(&insn)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<u32> for TypedLoads {
+    fn from_iter<T: IntoIterator<Item = u32>>(insns: T) -> Self {
+        Self(insns.into_iter().collect())
+    }
+}
 
 /// What the programs of one object share.
 #[derive(Debug)]
@@ -25,6 +52,12 @@ pub struct LoadedObject {
     pub kfuncs: Vec<KfuncDecl>,
     /// Its maps, in the order of its definitions.
     pub maps: Vec<MapId>,
+    /// The definitions, as they were linked.
+    pub defs: Vec<MapDef>,
+    /// The kernel symbols that its programs refer to, by index, with their addresses.
+    pub ksyms: Vec<(KsymDecl, u64)>,
+    /// How its programs are rewritten.
+    pub passes: Option<passes::Options>,
 }
 
 /// A program in the machine.
@@ -40,8 +73,10 @@ pub struct LoadedProg {
     pub prog_type: ProgType,
     /// What runs.
     pub code: Arc<Code>,
-    /// It can have typed kernel pointers, through which it may load directly.
-    pub typed_pointers: bool,
+    /// The loads that may go through typed kernel pointers.
+    pub typed_loads: TypedLoads,
+    /// The arena that it works on: the verifier allows one.
+    pub arena: Option<MapId>,
 }
 
 /// All programs of a machine.
@@ -68,6 +103,13 @@ impl Progs {
     #[must_use]
     pub fn get(&self, id: ProgId) -> Option<&Arc<LoadedProg>> {
         self.progs.get(id.0 as usize)
+    }
+
+    /// Puts another program in the place of one.
+    pub(crate) fn replace(&mut self, prog: LoadedProg) {
+        if let Some(slot) = self.progs.get_mut(prog.id.0 as usize) {
+            *slot = Arc::new(prog);
+        }
     }
 
     /// The first program of this name.

@@ -96,6 +96,8 @@ pub struct Run {
     pub res_locks: Vec<ResLock>,
     /// Its dynptrs.
     pub dynptrs: Dynptrs,
+    /// Map values that it has deleted and may still read, by address.
+    pub freed: Vec<u64>,
 }
 
 impl Run {
@@ -111,6 +113,7 @@ impl Run {
             records: BTreeMap::new(),
             res_locks: Vec::new(),
             dynptrs: Dynptrs::default(),
+            freed: Vec::new(),
         }
     }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::exec::{Code, Execution};
-use crate::fault::{FaultKind, Trap};
-use crate::mem::Memory;
+use crate::fault::{FaultKind, Site, Trap, Unsupported, UnsupportedKind};
+use crate::mem::{AccessKind, Memory};
 
 /// What the virtual machine gives to whoever answers a call.
 #[derive(Debug)]
@@ -84,6 +84,17 @@ pub struct Resume {
     pub state: [u64; 7],
 }
 
+/// Where a few consecutive bytes of an arena are in the guest's memory: they may lie on two pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ArenaSpan {
+    /// The first byte's address.
+    pub addr: u64,
+    /// How many bytes follow each other there.
+    pub len: u8,
+    /// The address of those after them.
+    pub rest: u64,
+}
+
 /// The result of a call.
 pub type CallResult = Result<Flow, Trap>;
 
@@ -137,6 +148,25 @@ pub trait Env {
     /// # Errors
     /// What is there, but cannot be read this way, as a gap.
     fn load_typed(&mut self, cx: &mut Cx<'_>, addr: u64, size: u8) -> Result<Option<u64>, Trap>;
+
+    /// Where bytes of the running program's arena are: `size` bytes at `offset` from the start of the kernel's view of
+    /// it, which is the lower half of a pointer into it, plus a displacement. `None` if one of them is on no page: the
+    /// access then does nothing, and a load gives 0.
+    ///
+    /// # Errors
+    /// As for [`Env::helper`].
+    fn arena(
+        &mut self,
+        _: &mut Cx<'_>,
+        _offset: i64,
+        _size: u8,
+        _kind: AccessKind,
+    ) -> Result<Option<ArenaSpan>, Trap> {
+        Err(Unsupported::new(UnsupportedKind::Feature, "arena").into())
+    }
+
+    /// A run ends because of a gap, at this place.
+    fn gave_up(&mut self, _at: Site) {}
 
     /// The program's main function returns `ret`.
     ///

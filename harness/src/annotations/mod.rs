@@ -4,7 +4,7 @@
 mod driver;
 mod number;
 
-pub use driver::fill_maps;
+pub use driver::{fill_maps, kernel_version};
 pub use number::parse_number;
 
 use bpf_vm_shim::btf::{Btf, Kind};

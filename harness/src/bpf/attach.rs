@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use bpf_helpers_mock::{LoadedProg, ProgId};
-use bpf_vm_shim::object::{AttachKind, AttachPoint, AttachTarget};
+use bpf_vm_shim::object::{AttachKind, AttachPoint, AttachTarget, ProgType};
 
-use super::{Bpf, Event, Point};
+use super::{Bpf, Event, Link, Point, prog_type};
 use crate::error::Error;
 
 /// A program at a probe point.
 #[derive(Clone, Debug)]
 pub(super) struct Attachment {
-    prog: ProgId,
-    target: AttachTarget,
-    cookie: u64,
+    pub(super) prog: ProgId,
+    pub(super) target: AttachTarget,
+    pub(super) cookie: u64,
+    pub(super) link: Link,
 }
 
 impl Bpf {
@@ -28,30 +29,48 @@ impl Bpf {
             let (program, section) = (program.to_owned(), prog.linked.section.clone());
             return Err(Error::NoTarget { program, section });
         }
-        self.attached.push(Attachment { prog: id, target, cookie: 0 });
+        if self.attach_usdt_section(program, &target.point)? {
+            return Ok(());
+        }
+        self.attached.push(Arc::new(Attachment { prog: id, target, cookie: 0, link: Link::default() }));
         Ok(())
     }
 
-    /// Attaches every program whose section says where (libbpf's skeleton `attach`), and says how many these are.
+    /// Attaches every program whose section says where (libbpf's skeleton `attach`), unless it is attached there, and says
+    /// how many these are. Programs of bcc text whose names say where are attached when they are loaded.
     pub fn attach_all(&mut self) -> usize {
-        let progs = self.machine.kernel.progs.iter();
-        let new = progs.filter(|p| names_a_place(&p.linked.attach)).map(|p| Attachment {
-            prog: p.id,
-            target: p.linked.attach.clone(),
-            cookie: 0,
+        self.attach_where(names_a_place)
+    }
+
+    fn attach_where(&mut self, wanted: impl Fn(&AttachTarget) -> bool) -> usize {
+        let progs = self.machine.kernel.progs.iter().filter(|p| wanted(&p.linked.attach));
+        // By hand or by name: what counts is the place.
+        let same = |a: &AttachTarget, b: &AttachTarget| a.kind == b.kind && a.point == b.point;
+        let is_there = |p: &LoadedProg| {
+            self.attached.iter().any(|a| a.prog == p.id && same(&a.target, &p.linked.attach))
+        };
+        let progs: Vec<_> = progs.filter(|p| !is_there(p)).cloned().collect();
+        let new = progs.iter().map(|p| {
+            let (prog, target) = (p.id, p.linked.attach.clone());
+            Arc::new(Attachment { prog, target, cookie: 0, link: Link::default() })
         });
         let before = self.attached.len();
         self.attached.extend(new);
         self.attached.len() - before
     }
 
-    /// Attaches a program by hand, with the cookie that `bpf_get_attach_cookie()` gives it.
+    /// Attaches a program by hand, with the cookie that `bpf_get_attach_cookie()` gives it. A program whose section
+    /// names no type gets the type that belongs there.
     ///
     /// # Errors
     /// If there is no such program.
     pub fn attach_to(&mut self, program: &str, point: &Point, cookie: u64) -> Result<(), Error> {
-        let prog = self.loaded_program(program)?.id;
-        self.attached.push(Attachment { prog, target: point.target(), cookie });
+        let (prog, target) = (self.loaded_program(program)?, point.target());
+        let (id, known) = (prog.id, prog.prog_type);
+        if let Some(wanted) = prog_type::of_kind(target.kind).filter(|_| known == ProgType::Unspec) {
+            self.machine.set_prog_type(id, wanted, target.clone())?;
+        }
+        self.attached.push(Arc::new(Attachment { prog: id, target, cookie, link: Link::default() }));
         Ok(())
     }
 
@@ -65,9 +84,10 @@ impl Bpf {
         Ok(())
     }
 
-    pub(super) fn attached_to(&self, point: &Point) -> Vec<(Arc<LoadedProg>, u64)> {
+    pub(super) fn attached_to(&self, point: &Point) -> Vec<(Arc<LoadedProg>, Arc<Attachment>)> {
         let here = self.attached.iter().filter(|a| point.concerns(&a.target));
-        here.filter_map(|a| Some((Arc::clone(self.machine.kernel.progs.get(a.prog)?), a.cookie))).collect()
+        here.filter_map(|a| Some((Arc::clone(self.machine.kernel.progs.get(a.prog)?), Arc::clone(a))))
+            .collect()
     }
 
     /// What is attached where, as the end of a sentence.
@@ -107,7 +127,7 @@ impl Bpf {
         Event::new(self, Point::Kretsyscall(name.to_owned()))
     }
 
-    /// A user-space function is entered.
+    /// A user-space function is entered: `readline`, or with its binary `bash:readline`, `/bin/bash:readline`, `c:strlen`.
     pub fn uprobe(&mut self, function: &str) -> Event<'_> {
         Event::new(self, Point::Uprobe(function.to_owned()))
     }
@@ -115,6 +135,11 @@ impl Bpf {
     /// A user-space function returns.
     pub fn uretprobe(&mut self, function: &str) -> Event<'_> {
         Event::new(self, Point::Uretprobe(function.to_owned()))
+    }
+
+    /// A statically defined user-space probe is hit, at its first place (see [`Event::location`]).
+    pub fn usdt(&mut self, provider: &str, name: &str) -> Event<'_> {
+        Event::new(self, Point::Usdt(provider.to_owned(), name.to_owned()))
     }
 
     /// A tracepoint fires.
@@ -184,7 +209,7 @@ impl Bpf {
 }
 
 /// Whether a section says where its program belongs: by a name, or by a kind that has only one place.
-fn names_a_place(target: &AttachTarget) -> bool {
+pub(super) fn names_a_place(target: &AttachTarget) -> bool {
     use AttachKind as K;
     match target.kind {
         K::Unknown => false,

@@ -1,16 +1,19 @@
 //! What a machine is made of before anything runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bpf_helpers_mock::state::Rng;
-use bpf_helpers_mock::{LoadOptions, Machine};
+use bpf_helpers_mock::{LoadOptions, Machine, passes};
 use bpf_vm_shim::btf::Btf;
 use bpf_vm_shim::engine;
 use bpf_vm_shim::exec::Limits;
 use bpf_vm_shim::object::{KernelProfile, Object, ProgType};
 
-use super::{Bpf, Loaded, globals};
+use super::text::{self, TextOptions};
+use super::{Bpf, Host, Loaded, globals};
+use crate::compile::bcc::{Compiled, Text};
 use crate::error::Error;
+use crate::profile::{Profile, tracepoints::Tracepoints};
 use crate::value::Value;
 
 /// The most CPUs that a machine may have: the largest `CONFIG_NR_CPUS` of x86-64.
@@ -22,6 +25,19 @@ enum Source {
     Bytes(Vec<u8>),
     File(PathBuf),
     Parsed(Box<Object>),
+    /// bcc text, compiled when it is loaded.
+    Text(String),
+    /// A file of bcc text.
+    TextFile(PathBuf),
+    /// What a bcc text was compiled to.
+    Compiled(Vec<u8>),
+}
+
+impl Source {
+    /// Whether its programs are a bcc text's: they count on rewrites, and their names say where they are attached.
+    const fn is_text(&self) -> bool {
+        matches!(self, Self::Text(_) | Self::TextFile(_) | Self::Compiled(_))
+    }
 }
 
 /// Builds a [`Bpf`]. Everything has a default but the object.
@@ -29,6 +45,7 @@ enum Source {
 pub struct BpfBuilder {
     sources: Vec<(String, Source)>,
     kernel: KernelProfile,
+    profile: Option<Profile>,
     options: LoadOptions,
     limits: Limits,
     globals: Vec<(String, Value)>,
@@ -37,6 +54,7 @@ pub struct BpfBuilder {
     btf: Option<Btf>,
     seed: Option<u64>,
     engine: Option<String>,
+    pub(super) texts: TextOptions,
 }
 
 impl BpfBuilder {
@@ -51,9 +69,32 @@ impl BpfBuilder {
     #[must_use]
     pub fn object_file(mut self, path: impl Into<PathBuf>) -> Self {
         let path = path.into();
-        let file = path.file_name().map(|f| f.to_string_lossy().into_owned()).unwrap_or_default();
-        let name = file.split('.').next().unwrap_or_default().to_owned();
-        self.sources.push((name, Source::File(path)));
+        self.sources.push((object_name(&path), Source::File(path)));
+        self
+    }
+
+    /// A program text in the dialect of bcc's reference guide, compiled when it is loaded. More than one may be given.
+    ///
+    /// Its types are those of a kernel: see [`bcc_kernel`](Self::bcc_kernel).
+    #[must_use]
+    pub fn text(mut self, text: impl Into<String>) -> Self {
+        self.sources.push((String::new(), Source::Text(text.into())));
+        self
+    }
+
+    /// A file of such text; `#include "..."` finds what lies beside it.
+    #[must_use]
+    pub fn source_file(mut self, path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        self.sources.push((object_name(&path), Source::TextFile(path)));
+        self
+    }
+
+    /// The object that a text was compiled to ([`compile`](Self::compile)): loaded as the text would be, without a
+    /// compiler.
+    #[must_use]
+    pub fn bcc_object(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.sources.push((String::new(), Source::Compiled(bytes.into())));
         self
     }
 
@@ -68,6 +109,24 @@ impl BpfBuilder {
     #[must_use]
     pub fn kernel(mut self, profile: KernelProfile) -> Self {
         self.kernel = profile;
+        self
+    }
+
+    /// The kernel to be simulated, and what texts are compiled for, from a named profile: types, functions,
+    /// configuration, tracepoints. Texts get [`Profile::default_x86_64`] if no types are given; compiled objects get
+    /// what is asked for only, and are otherwise relocated against their own types.
+    ///
+    /// ```
+    /// use bpf_harness::{Bpf, profile::Profile};
+    /// # let object = bpf_fixtures::object("vfsreadlat").unwrap();
+    /// let mut bpf = Bpf::builder().object(object).profile(Profile::default_x86_64()?).load()?;
+    /// assert!(bpf.get_kprobe_functions("vfs_read|vfs_nothing")?.contains(&"vfs_read".to_owned()));
+    /// # Ok::<(), bpf_harness::Error>(())
+    /// ```
+    #[must_use]
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.kernel = profile.kernel().clone();
+        self.profile = Some(profile);
         self
     }
 
@@ -141,6 +200,15 @@ impl BpfBuilder {
         self
     }
 
+    /// Applies bcc's rewrites (automatic arguments, automatic `bpf_probe_read`) to programs that count on them, and
+    /// refuses what then still reads memory directly that it must not. The kernel is the builder's, whatever the
+    /// options say. Texts get them without being asked.
+    #[must_use]
+    pub fn passes(mut self, passes: passes::Options) -> Self {
+        self.options.passes = Some(passes);
+        self
+    }
+
     /// Loads only this program; may be given more than once. Without it all are loaded.
     #[must_use]
     pub fn only(mut self, program: impl Into<String>) -> Self {
@@ -162,6 +230,42 @@ impl BpfBuilder {
         self
     }
 
+    /// Only compiles: the objects of the texts, in order, as clang writes them. [`bcc_object`](Self::bcc_object) takes
+    /// them, without their debugging information too (`llvm-strip -g`).
+    ///
+    /// # Errors
+    /// If there is no clang, or a text does not compile.
+    pub fn compile(self) -> Result<Vec<Vec<u8>>, Error> {
+        let (kernel, profile) = self.kernel_of_texts()?;
+        let mut objects = Vec::new();
+        for (_, source) in self.sources {
+            let text = match source {
+                Source::Text(text) => Text::new(text),
+                Source::TextFile(path) => Text::from_file(path)?,
+                _ => continue,
+            };
+            objects.push(self.texts.compiled(text, profile.as_ref(), &kernel)?.object);
+        }
+        Ok(objects)
+    }
+
+    /// The kernel that everything runs on, and the profile that it was taken from.
+    fn kernel_of_texts(&self) -> Result<(KernelProfile, Option<Profile>), Error> {
+        let mut kernel = self.kernel.clone();
+        let mut profile = self.profile.clone();
+        let has_text = self.sources.iter().any(|(_, s)| s.is_text());
+        if has_text && profile.is_none() && !self.texts.has_kernel() {
+            profile = Some(match self.btf.clone().or_else(|| kernel.btf.clone()) {
+                Some(btf) => Profile::from_btf(btf),
+                None => Profile::default_x86_64()?,
+            });
+            kernel = profile.iter().fold(kernel, |kernel, p| p.fill(kernel));
+        }
+        kernel.cpus = self.cpus.unwrap_or(kernel.cpus).clamp(1, MAX_CPUS);
+        kernel.btf = self.btf.clone().or(kernel.btf);
+        Ok((kernel, profile))
+    }
+
     /// Loads everything into a new machine.
     ///
     /// # Errors
@@ -170,9 +274,7 @@ impl BpfBuilder {
         if self.sources.is_empty() {
             return Err(Error::NoObject);
         }
-        let mut kernel = self.kernel;
-        kernel.cpus = self.cpus.unwrap_or(kernel.cpus).clamp(1, MAX_CPUS);
-        kernel.btf = self.btf.or(kernel.btf);
+        let (kernel, profile) = self.kernel_of_texts()?;
         let mut machine = Machine::new(kernel);
         machine.limits = self.limits;
         if let Some(name) = &self.engine {
@@ -181,33 +283,66 @@ impl BpfBuilder {
                 found.ok_or_else(|| Error::not_found("engine", name, engine::names().iter().copied()))?;
         }
         machine.kernel.state.rng = Rng::seeded(self.seed.unwrap_or_default());
-        let mut bpf = Bpf { machine, objects: Vec::new(), attached: Vec::new() };
+        let tracepoints = profile.as_ref().map_or_else(Tracepoints::none, |p| p.tracepoints().clone());
+        let host = Host::default();
+        let mut bpf = Bpf { machine, objects: Vec::new(), attached: Vec::new(), host, tracepoints };
         let mut objects = Vec::new();
         for (name, source) in self.sources {
-            objects.push(parse(&name, source)?);
+            let is_text = source.is_text();
+            objects.push((
+                parse(&name, source, &self.texts, profile.as_ref(), &bpf.machine.kernel.profile)?,
+                is_text,
+            ));
         }
         for (name, value) in &self.globals {
-            let holder = objects.iter().position(|o| o.global(name).is_some()).unwrap_or(0);
-            if let Some(object) = objects.get_mut(holder) {
+            let holder = objects.iter().position(|(o, _)| o.global(name).is_some()).unwrap_or(0);
+            if let Some((object, _)) = objects.get_mut(holder) {
                 globals::set_initial(object, name, value)?;
             }
         }
-        for object in objects {
-            let loaded = bpf.machine.load(&object, &self.options)?;
+        let texts = objects.iter().any(|(_, is_text)| *is_text);
+        for (object, is_text) in objects {
+            let mut options = self.options.clone();
+            options.passes =
+                is_text.then(|| self.texts.passes(&bpf.machine.kernel.profile)).or(options.passes);
+            let loaded = bpf.machine.load(&object, &options)?;
+            text::refuse(&object, &loaded.refused)?;
             bpf.objects.push(Loaded {
                 object,
                 rejected: loaded.rejected.into_iter().collect(),
+                refused: loaded.refused,
                 maps: loaded.maps,
                 notes: loaded.notes,
             });
+        }
+        if texts && self.texts.attaches() {
+            bpf.attach_named()?;
+        }
+        for usdt in self.texts.usdt() {
+            bpf.attach_usdt(usdt)?;
         }
         Ok(bpf)
     }
 }
 
-fn parse(name: &str, source: Source) -> Result<Object, Error> {
+/// The name that libbpf gives the object of a file.
+fn object_name(path: &Path) -> String {
+    let file = path.file_name().map(|f| f.to_string_lossy().into_owned()).unwrap_or_default();
+    file.split('.').next().unwrap_or_default().to_owned()
+}
+
+fn parse(
+    name: &str,
+    source: Source,
+    texts: &TextOptions,
+    profile: Option<&Profile>,
+    kernel: &KernelProfile,
+) -> Result<Object, Error> {
     let bytes = match source {
         Source::Parsed(object) => return Ok(*object),
+        Source::Compiled(bytes) => return text::parse(name, Compiled::from_object(bytes)),
+        Source::Text(text) => return texts.compile(name, Text::new(text), profile, kernel),
+        Source::TextFile(path) => return texts.compile(name, Text::from_file(path)?, profile, kernel),
         Source::Bytes(bytes) => bytes,
         Source::File(path) => match std::fs::read(&path) {
             Ok(bytes) => bytes,

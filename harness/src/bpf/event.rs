@@ -7,12 +7,16 @@ use bpf_helpers_mock::contexts::{
 };
 use bpf_helpers_mock::objects;
 use bpf_helpers_mock::{LoadedProg, Machine, RunInput};
+use bpf_vm_shim::object::AttachPoint;
 
-use super::{Bpf, Point, RunReport};
+use super::attach::Attachment;
+use super::{Bpf, Point, RunReport, UserPlace};
 use crate::error::Error;
 
 /// The kernel's `MAX_BPF_FUNC_ARGS`: how many arguments there are if nobody knows better.
 const MAX_ARGS: usize = 12;
+/// Where the first argument is in the record of a system call.
+const FIRST_ARG: u32 = 16;
 
 /// An event that is about to happen. Nothing runs before [`Event::fire`].
 ///
@@ -45,8 +49,12 @@ struct What {
     ret: Option<u64>,
     fields: Vec<(String, objects::Value)>,
     layout: Option<TracepointLayout>,
+    /// What the kernel's profile knows of the record.
+    known: Option<TracepointLayout>,
     packet: Vec<u8>,
     nr: u64,
+    location: usize,
+    perf: Option<(u32, u64)>,
 }
 
 /// How the programs of one event ended.
@@ -71,8 +79,18 @@ impl<'a> Event<'a> {
     }
 
     pub(super) fn with_packet(bpf: &'a mut Bpf, point: Point, packet: Vec<u8>) -> Self {
-        let what =
-            What { point, args: Vec::new(), ret: None, fields: Vec::new(), layout: None, packet, nr: 0 };
+        let what = What {
+            point,
+            args: Vec::new(),
+            ret: None,
+            fields: Vec::new(),
+            layout: None,
+            known: None,
+            packet,
+            nr: 0,
+            location: 0,
+            perf: None,
+        };
         Self { bpf, what, cpu: None, task: None }
     }
 
@@ -118,6 +136,18 @@ impl<'a> Event<'a> {
         self
     }
 
+    /// The place, from 0, at which a statically defined user-space probe is hit; the first one otherwise.
+    pub fn location(mut self, index: usize) -> Self {
+        self.what.location = index;
+        self
+    }
+
+    /// The perf event that is sampled, by type and configuration; without it programs of all perf events run.
+    pub fn sampling(mut self, ev_type: u32, ev_config: u64) -> Self {
+        self.what.perf = Some((ev_type, ev_config));
+        self
+    }
+
     /// The CPU on which it happens; the current one otherwise.
     pub fn cpu(mut self, cpu: u32) -> Self {
         self.cpu = Some(cpu);
@@ -147,7 +177,11 @@ impl<'a> Event<'a> {
     /// # Errors
     /// If nothing is attached there, or a context cannot be made.
     pub fn try_fire(self) -> Result<Vec<RunReport>, Error> {
-        let Self { bpf, what, cpu, task } = self;
+        let Self { bpf, mut what, cpu, task } = self;
+        if let Point::Tracepoint(category, event) = &what.point {
+            let format = bpf.tracepoints.find(category, event);
+            what.known = format.map(|f| f.layout()).transpose()?;
+        }
         let attached = bpf.attached_to(&what.point);
         if attached.is_empty() {
             let (point, attached) = (what.point.to_string(), bpf.describe_attached());
@@ -165,10 +199,16 @@ impl<'a> Event<'a> {
             return Err(Error::Invalid(format!("there is no task {pid}: add it with `add_task()` first")));
         }
         state.cpus.current = cpu;
+        let tgid = state.current().tgid;
         let mut reports = Vec::new();
-        for (prog, cookie) in &attached {
-            let input = what.input(&mut bpf.machine, prog, *cookie);
-            let report = input.map_err(Error::from).and_then(|i| Ok(bpf.machine.run(prog.id, i)?));
+        for (prog, attachment) in &attached {
+            let link = &attachment.link;
+            if !link.concerns(tgid, cpu, what.perf, what.location) {
+                continue;
+            }
+            let user = bpf.user_place(link, tgid);
+            let input = what.input(&mut bpf.machine, prog, attachment, user);
+            let report = input.and_then(|i| Ok(bpf.machine.run(prog.id, i)?));
             match report {
                 Ok(report) => reports.push(bpf.report(&prog.linked.name, report)),
                 Err(e) => {
@@ -188,12 +228,21 @@ impl What {
         &self,
         machine: &mut Machine,
         prog: &Arc<LoadedProg>,
-        cookie: u64,
-    ) -> Result<RunInput, ContextError> {
-        match &self.point {
-            Point::Kprobe(f) | Point::Uprobe(f) => self.probe(prog, f, None, cookie).build(machine),
+        attachment: &Attachment,
+        user: Option<UserPlace>,
+    ) -> Result<RunInput, Error> {
+        let cookie = attachment.cookie;
+        Ok(match &self.point {
+            Point::Kprobe(f) | Point::Uprobe(f) => {
+                self.probe(prog, f, None, attachment, user.as_ref()).build(machine)
+            }
             Point::Kretprobe(f) | Point::Uretprobe(f) => {
-                self.probe(prog, f, Some(self.ret.unwrap_or(0)), cookie).build(machine)
+                self.probe(prog, f, Some(self.ret.unwrap_or(0)), attachment, user.as_ref()).build(machine)
+            }
+            Point::Usdt(provider, name) => {
+                let site = attachment.link.usdt.as_deref();
+                let user = user.as_ref();
+                return super::usdt::input(machine, (provider, name), site, user, &self.args, cookie);
             }
             Point::Ksyscall(name) => self.syscall(name, None, cookie).build(machine),
             Point::Kretsyscall(name) => {
@@ -207,22 +256,37 @@ impl What {
             Point::Lsm(_) => self.typed(machine, prog, None, cookie).build(machine),
             Point::PerfEvent => {
                 let regs = PtRegs { ip: self.args.first().copied().unwrap_or(0), ..PtRegs::default() };
-                PerfEvent { regs, cookie, ..PerfEvent::default() }.build(machine)
+                let sample_period = attachment.link.perf.as_ref().map_or(0, |p| p.period());
+                PerfEvent { regs, cookie, sample_period, ..PerfEvent::default() }.build(machine)
             }
             Point::Syscall => contexts::syscall_input(machine, &self.packet),
             Point::Xdp | Point::Tc | Point::Socket | Point::CgroupSkb => {
                 contexts::packet(machine, prog.prog_type, &self.packet)
             }
-        }
+        }?)
     }
 
-    fn probe(&self, prog: &LoadedProg, func: &str, ret: Option<u64>, cookie: u64) -> Probe {
+    fn probe(
+        &self,
+        prog: &LoadedProg,
+        func: &str,
+        ret: Option<u64>,
+        attachment: &Attachment,
+        user: Option<&UserPlace>,
+    ) -> Probe {
         let mut probe = Probe::default_for(prog);
         probe.func = Some(func.to_owned());
+        // The same program may be attached to several functions, and in the middle of one.
+        if let AttachPoint::Symbol { offset, .. } | AttachPoint::Binary { offset, .. } =
+            &attachment.target.point
+        {
+            probe.offset = *offset;
+        }
+        probe.addr = user.map(|u| u.addr);
         probe.user = matches!(self.point, Point::Uprobe(_) | Point::Uretprobe(_));
         probe.args.clone_from(&self.args);
         probe.ret = ret;
-        probe.cookie = cookie;
+        probe.cookie = attachment.cookie;
         probe
     }
 
@@ -240,11 +304,17 @@ impl What {
         if let Some(layout) = &self.layout {
             tp.layout = layout.clone();
             tp.room = 0;
+        } else if let Some(known) = &self.known {
+            tp.layout = known.clone();
         }
         tp.values.clone_from(&self.fields);
-        // Arguments of a system call's tracepoint are its fields.
-        for (i, arg) in self.args.iter().enumerate() {
-            tp.values.push((format!("args[{i}]"), (*arg).into()));
+        // Arguments of a system call's tracepoint are its fields, which may have names.
+        for (i, arg) in (0..).zip(&self.args) {
+            let numbered = format!("args[{i}]");
+            let here =
+                |f: &&contexts::Field| f.name != numbered && f.offset == FIRST_ARG + 8 * i && f.size == 8;
+            let named = tp.layout.fields.iter().find(here).map(|f| f.name.clone());
+            tp.values.push((named.unwrap_or(numbered), (*arg).into()));
         }
         if let Some(ret) = self.ret {
             tp.values.push(("ret".to_owned(), ret.into()));

@@ -45,6 +45,11 @@ pub(super) fn set_initial(object: &mut Object, name: &str, value: &Value) -> Res
 
 /// A variable's bytes in the machine.
 pub(super) fn read(loaded: &Loaded, machine: &mut Machine, var: &GlobalVar) -> Result<Vec<u8>, Error> {
+    if let Some((id, at)) = in_arena(loaded, machine, var) {
+        let mut bytes = vec![0; var.size as usize];
+        machine.arena_read(id, at, &mut bytes)?;
+        return Ok(bytes);
+    }
     let (_, value) = section(loaded, machine, var)?;
     let (from, to) = (var.offset as usize, var.offset as usize + var.size as usize);
     value.get(from..to).map(<[u8]>::to_vec).ok_or_else(|| lost(var))
@@ -57,10 +62,19 @@ pub(super) fn write(
     var: &GlobalVar,
     bytes: &[u8],
 ) -> Result<(), Error> {
+    if let Some((id, at)) = in_arena(loaded, machine, var) {
+        return Ok(machine.arena_write(id, at, bytes)?);
+    }
     let (id, mut value) = section(loaded, machine, var)?;
     let (from, to) = (var.offset as usize, var.offset as usize + var.size as usize);
     value.get_mut(from..to).ok_or_else(|| lost(var))?.copy_from_slice(bytes);
     Ok(machine.map_update(id, &[0; 4], &value, 0)?)
+}
+
+/// Where an `__arena` variable is in its arena.
+fn in_arena(loaded: &Loaded, machine: &Machine, var: &GlobalVar) -> Option<(MapId, u64)> {
+    let id = *loaded.maps.get(var.map)?;
+    Some((id, machine.arena_data_offset(id)? + u64::from(var.offset)))
 }
 
 /// The map of a variable's section and its whole value.

@@ -1,35 +1,71 @@
 //! The facade: load an object, attach its programs, fire events, read its maps.
+//!
+//! Most of it means the same on a kernel: attaching by name (`kprobes.rs`, `uprobes.rs`, `tracepoints.rs`, `usdt.rs`,
+//! `perf_event.rs`), counting (`links.rs`), buffers, the trace and symbols. What a simulated machine alone can do is told
+//! apart: events that are fired (`event.rs`), and what is made up for them (`simulated.rs`, `state.rs`).
 
 mod attach;
+mod buffers;
 mod builder;
+mod decoded;
 mod event;
 mod globals;
 mod input;
+mod kprobes;
+mod links;
+mod perf_event;
 mod point;
+mod prog_type;
+mod record;
 mod records;
 mod report;
+mod simulated;
 mod state;
+mod syms;
+mod text;
+mod trace;
+mod tracepoints;
+mod uprobes;
+mod usdt;
+mod usdt_spec;
 
+pub use buffers::{CallbackError, CallbackResult, PerfBufferOptions};
 pub use builder::{BpfBuilder, MAX_CPUS};
 pub use event::{Event, Fired};
 pub use input::Input;
+pub(crate) use links::Host;
+use links::{Link, UserPlace};
+pub use perf_event::{PerfEventSpec, perf};
 pub use point::Point;
+pub use prog_type::Func;
+pub use record::Record;
 pub use report::RunReport;
+pub use trace::TraceFields;
+pub use uprobes::UprobeTarget;
+
+use std::collections::BTreeMap;
+
+use std::sync::Arc;
 
 use bpf_helpers_mock::Machine;
 use bpf_helpers_mock::maps::MapId;
+use bpf_helpers_mock::passes::PassError;
 use bpf_vm_shim::exec::{InvalidCode, Outcome};
 use bpf_vm_shim::object::{LinkedProgram, Object, ProgType};
 
 use crate::error::Error;
-use crate::report::Diagnostic;
+use crate::profile::tracepoints::Tracepoints;
+use crate::report::{Diagnostic, SourceLine};
 
 /// An object loaded into a simulated machine.
 #[derive(Debug)]
 pub struct Bpf {
     machine: Machine,
     objects: Vec<Loaded>,
-    attached: Vec<attach::Attachment>,
+    attached: Vec<Arc<attach::Attachment>>,
+    host: Host,
+    /// Records of the kernel's tracepoints, if it was built from a profile.
+    tracepoints: Tracepoints,
 }
 
 /// What loading one object gave.
@@ -37,6 +73,7 @@ pub struct Bpf {
 struct Loaded {
     object: Object,
     rejected: Vec<(String, InvalidCode)>,
+    refused: BTreeMap<String, PassError>,
     maps: Vec<MapId>,
     notes: Vec<String>,
 }
@@ -75,7 +112,13 @@ impl Bpf {
     /// ```
     #[must_use]
     pub fn fork(&mut self) -> Self {
-        Self { machine: self.machine.fork(), objects: self.objects.clone(), attached: self.attached.clone() }
+        Self {
+            machine: self.machine.fork(),
+            objects: self.objects.clone(),
+            attached: self.attached.clone(),
+            host: self.host.clone(),
+            tracepoints: self.tracepoints.clone(),
+        }
     }
 
     /// Remarks of the loader about what was decided for the author.
@@ -110,6 +153,9 @@ impl Bpf {
             if let Some((program, source)) = o.rejected.iter().find(|(n, _)| n == name) {
                 return Err(Error::Rejected { program: program.clone(), source: source.clone() });
             }
+            if let Some(source) = o.refused.get(name) {
+                return Err(source.clone().into());
+            }
         }
         Err(Error::not_found("program", name, self.program_names()))
     }
@@ -138,14 +184,13 @@ impl Bpf {
     }
 
     fn report(&self, program: &str, report: bpf_helpers_mock::Report) -> RunReport {
+        let find = |name: &str| self.machine.kernel.progs.by_name(name).map(|p| &p.linked);
+        let gap_at = report.gap_at.as_ref().and_then(|at| SourceLine::of(find(&at.prog)?, at.insn));
         let diagnostic = match &report.outcome {
-            Outcome::Fault(fault) => {
-                let find = |name: &str| self.machine.kernel.progs.by_name(name).map(|p| &p.linked);
-                Some(Box::new(Diagnostic::new(fault, find)))
-            }
+            Outcome::Fault(fault) => Some(Box::new(Diagnostic::new(fault, find))),
             _ => None,
         };
         let (outcome, insns, packet) = (report.outcome, report.insns, report.packet);
-        RunReport { program: program.to_owned(), outcome, insns, packet, diagnostic }
+        RunReport { program: program.to_owned(), outcome, insns, packet, gap_at, diagnostic }
     }
 }

@@ -20,6 +20,8 @@ pub enum Point {
     Uprobe(String),
     /// A user-space function returns.
     Uretprobe(String),
+    /// A statically defined user-space probe, provider and name.
+    Usdt(String, String),
     /// A tracepoint, category and name, with its record.
     Tracepoint(String, String),
     /// A tracepoint with its raw arguments (raw and BTF-typed programs).
@@ -62,6 +64,10 @@ impl Point {
             }
             (Self::Uprobe(n), K::Uprobe | K::UprobeMulti | K::UprobeSession) => named(n),
             (Self::Uretprobe(n), K::Uretprobe | K::UretprobeMulti | K::UprobeSession) => named(n),
+            (Self::Usdt(provider, name), K::Usdt) => match &target.point {
+                AttachPoint::Usdt { provider: p, name: n, .. } => p == provider && n == name,
+                _ => false,
+            },
             (Self::Tracepoint(category, name), K::Tracepoint) => match &target.point {
                 AttachPoint::Tracepoint { category: c, name: n } => c == category && n == name,
                 _ => false,
@@ -87,8 +93,10 @@ impl Point {
         use AttachKind as K;
         let symbol = |n: &str| AttachPoint::Symbol { name: n.to_owned(), offset: 0 };
         let name = |n: &str| AttachPoint::Name(n.to_owned());
-        let user =
-            |n: &str| AttachPoint::Binary { path: String::new(), function: Some(n.to_owned()), offset: 0 };
+        let user = |n: &str| {
+            let (path, function) = split_binary(n);
+            AttachPoint::Binary { path: path.to_owned(), function: Some(function.to_owned()), offset: 0 }
+        };
         let (kind, point) = match self {
             Self::Kprobe(n) => (K::Kprobe, symbol(n)),
             Self::Kretprobe(n) => (K::Kretprobe, symbol(n)),
@@ -96,6 +104,10 @@ impl Point {
             Self::Kretsyscall(n) => (K::Kretsyscall, AttachPoint::Syscall(n.clone())),
             Self::Uprobe(n) => (K::Uprobe, user(n)),
             Self::Uretprobe(n) => (K::Uretprobe, user(n)),
+            Self::Usdt(provider, name) => {
+                let (path, provider, name) = (String::new(), provider.clone(), name.clone());
+                (K::Usdt, AttachPoint::Usdt { path, provider, name })
+            }
             Self::Tracepoint(category, name) => {
                 (K::Tracepoint, AttachPoint::Tracepoint { category: category.clone(), name: name.clone() })
             }
@@ -122,10 +134,29 @@ impl Point {
 fn names(point: &AttachPoint, name: &str) -> bool {
     match point {
         AttachPoint::Pattern(pattern) => glob(pattern.as_bytes(), name.as_bytes()),
-        AttachPoint::Binary { function: Some(f), .. } => glob(f.as_bytes(), name.as_bytes()),
+        AttachPoint::Binary { path, function: Some(f), offset } => {
+            // With a binary's name in front, only that one is meant.
+            let (binary, name) = split_binary(name);
+            let here = binary.is_empty() || path.is_empty() || path == binary || called(path, binary);
+            here && (glob(f.as_bytes(), name.as_bytes()) || *offset > 0 && format!("{f}+{offset:#x}") == name)
+        }
         AttachPoint::Symbol { name: n, .. } | AttachPoint::Syscall(n) | AttachPoint::Name(n) => n == name,
         _ => false,
     }
+}
+
+/// The binary and the function of `c:strlen`; no binary if there is none. Names of C++ have colons of their own.
+fn split_binary(name: &str) -> (&str, &str) {
+    match name.rsplit_once(':') {
+        Some((binary, function)) if !binary.ends_with(':') => (binary, function),
+        _ => ("", name),
+    }
+}
+
+/// Whether a path is meant by a file name or a library's short name.
+fn called(path: &str, name: &str) -> bool {
+    let file = crate::symbols::base_name(path);
+    file == name || crate::symbols::is_library(file, name)
 }
 
 /// libbpf's `glob_match`: `*` and `?`.
@@ -171,6 +202,7 @@ impl fmt::Display for Point {
             Self::Kretsyscall(n) => write!(f, "kretsyscall/{n}"),
             Self::Uprobe(n) => write!(f, "uprobe/{n}"),
             Self::Uretprobe(n) => write!(f, "uretprobe/{n}"),
+            Self::Usdt(p, n) => write!(f, "usdt/{p}:{n}"),
             Self::Tracepoint(c, n) => write!(f, "tracepoint/{c}/{n}"),
             Self::RawTp(n) => write!(f, "raw_tp/{n}"),
             Self::Fentry(n) => write!(f, "fentry/{n}"),
@@ -207,6 +239,10 @@ impl std::str::FromStr for Point {
             "kretsyscall" => Self::Kretsyscall(name()?),
             "uprobe" => Self::Uprobe(name()?),
             "uretprobe" => Self::Uretprobe(name()?),
+            "usdt" => match rest.split_once(':') {
+                Some((p, n)) if !p.is_empty() && !n.is_empty() => Self::Usdt(p.to_owned(), n.to_owned()),
+                _ => return Err(format!("'{text}': a user-space probe is written usdt/<provider>:<name>")),
+            },
             "tracepoint" | "tp" => match rest.split_once('/') {
                 Some((c, n)) if !c.is_empty() && !n.is_empty() => {
                     Self::Tracepoint(c.to_owned(), n.to_owned())
@@ -227,7 +263,7 @@ impl std::str::FromStr for Point {
             other => {
                 return Err(format!(
                     "'{other}' is no kind of probe point; there are: kprobe, kretprobe, ksyscall, kretsyscall, uprobe, \
-                     uretprobe, tracepoint, raw_tp, fentry, fexit, fmod_ret, lsm, perf_event, xdp, tc, socket, \
+                     uretprobe, usdt, tracepoint, raw_tp, fentry, fexit, fmod_ret, lsm, perf_event, xdp, tc, socket, \
                      cgroup_skb, syscall"
                 ));
             }
@@ -254,7 +290,13 @@ mod tests {
 
     #[test]
     fn points_are_read_as_they_are_written() {
-        for text in ["kprobe/vfs_read", "tracepoint/sched/sched_switch", "raw_tp/sys_enter", "xdp"] {
+        for text in [
+            "kprobe/vfs_read",
+            "usdt/http:request",
+            "tracepoint/sched/sched_switch",
+            "raw_tp/sys_enter",
+            "xdp",
+        ] {
             assert_eq!(text.parse::<Point>().map(|p| p.to_string()), Ok(text.to_owned()));
         }
         assert!("kprobe".parse::<Point>().is_err());
@@ -266,6 +308,28 @@ mod tests {
         let point = Point::Kprobe("vfs_read".into());
         assert!(point.concerns(&point.target()));
         assert!(!point.concerns(&Point::Kretprobe("vfs_read".into()).target()));
+        let mut strlen = Point::Uprobe("strlen".into()).target();
+        strlen.point = bpf_vm_shim::object::AttachPoint::Binary {
+            path: "/lib/libc.so.6".into(),
+            function: Some("strlen".into()),
+            offset: 0,
+        };
+        for (name, expected) in [
+            ("strlen", true),
+            ("c:strlen", true),
+            ("libc.so.6:strlen", true),
+            ("/lib/libc.so.6:strlen", true),
+            ("m:strlen", false),
+            ("c:strchr", false),
+        ] {
+            assert_eq!(Point::Uprobe(name.into()).concerns(&strlen), expected, "{name}");
+        }
+        let by_hand = Point::Uprobe("c:strlen".into()).target();
+        for (name, expected) in
+            [("strlen", true), ("c:strlen", true), ("m:strlen", false), ("a::strlen", false)]
+        {
+            assert_eq!(Point::Uprobe(name.into()).concerns(&by_hand), expected, "{name}");
+        }
         assert!(
             Point::Ksyscall("openat".into()).concerns(&Point::Kprobe("__x64_sys_openat".into()).target())
         );

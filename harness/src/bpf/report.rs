@@ -4,7 +4,7 @@ use bpf_helpers_mock::contexts::PacketOutput;
 use bpf_vm_shim::exec::Outcome;
 
 use crate::error::Error;
-use crate::report::Diagnostic;
+use crate::report::{Diagnostic, SourceLine};
 
 /// How one run of a program ended.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct RunReport {
     pub insns: u64,
     /// What became of the packet, if there was one.
     pub packet: Option<PacketOutput>,
+    /// The C line that needed something unsupported.
+    pub gap_at: Option<SourceLine>,
     /// The fault, ready to be shown.
     pub diagnostic: Option<Box<Diagnostic>>,
 }

@@ -19,6 +19,14 @@ impl Bpf {
         MapRef::new(&mut self.machine, name)
     }
 
+    /// A table by its name, as the reference guide calls it (`b["name"]`, `b.get_table("name")`): the map itself.
+    ///
+    /// # Errors
+    /// If there is none of this name.
+    pub fn get_table(&mut self, name: &str) -> Result<MapRef<'_>, Error> {
+        self.map(name)
+    }
+
     /// The contents of a map.
     ///
     /// # Errors

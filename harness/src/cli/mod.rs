@@ -3,6 +3,7 @@
 //! Exit status: 0, everything is as it should be; 1, a program faulted, did not match, or an object was refused;
 //! 2, the command line or an input file is wrong; 3, nothing worse than something unsupported.
 
+mod bcc;
 mod bench;
 mod doctor;
 mod explore;
@@ -32,6 +33,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Run the programs of an object
     Run(Box<run::Args>),
+    /// Compile a text in the dialect of bcc's reference guide, run it and show what its user would see
+    Bcc(Box<bcc::Args>),
     /// List helpers, kernel functions and map types, and whether they are supported
     Helpers(helpers::Args),
     /// Measure the interpreter on small loops
@@ -87,6 +90,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Inspect(args) => inspect::main(&args, &mut out),
         Command::Run(args) => run::main(&args, &mut out),
+        Command::Bcc(args) => bcc::main(&args, &mut out),
         Command::Helpers(args) => helpers::main(&args, &mut out),
         Command::Bench(args) => bench::main(&args, &mut out),
         Command::Doctor(args) => doctor::main(&args, &mut out),

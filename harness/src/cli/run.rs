@@ -12,7 +12,11 @@ use super::{Format, Status, explore, input, json_line, pcap};
 use crate::annotations::{self, Annotations, Expected};
 use crate::bpf::{Bpf, BpfBuilder, Input, MAX_CPUS, RunReport};
 use crate::error::Error;
+use crate::report::SourceLine;
 use crate::value::hex_to_bytes;
+
+/// Instructions that an annotated program may take that the kernel accepts.
+const LONG_RUN: u64 = 1 << 30;
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
@@ -101,6 +105,8 @@ struct Fault {
 struct Gap {
     kind: &'static str,
     name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
 }
 
 impl Line {
@@ -196,6 +202,9 @@ impl<'a> Session<'a> {
             }
         }
         builder = configure(args, builder)?;
+        if let (true, Some((major, minor))) = (args.annotations, annotations::kernel_version(&object)) {
+            builder = builder.kernel_version(major, minor, 0);
+        }
         let mut bpf = builder.load().map_err(|e| e.to_string())?;
         if args.annotations {
             annotations::fill_maps(bpf.machine());
@@ -272,6 +281,10 @@ impl<'a> Session<'a> {
         }
         if let Some(linear) = notes.linear_size.filter(|_| self.args.annotations) {
             input = input.with_linear_size(linear);
+        }
+        if self.args.annotations && notes.success == Some(true) {
+            // Such programs end, though some of them not soon.
+            machine.machine().limits.insns = LONG_RUN;
         }
         let result = machine.run(program, input);
         let mut line = match result {
@@ -383,7 +396,11 @@ fn line_of(object: &str, id: Option<(&str, ProgType)>, report: &RunReport) -> Li
         Outcome::Returned(v) => line.retval = Some(*v),
         Outcome::Unsupported(gap) => {
             line.outcome = "unsupported";
-            line.unsupported = Some(Gap { kind: gap.kind.as_str(), name: gap.name.clone() });
+            line.unsupported = Some(Gap {
+                kind: gap.kind.as_str(),
+                name: gap.name.clone(),
+                source: report.gap_at.as_ref().map(place),
+            });
         }
         Outcome::Fault(fault) => {
             line.outcome = "fault";
@@ -391,12 +408,17 @@ fn line_of(object: &str, id: Option<(&str, ProgType)>, report: &RunReport) -> Li
             line.fault = Some(Fault {
                 id: fault.kind.id().to_owned(),
                 message: fault.kind.to_string(),
-                source: source.map(|s| format!("{s}: {}", s.text.trim()).trim_end_matches(": ").to_owned()),
+                source: source.map(place),
             });
             line.rendered = report.diagnostic.as_ref().map(|d| d.render(false));
         }
     }
     line
+}
+
+/// A C line with its text.
+fn place(line: &SourceLine) -> String {
+    format!("{line}: {}", line.text.trim()).trim_end_matches(": ").to_owned()
 }
 
 /// Compares a run with what its annotations expect.
@@ -415,7 +437,8 @@ fn judge(line: &mut Line, notes: &Annotations) {
             // The kernel refuses it without running it; only a static analysis could tell.
             line.outcome = "unsupported";
             line.retval = None;
-            line.unsupported = Some(Gap { kind: "verifier", name: "static rejection".to_owned() });
+            line.unsupported =
+                Some(Gap { kind: "verifier", name: "static rejection".to_owned(), source: None });
             false
         }
         _ => false,
@@ -445,6 +468,7 @@ fn text(line: &Line, out: &mut dyn Write) -> io::Result<()> {
             write!(out, "unsupported")?;
             if let Some(gap) = gap {
                 write!(out, ": {} '{}'", gap.kind, gap.name)?;
+                gap.source.iter().try_for_each(|s| write!(out, " at {s}"))?;
             }
         }
         other => write!(out, "{other}: {}", line.error.as_deref().unwrap_or_default())?,

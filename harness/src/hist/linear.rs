@@ -5,6 +5,11 @@ use super::{LINEAR_SLOTS, Slot, dense, stars};
 /// A table of slots as bcc's `print_linear_hist` prints it. Empty if nothing was counted.
 #[must_use]
 pub fn linear(slots: impl IntoIterator<Item = Slot>, val_type: &str) -> String {
+    linear_rows(slots, val_type, false)
+}
+
+/// As [`linear`]; with `strip`, rows in front of the first that counts something are left out.
+pub(super) fn linear_rows(slots: impl IntoIterator<Item = Slot>, val_type: &str, mut strip: bool) -> String {
     let counts = dense(slots, LINEAR_SLOTS);
     let max = counts.max();
     let mut out = String::new();
@@ -12,6 +17,10 @@ pub fn linear(slots: impl IntoIterator<Item = Slot>, val_type: &str) -> String {
     out.push_str(&format!("     {val_type:<13} : count     distribution\n"));
     for i in 0..=last {
         let count = counts.get(i);
+        if strip && count == 0 {
+            continue;
+        }
+        strip = false;
         out.push_str(&format!("        {i:<10} : {count:<8} |{}|\n", stars(count, max, 40)));
     }
     out

@@ -6,6 +6,11 @@ use super::{LOG2_SLOTS, Slot, dense, stars};
 /// slot 0 or nothing at all.
 #[must_use]
 pub fn log2(slots: impl IntoIterator<Item = Slot>, val_type: &str) -> String {
+    log2_rows(slots, val_type, false)
+}
+
+/// As [`log2`]; with `strip`, rows in front of the first that counts something are left out.
+pub(super) fn log2_rows(slots: impl IntoIterator<Item = Slot>, val_type: &str, mut strip: bool) -> String {
     let counts = dense(slots, LOG2_SLOTS);
     let max = counts.max();
     let last = counts.last().unwrap_or(0);
@@ -24,6 +29,10 @@ pub fn log2(slots: impl IntoIterator<Item = Slot>, val_type: &str) -> String {
         let low = (1u128 << i) >> 1;
         let low = if low == high { low - 1 } else { low };
         let count = counts.get(i);
+        if strip && count == 0 {
+            continue;
+        }
+        strip = false;
         out.push_str(&if wide {
             format!("{low:>20} -> {high:<20} : {count:<8} |{}|\n", stars(count, max, 20))
         } else {

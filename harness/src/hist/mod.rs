@@ -9,9 +9,12 @@
 
 mod linear;
 mod log2;
+mod options;
 
 pub use linear::linear;
 pub use log2::log2;
+pub use options::Hist;
+pub(crate) use options::heading;
 
 use std::collections::BTreeMap;
 

@@ -8,6 +8,7 @@ pub use source::SourceLine;
 
 use std::fmt;
 
+use bpf_helpers_mock::passes::DirectLoad;
 use bpf_vm_shim::fault::{Fault, FaultKind};
 use bpf_vm_shim::isa::disassemble;
 use bpf_vm_shim::mem::AccessProblem;
@@ -37,7 +38,7 @@ pub struct Diagnostic {
     pub help: Option<&'static str>,
     /// The instructions around it: slot and text.
     pub disassembly: Vec<(u32, String)>,
-    /// Registers R0 to R10.
+    /// Registers R0 to R10; all zero if the program was refused before it ran.
     pub regs: [u64; 11],
 }
 
@@ -79,6 +80,27 @@ impl Diagnostic {
             help: help::of(fault.kind.id()),
             disassembly: linked.map(|p| around(p, fault.at.insn)).unwrap_or_default(),
             regs: fault.regs,
+        }
+    }
+}
+
+impl Diagnostic {
+    /// What the verifier says of a program that reads memory directly. Nothing ran: registers hold nothing.
+    pub(crate) fn of_direct_load(program: &str, load: &DirectLoad) -> Self {
+        let id = "invalid-mem-access";
+        let disassembly = load.disassembly.iter().map(|(slot, text)| (*slot as u32, text.clone()));
+        Self {
+            id,
+            message: load.to_string(),
+            program: program.to_owned(),
+            function: load.function.clone(),
+            insn: load.insn as u32,
+            source: load.line.as_ref().map(SourceLine::from),
+            callers: Vec::new(),
+            notes: vec![format!("R{} holds a number here, also where it came from a pointer", load.reg)],
+            help: help::of(id),
+            disassembly: disassembly.collect(),
+            regs: [0; 11],
         }
     }
 }

@@ -40,7 +40,10 @@ impl Diagnostic {
             group = group.element(Level::NOTE.message(note.as_str()));
         }
         group = group.element(Level::NOTE.message(listing.as_str()));
-        group = group.element(Level::NOTE.message(self.registers()));
+        // The frame pointer of a run is never zero.
+        if self.regs != [0; 11] {
+            group = group.element(Level::NOTE.message(self.registers()));
+        }
         if let Some(help) = self.help {
             group = group.element(Level::HELP.message(help));
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bpf_vm_shim::object::LinkedProgram;
+use bpf_vm_shim::object::{LineInfo, LinkedProgram};
 
 /// A place in a C (or Rust) source, as the compiler noted it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,14 +19,14 @@ pub struct SourceLine {
 }
 
 impl SourceLine {
-    pub(super) fn of(program: &LinkedProgram, insn: u32) -> Option<Self> {
-        let line = program.line(insn as usize)?;
-        Some(Self {
-            file: line.file.to_string(),
-            line: line.line,
-            col: line.col,
-            text: line.text.to_string(),
-        })
+    pub(crate) fn of(program: &LinkedProgram, insn: u32) -> Option<Self> {
+        program.line(insn as usize).map(Self::from)
+    }
+}
+
+impl From<&LineInfo> for SourceLine {
+    fn from(line: &LineInfo) -> Self {
+        Self { file: line.file.to_string(), line: line.line, col: line.col, text: line.text.to_string() }
     }
 }
 

@@ -6,6 +6,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::ScenarioError;
+use super::attach::AttachFile;
+use super::print::PrintFile;
+use super::user::{BinaryFile, CounterFile, MappingFile};
 use crate::value::Value;
 
 /// A scenario.
@@ -25,12 +28,30 @@ pub struct Scenario {
     pub symbols: BTreeMap<String, Spanned<Number>>,
     /// Values of global variables, set before loading.
     pub globals: BTreeMap<String, Spanned<Value>>,
-    /// Programs to attach by hand; without any, all are attached where their sections say.
+    /// Binaries and libraries of user space.
+    pub binary: Vec<Spanned<BinaryFile>>,
+    /// Counters of perf event arrays.
+    pub counter: Vec<Spanned<CounterFile>>,
+    /// What a text in bcc's dialect is compiled with.
+    pub compile: CompileFile,
+    /// Programs to attach by hand; without any, all are attached where their sections say. Programs of a text in bcc's
+    /// dialect whose names say where are attached anyway.
     pub attach: Vec<Spanned<AttachFile>>,
     /// What happens, in order.
     pub event: Vec<Spanned<EventFile>>,
+    /// What the tool's user would see, in order.
+    pub print: Vec<Spanned<PrintFile>>,
     /// What to show at the end.
     pub output: OutputFile,
+}
+
+/// What a text in bcc's dialect is compiled with.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct CompileFile {
+    /// Flags for the compiler.
+    pub cflags: Vec<String>,
 }
 
 /// The simulated kernel.
@@ -48,6 +69,8 @@ pub struct KernelFile {
     pub hz: Option<u32>,
     /// Its types: a file of raw BTF, or an ELF file with them; relative to the scenario.
     pub btf: Option<Spanned<String>>,
+    /// Its functions, for patterns, instead of those that its profile lists.
+    pub functions: Option<Vec<String>>,
     /// Its configuration.
     pub kconfig: BTreeMap<String, String>,
     /// The seed of everything random.
@@ -89,6 +112,15 @@ pub struct TaskFile {
     /// A kernel thread.
     #[serde(default)]
     pub kthread: bool,
+    /// Its kernel stack, the innermost address first.
+    #[serde(default)]
+    pub kernel_stack: Vec<Spanned<Number>>,
+    /// Its user stack, the innermost address first.
+    #[serde(default)]
+    pub user_stack: Vec<Spanned<Number>>,
+    /// What its process has mapped; without any, every `[[binary]]`.
+    #[serde(default)]
+    pub map: Vec<Spanned<MappingFile>>,
     /// Its user memory.
     #[serde(default)]
     pub memory: Vec<Spanned<MemoryFile>>,
@@ -123,23 +155,9 @@ pub struct ObjectFile {
     /// The structure, such as `task_struct`.
     #[serde(rename = "type")]
     pub type_name: String,
-    /// Members by path: `"mm.arg_start" = 4096`.
+    /// Members by path: `"mm.arg_start" = 4096`; character arrays take text.
     #[serde(default)]
-    pub set: BTreeMap<String, Number>,
-}
-
-/// A program attached by hand.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct AttachFile {
-    /// The program.
-    pub program: String,
-    /// The probe point; where its section says if it is not given.
-    pub to: Option<String>,
-    /// The cookie.
-    #[serde(default)]
-    pub cookie: u64,
+    pub set: BTreeMap<String, Spanned<Value>>,
 }
 
 /// Something that happens.
@@ -157,7 +175,7 @@ pub struct EventFile {
     /// The system call's number.
     #[serde(default)]
     pub nr: u64,
-    /// Fields of a tracepoint's record.
+    /// Fields of a tracepoint's record: numbers, `"$names"` of what has an address, text, lists of bytes.
     #[serde(default)]
     pub set: BTreeMap<String, Spanned<Value>>,
     /// The task, by thread id.
@@ -229,7 +247,8 @@ fn default_section() -> String {
     "Bucket ptr".to_owned()
 }
 
-/// A number, or the name of something that has an address.
+/// A number, or the name of something that has an address: `$memory`, `$object`, `$symbol`, `$binary:symbol`, each with
+/// an offset if need be (`$vfs_read+0x10`).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Number {
     /// The number.
@@ -238,22 +257,29 @@ pub enum Number {
     AddressOf(String),
 }
 
+impl Number {
+    /// A number or a name, if the value is one.
+    pub(super) fn of(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Uint(v) => Ok(Self::Is(*v)),
+            Value::Int(v) => Ok(Self::Is(v.cast_unsigned())),
+            Value::Bool(v) => Ok(Self::Is((*v).into())),
+            Value::Text(t) => {
+                match (t.strip_prefix('$'), t.strip_prefix("0x")) {
+                    (Some(name), _) => Ok(Self::AddressOf(name.to_owned())),
+                    (_, Some(hex)) => u64::from_str_radix(hex, 16).map(Self::Is).map_err(|e| e.to_string()),
+                    _ => Err("expected a number, \"0x...\" or the \"$name\" of something with an address"
+                        .to_owned()),
+                }
+            }
+            _ => Err("expected a number or the \"$name\" of something with an address".to_owned()),
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        use serde::de::Error;
-        match Value::deserialize(d)? {
-            Value::Uint(v) => Ok(Self::Is(v)),
-            Value::Int(v) => Ok(Self::Is(v.cast_unsigned())),
-            Value::Bool(v) => Ok(Self::Is(v.into())),
-            Value::Text(t) => match (t.strip_prefix('$'), t.strip_prefix("0x")) {
-                (Some(name), _) => Ok(Self::AddressOf(name.to_owned())),
-                (_, Some(hex)) => u64::from_str_radix(hex, 16).map(Self::Is).map_err(D::Error::custom),
-                _ => Err(D::Error::custom(
-                    "expected a number, \"0x...\" or the \"$name\" of something with an address",
-                )),
-            },
-            _ => Err(D::Error::custom("expected a number or the \"$name\" of something with an address")),
-        }
+        Self::of(&Value::deserialize(d)?).map_err(serde::de::Error::custom)
     }
 }
 

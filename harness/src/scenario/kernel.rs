@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use bpf_helpers_mock::Machine;
 use bpf_helpers_mock::state::Task;
+use bpf_helpers_mock::{Machine, objects};
 use bpf_vm_shim::btf::Btf;
 use bpf_vm_shim::mem::{Alloc, Area, Perm, RegionKind};
 use bpf_vm_shim::object::{Arch, KernelProfile};
 
 use super::file::{MemoryFile, Number, Scenario};
 use crate::bpf::{Bpf, BpfBuilder, MAX_CPUS};
-use crate::value::hex_to_bytes;
+use crate::value::{Value, hex_to_bytes};
 
 /// An error and the place that it is about.
 pub(super) type Placed = (Option<Range<usize>>, String);
@@ -55,6 +55,9 @@ pub(super) fn configure(scenario: &Scenario, dir: &Path, builder: BpfBuilder) ->
     }
     profile.hz = k.hz.unwrap_or(profile.hz).max(1);
     profile.kconfig.clone_from(&k.kconfig);
+    if let Some(functions) = &k.functions {
+        profile.symbols = functions.iter().cloned().collect();
+    }
     let mut builder = builder.kernel(profile).allow_uninit_stack(k.allow_uninit_stack);
     if let Some(seed) = k.seed {
         builder = builder.default_seed(seed);
@@ -65,6 +68,14 @@ pub(super) fn configure(scenario: &Scenario, dir: &Path, builder: BpfBuilder) ->
     for (name, value) in &scenario.globals {
         builder = builder.global(name.as_str(), value.get_ref().clone());
     }
+    let binaries = scenario.binary.iter().map(|b| b.get_ref().binary(dir));
+    let binaries = binaries.collect::<Result<Vec<_>, _>>()?;
+    for a in &scenario.attach {
+        if let Some(place) = &a.get_ref().usdt {
+            builder = builder.usdt_context(a.get_ref().usdt_context(place, &binaries).map_err(at(a))?);
+        }
+    }
+    builder = builder.cflags(scenario.compile.cflags.iter().cloned());
     Ok(builder)
 }
 
@@ -77,49 +88,63 @@ fn parse_version(text: &str) -> Option<u32> {
 }
 
 /// Puts clock, symbols, tasks and memory into the machine; gives the addresses by name.
-pub(super) fn populate(scenario: &Scenario, bpf: &mut Bpf) -> Result<Names, Placed> {
+pub(super) fn populate(scenario: &Scenario, dir: &Path, bpf: &mut Bpf) -> Result<Names, Placed> {
     let mut names = Names::new();
     let k = &scenario.kernel;
     if let Some(ns) = k.clock {
         bpf.set_clock(ns);
     }
     bpf.set_clock_step(k.clock_step.unwrap_or(0));
-    let machine = bpf.machine();
     for (name, addr) in &scenario.symbols {
-        let addr = number(addr.get_ref(), &names, machine).map_err(at(addr))?;
-        machine.kernel.state.symbols.define(name, addr);
+        let addr = number(addr.get_ref(), &names, bpf, 0).map_err(at(addr))?;
+        bpf.machine().kernel.state.symbols.define(name, addr);
     }
     for m in &scenario.memory {
-        let bytes = bytes(m.get_ref(), &names, machine).map_err(at(m))?;
-        let addr = kernel_memory(machine, m.get_ref(), &bytes).map_err(at(m))?;
+        let bytes = bytes(m.get_ref(), &names, bpf, 0).map_err(at(m))?;
+        let addr = kernel_memory(bpf.machine(), m.get_ref(), &bytes).map_err(at(m))?;
         names.extend(m.get_ref().name.clone().map(|n| (n, addr)));
     }
     for t in &scenario.task {
-        task(t, machine, &mut names)?;
+        task(t, bpf, &mut names)?;
     }
     for o in &scenario.object {
-        let file = o.get_ref();
-        let mut members = Vec::new();
-        for (path, value) in &file.set {
-            members.push((path.as_str(), number(value, &names, bpf.machine()).map_err(at(o))?));
-        }
-        let object = bpf.kernel_object(&file.type_name, &members).map_err(|e| at(o)(e.to_string()))?;
-        names.insert(file.name.clone(), object.addr);
+        let addr = object(o, &names, bpf)?;
+        names.insert(o.get_ref().name.clone(), addr);
     }
+    super::user::populate(scenario, dir, bpf, &names)?;
     Ok(names)
 }
 
-fn task(t: &toml::Spanned<super::TaskFile>, machine: &mut Machine, names: &mut Names) -> Result<(), Placed> {
+/// A kernel object; its members are numbers, addresses or text.
+fn object(spanned: &toml::Spanned<super::ObjectFile>, names: &Names, bpf: &mut Bpf) -> Result<u64, Placed> {
+    let file = spanned.get_ref();
+    let mut members = Vec::new();
+    for (path, value) in &file.set {
+        let member = match (Number::of(value.get_ref()), value.get_ref()) {
+            (Ok(n), _) => number(&n, names, bpf, 0).map_err(at(value))?.into(),
+            (Err(_), Value::Text(text)) => objects::Value::from(text.as_str()),
+            (Err(why), _) => return Err(at(value)(why)),
+        };
+        members.push((path, value, member));
+    }
+    let mut builder = bpf.machine().object(&file.type_name);
+    for (path, _, member) in members {
+        builder = builder.set(path, member);
+    }
+    Ok(builder.build().map_err(|e| at(spanned)(e.to_string()))?.addr)
+}
+
+fn task(t: &toml::Spanned<super::TaskFile>, bpf: &mut Bpf, names: &mut Names) -> Result<(), Placed> {
     let file = t.get_ref();
     let mut task = Task::new(file.pid, file.comm.as_str());
     task.tgid = file.tgid.unwrap_or(file.pid);
     (task.uid, task.gid, task.kthread) = (file.uid, file.gid, file.kthread);
     task.parent = file.parent.unwrap_or(task.parent);
     if let Some(path) = &file.cgroup {
-        task.cgroup = machine.kernel.state.cgroups.make(path);
+        task.cgroup = bpf.machine().kernel.state.cgroups.make(path);
     }
     for m in &file.memory {
-        let bytes = bytes(m.get_ref(), names, machine).map_err(at(m))?;
+        let bytes = bytes(m.get_ref(), names, bpf, 0).map_err(at(m))?;
         let addr = match m.get_ref().at {
             Some(addr) => task.user.write(addr, &bytes).map(|()| addr),
             None => task.user.place(&bytes),
@@ -127,7 +152,7 @@ fn task(t: &toml::Spanned<super::TaskFile>, machine: &mut Machine, names: &mut N
         let addr = addr.map_err(|_| at(m)("these are no user addresses".to_owned()))?;
         names.extend(m.get_ref().name.clone().map(|n| (n, addr)));
     }
-    let state = &mut machine.kernel.state;
+    let state = &mut bpf.machine().kernel.state;
     state.tasks.insert(task);
     if let Some(cpu) = file.cpu {
         state.tasks.run_on(cpu, file.pid);
@@ -147,14 +172,14 @@ fn kernel_memory(machine: &mut Machine, file: &MemoryFile, bytes: &[u8]) -> Resu
     Ok(addr)
 }
 
-fn bytes(m: &MemoryFile, names: &Names, machine: &mut Machine) -> Result<Vec<u8>, String> {
+fn bytes(m: &MemoryFile, names: &Names, bpf: &mut Bpf, tgid: u32) -> Result<Vec<u8>, String> {
     match (&m.text, &m.hex, &m.words, m.zeros) {
         (Some(text), None, None, None) => Ok([text.as_bytes(), &[0]].concat()),
         (None, Some(hex), None, None) => {
             hex_to_bytes(hex).ok_or_else(|| "'hex' is not hexadecimal".to_owned())
         }
         (None, None, Some(words), None) => {
-            let words = words.iter().map(|w| number(w, names, machine).map(u64::to_le_bytes));
+            let words = words.iter().map(|w| number(w, names, bpf, tgid).map(u64::to_le_bytes));
             Ok(words.collect::<Result<Vec<_>, _>>()?.concat())
         }
         (None, None, None, Some(n)) if n <= 64 << 20 => Ok(vec![0; n as usize]),
@@ -163,15 +188,28 @@ fn bytes(m: &MemoryFile, names: &Names, machine: &mut Machine) -> Result<Vec<u8>
     }
 }
 
-/// A number, or the address behind a name: something of the scenario, else a kernel symbol.
-pub(super) fn number(n: &Number, names: &Names, machine: &mut Machine) -> Result<u64, String> {
-    match n {
-        Number::Is(v) => Ok(*v),
-        Number::AddressOf(name) => {
-            match names.get(name).copied().or_else(|| machine.kernel.state.symbols.addr(name)) {
-                Some(addr) => Ok(addr),
-                None => Err(format!("nothing is called '{name}': no memory, object or symbol")),
-            }
-        }
+/// A number, or the address behind a name: something of the scenario, a kernel symbol, a function in a process.
+pub(super) fn number(n: &Number, names: &Names, bpf: &mut Bpf, tgid: u32) -> Result<u64, String> {
+    let Number::AddressOf(text) = n else {
+        return Ok(if let Number::Is(v) = n { *v } else { 0 });
+    };
+    let (name, offset) = offset(text)?;
+    if let Some((binary, symbol)) = name.split_once(':') {
+        let addr = bpf.user_address(tgid, binary, symbol).map_err(|e| e.to_string())?;
+        return Ok(addr.wrapping_add(offset));
     }
+    match names.get(name).copied().or_else(|| bpf.ksymname(name)) {
+        Some(addr) => Ok(addr.wrapping_add(offset)),
+        None => Err(format!("nothing is called '{name}': no memory, object or symbol")),
+    }
+}
+
+/// A name and the number behind it: `vfs_read+0x10`.
+pub(super) fn offset(text: &str) -> Result<(&str, u64), String> {
+    let Some((name, offset)) = text.rsplit_once('+') else { return Ok((text, 0)) };
+    let parsed = match offset.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16),
+        None => offset.parse(),
+    };
+    parsed.map(|n| (name, n)).map_err(|_| format!("'{offset}' is no offset, in '{text}'"))
 }

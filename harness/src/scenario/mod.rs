@@ -30,18 +30,77 @@
 //! ```
 //!
 //! Numbers among the arguments can be names in quotes: `"$buf"` is the address of the memory, kernel object or symbol of
-//! that name.
+//! that name, `"$vfs_read+0x10"` a place behind it, `"$c:strlen"` a function of a binary where the task has it.
+//!
+//! # What a tool's user sees
+//!
+//! `[output]` shows data. `[[print]]` shows what the tool that belongs to the program would print, in order:
+//!
+//! ```toml
+//! [[attach]]                          # in bcc's words; programs named `kprobe__...` attach themselves
+//! program = "trace_return"
+//! kretprobe = "do_sys_openat2"
+//!
+//! [[print]]
+//! text = "Tracing... Hit Ctrl-C to end."
+//!
+//! [[print]]                           # a line for each record
+//! events = "events"
+//! header = "TIME(s)   PID    COMM             ERR PATH"
+//! line = "{((ts - first.ts) / 1e9):<9.3f} {pid:<6} {comm:<16} {(-ret if ret < 0 else 0):>3} {fname}"
+//!
+//! [[print]]                           # a line for each element
+//! table = "counts"
+//! sort = "value"
+//! line = """
+//!   {stack('stack_traces', key.kernel_stack_id)|ksym}
+//!   {stack('stack_traces', key.user_stack_id)|sym(key.pid)}
+//!     {value}
+//! """
+//!
+//! [[print]]
+//! log2 = "dist"
+//! type = "usecs"
+//! section = "disk"
+//! section_line = "{0x800000: 'sda'}[section]"
+//!
+//! [[print]]                           # bpf_trace_printk
+//! trace = "{1} {5}"
+//! ```
+//!
+//! In braces stands an expression, in the language of Jinja templates, over the members of a record, or over `key` and
+//! `value`; behind a colon, how it is written, in Python's format language. A field that is a list makes one line for each
+//! of its elements, and none if it is empty. Besides Jinja's own filters there are:
+//!
+//! | filter | |
+//! |---|---|
+//! | `ksym`, `sym(pid)` | the kernel's or a process's function at an address, or at each of a list; `ksym(offset=true, module=true)` says more |
+//! | `ipv4`, `ipv6` | an address as it is in memory |
+//! | `ntohs`, `ntohl` | a number from network byte order |
+//! | `errno` | an error's name |
+//! | `hex` | a number with `0x` |
+//! | `stack(map, id)` | a function: the addresses of a stack, the innermost first; none for -EFAULT |
+//!
+//! See [`PrintFile`] for all that can be said, and [`AttachFile`], [`BinaryFile`] and [`TaskFile`] for what goes before it.
+//! The repository's `fixtures/bcc` has twenty tools with their scenarios.
 
+mod attach;
 mod error;
 mod file;
 mod kernel;
+mod line;
 mod output;
 mod play;
+mod print;
+mod user;
 
+pub use attach::{AttachFile, PerfEventFile};
 pub use error::ScenarioError;
 pub use file::{
-    AttachFile, EventFile, EventsFile, HistFile, KernelFile, MemoryFile, Number, ObjectFile, OutputFile,
+    CompileFile, EventFile, EventsFile, HistFile, KernelFile, MemoryFile, Number, ObjectFile, OutputFile,
     Scenario, TaskFile,
 };
 pub use output::{Output, Printed};
-pub use play::{Played, play};
+pub use play::{Played, play, play_with, prepare};
+pub use print::{PrintFile, Trace};
+pub use user::{BinaryFile, CounterFile, MappingFile, ProbeFile};

@@ -11,7 +11,7 @@ use crate::value::Value;
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Printed {
-    /// What it is: `table`, `log2`, `linear`, `events`, `global` or `trace`.
+    /// What it is: `print`, `table`, `log2`, `linear`, `events`, `global` or `trace`.
     pub kind: &'static str,
     /// Whose.
     pub name: String,
@@ -23,7 +23,8 @@ pub struct Printed {
     pub text: Option<String>,
 }
 
-/// All that a scenario shows, in the order of its `[output]`: tables, histograms, records, variables, trace.
+/// All that a scenario shows: its `[[print]]` in order, then what `[output]` names: tables, histograms, records,
+/// variables, trace.
 #[derive(Clone, Default, Debug, Serialize)]
 #[serde(transparent)]
 pub struct Output {
@@ -35,7 +36,7 @@ impl std::fmt::Display for Output {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for p in &self.parts {
             match (&p.data, &p.text) {
-                (_, Some(text)) if p.kind == "trace" => f.write_str(text)?,
+                (_, Some(text)) if matches!(p.kind, "trace" | "print") => f.write_str(text)?,
                 (_, Some(text)) => write!(f, "{}:\n{text}", p.name)?,
                 (Some(serde_json::Value::Array(rows)), _) => {
                     writeln!(f, "{}:", p.name)?;
@@ -54,8 +55,7 @@ impl std::fmt::Display for Output {
     }
 }
 
-pub(super) fn show(file: &OutputFile, bpf: &mut Bpf) -> Result<Output, Placed> {
-    let mut out = Output::default();
+pub(super) fn show(file: &OutputFile, bpf: &mut Bpf, out: &mut Output) -> Result<(), Placed> {
     for name in &file.tables {
         let table = bpf.table(name.get_ref()).map_err(|e| at(name)(e.to_string()))?;
         let table = if is_array(bpf, name.get_ref()) { table.nonzero() } else { table };
@@ -85,7 +85,7 @@ pub(super) fn show(file: &OutputFile, bpf: &mut Bpf) -> Result<Output, Placed> {
         let text: String = bpf.trace().into_iter().map(|l| l + "\n").collect();
         out.push("trace", "trace", None, Some(text));
     }
-    Ok(out)
+    Ok(())
 }
 
 impl Output {
@@ -101,11 +101,11 @@ impl Output {
 }
 
 /// Serde data as JSON; ours never fails.
-fn json(value: &impl Serialize) -> serde_json::Value {
+pub(super) fn json(value: &impl Serialize) -> serde_json::Value {
     serde_json::to_value(value).unwrap_or_default()
 }
 
-fn is_array(bpf: &mut Bpf, name: &str) -> bool {
+pub(super) fn is_array(bpf: &mut Bpf, name: &str) -> bool {
     use bpf_vm_shim::object::MapType as T;
     let machine = bpf.machine();
     let map = machine.map_by_name(name).and_then(|id| machine.kernel.maps.get(id));

@@ -1,14 +1,18 @@
 //! Playing a scenario.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bpf_helpers_mock::objects;
 use bpf_vm_shim::object::Object;
 
 use super::ScenarioError;
-use super::file::{EventFile, Scenario};
+use super::attach::attach;
+use super::file::{EventFile, Number, Scenario};
 use super::kernel::{Names, Placed, at, configure, number, populate};
+use super::line::Lines;
 use super::output::{Output, show};
+use super::print::print;
 use crate::bpf::{Bpf, BpfBuilder, Point, RunReport};
 use crate::error::Error;
 use crate::value::{Value, hex_to_bytes};
@@ -34,36 +38,46 @@ const MAX_EVENTS: u32 = 1_000_000;
 /// # Errors
 /// What is wrong with the scenario, and where. Faults of programs are in the runs; the scenario goes on after them.
 pub fn play(file: &Path, text: &str, object: Object, builder: BpfBuilder) -> Result<Played, ScenarioError> {
+    play_with(file, text, builder.parsed(object))
+}
+
+/// As [`play`], with what the builder loads: objects, or texts in bcc's dialect.
+///
+/// # Errors
+/// As there.
+pub fn play_with(file: &Path, text: &str, builder: BpfBuilder) -> Result<Played, ScenarioError> {
     let name = file.display().to_string();
     let scenario = Scenario::parse(&name, text)?;
     let dir = file.parent().unwrap_or(Path::new("."));
-    run(&scenario, dir, object, builder)
+    run(&scenario, dir, builder).map_err(|(span, message)| ScenarioError::new(&name, text, span, message))
+}
+
+/// The builder with what a scenario says about kernel and compilation: for whoever wants the compiled object.
+///
+/// # Errors
+/// What is wrong with the scenario, and where.
+pub fn prepare(file: &Path, text: &str, builder: BpfBuilder) -> Result<BpfBuilder, ScenarioError> {
+    let name = file.display().to_string();
+    let scenario = Scenario::parse(&name, text)?;
+    configure(&scenario, file.parent().unwrap_or(Path::new(".")), builder)
         .map_err(|(span, message)| ScenarioError::new(&name, text, span, message))
 }
 
-fn run(scenario: &Scenario, dir: &Path, object: Object, builder: BpfBuilder) -> Result<Played, Placed> {
-    for (name, value) in &scenario.globals {
-        if object.global(name).is_none() {
-            let e = Error::not_found("global variable", name, object.globals.iter().map(|g| g.name.as_str()));
-            return Err(at(value)(e.to_string()));
-        }
-    }
-    let nowhere = |e: Error| (None, e.to_string());
-    let mut bpf = configure(scenario, dir, builder)?.parsed(object).load().map_err(nowhere)?;
-    let names = populate(scenario, &mut bpf)?;
+fn run(scenario: &Scenario, dir: &Path, builder: BpfBuilder) -> Result<Played, Placed> {
+    let mut bpf = configure(scenario, dir, builder)?.load().map_err(|e| {
+        // The scenario has the line of a variable that nobody has.
+        let wrong = match &e {
+            Error::NotFound { what: "global variable", name, .. } => scenario.globals.get(name),
+            _ => None,
+        };
+        (wrong.map(toml::Spanned::span), e.to_string())
+    })?;
+    let names = populate(scenario, dir, &mut bpf)?;
     if scenario.attach.is_empty() {
         bpf.attach_all();
     }
     for a in &scenario.attach {
-        let file = a.get_ref();
-        match &file.to {
-            None => bpf.attach(&file.program),
-            Some(to) => {
-                let point: Point = to.parse().map_err(at(a))?;
-                bpf.attach_to(&file.program, &point, file.cookie)
-            }
-        }
-        .map_err(|e| at(a)(e.to_string()))?;
+        attach(a, &mut bpf)?;
     }
     let mut runs = Vec::new();
     let mut events = 0u32;
@@ -77,7 +91,17 @@ fn run(scenario: &Scenario, dir: &Path, object: Object, builder: BpfBuilder) -> 
             event(e, &mut bpf, &names, &mut runs)?;
         }
     }
-    let output = show(&scenario.output, &mut bpf)?;
+    let mut output = Output::default();
+    // Lines look up symbols and stacks while they are written, so the machine is theirs meanwhile.
+    let shared = Arc::new(Mutex::new(bpf));
+    let lines = Lines::new(&shared);
+    print(&scenario.print, &shared, &lines, &mut output.parts)?;
+    drop(lines);
+    let Some(bpf) = Arc::into_inner(shared) else {
+        return Err((None, "the machine is still in use".to_owned()));
+    };
+    let mut bpf = bpf.into_inner().unwrap_or_else(PoisonError::into_inner);
+    show(&scenario.output, &mut bpf, &mut output)?;
     Ok(Played { runs, output, bpf })
 }
 
@@ -89,9 +113,15 @@ fn event(
 ) -> Result<(), Placed> {
     let file = e.get_ref();
     let point: Point = file.probe.get_ref().parse().map_err(at(&file.probe))?;
+    let tasks = &bpf.machine().kernel.state;
+    let task = match &file.task {
+        Some(pid) => tasks.tasks.get(*pid.get_ref()),
+        None => Some(tasks.current()),
+    };
+    let tgid = task.map_or(0, |t| t.tgid);
     let mut args = Vec::new();
     for a in &file.args {
-        args.push(number(a.get_ref(), names, bpf.machine()).map_err(at(a))?);
+        args.push(number(a.get_ref(), names, bpf, tgid).map_err(at(a))?);
     }
     bpf.advance(file.after).map_err(|err| at(e)(err.to_string()))?;
     let payload = match (&file.packet, &file.ctx) {
@@ -112,12 +142,16 @@ fn event(
     if let Some(pid) = file.task.as_ref().filter(|t| kernel.state.tasks.get(*t.get_ref()).is_none()) {
         return Err(at(pid)(format!("there is no task {}: add it as a [[task]]", pid.get_ref())));
     }
+    let mut fields = Vec::new();
+    for (field, value) in &file.set {
+        fields.push((field, field_value(value.get_ref(), names, bpf, tgid).map_err(at(value))?));
+    }
     let mut event = bpf.event(point).payload(payload).args(args).nr(file.nr);
     if let Some(ret) = file.ret {
         event = event.ret(ret);
     }
-    for (field, value) in &file.set {
-        event = event.set(field.as_str(), field_value(value.get_ref()).map_err(at(value))?);
+    for (field, value) in fields {
+        event = event.set(field.as_str(), value);
     }
     if let Some(cpu) = &file.cpu {
         event = event.cpu(*cpu.get_ref());
@@ -129,12 +163,17 @@ fn event(
     Ok(())
 }
 
-fn field_value(value: &Value) -> Result<objects::Value, String> {
-    match value {
-        Value::Bool(v) => Ok((*v).into()),
-        Value::Int(v) => Ok((*v).into()),
-        Value::Uint(v) => Ok((*v).into()),
-        Value::Text(t) => Ok(t.as_str().into()),
-        _ => Err("a field is a number or a text".to_owned()),
+/// A number, an address by its name, or text.
+fn field_value(value: &Value, names: &Names, bpf: &mut Bpf, tgid: u32) -> Result<objects::Value, String> {
+    match (value, Number::of(value)) {
+        (Value::Int(v), _) => Ok((*v).into()),
+        (_, Ok(n)) => Ok(number(&n, names, bpf, tgid)?.into()),
+        (Value::Text(t), Err(_)) => Ok(t.as_str().into()),
+        (Value::List(items), _) => {
+            let bytes = items.iter().map(|i| i.as_u64().and_then(|b| u8::try_from(b).ok()));
+            let bytes: Option<Vec<u8>> = bytes.collect();
+            bytes.map(Into::into).ok_or_else(|| "a list is of bytes, 0 to 255".to_owned())
+        }
+        _ => Err("a field is a number, a text or a list of bytes".to_owned()),
     }
 }

@@ -23,10 +23,10 @@ use crate::value::Value;
 /// ```
 #[derive(Debug)]
 pub struct MapRef<'a> {
-    machine: &'a mut Machine,
-    id: MapId,
-    name: String,
-    codec: Codec,
+    pub(super) machine: &'a mut Machine,
+    pub(super) id: MapId,
+    pub(super) name: String,
+    pub(super) codec: Codec,
 }
 
 impl<'a> MapRef<'a> {
@@ -108,11 +108,7 @@ impl<'a> MapRef<'a> {
     pub fn clear(&mut self) -> Result<(), Error> {
         for e in self.machine.map_entries(self.id)? {
             if self.machine.map_delete(self.id, &e.key).is_err() {
-                let size: usize = match e.values.as_slice() {
-                    [one] => one.len(),
-                    many => many.iter().map(|v| v.len().next_multiple_of(8)).sum(),
-                };
-                self.machine.map_update(self.id, &e.key, &vec![0; size], 0)?;
+                self.machine.map_update(self.id, &e.key, &vec![0; stored_size(&e.values)], 0)?;
             }
         }
         Ok(())
@@ -136,7 +132,7 @@ impl<'a> MapRef<'a> {
     }
 
     /// One value, or one per CPU.
-    fn decode(&self, values: Vec<Vec<u8>>) -> Result<Value, Error> {
+    pub(super) fn decode(&self, values: Vec<Vec<u8>>) -> Result<Value, Error> {
         let percpu = self.machine.kernel.maps.get(self.id).is_some_and(|m| {
             use bpf_vm_shim::object::MapType as T;
             matches!(
@@ -148,5 +144,13 @@ impl<'a> MapRef<'a> {
             [one] if !percpu => self.codec.value(one),
             many => Ok(Value::PerCpu(many.iter().map(|v| self.codec.value(v)).collect::<Result<_, _>>()?)),
         }
+    }
+}
+
+/// Bytes of one value, or of one per CPU, each padded as the kernel does.
+pub(super) fn stored_size(values: &[Vec<u8>]) -> usize {
+    match values {
+        [one] => one.len(),
+        many => many.iter().map(|v| v.len().next_multiple_of(8)).sum(),
     }
 }

@@ -4,14 +4,20 @@
 //! `insta::assert_yaml_snapshot!(table)` works as it is. A [`MapRef`] is the map itself, to be changed.
 
 mod codec;
+mod live;
 mod map_ref;
+mod special;
+mod typed;
 
 pub(crate) use codec::Codec;
 pub use map_ref::MapRef;
+pub use typed::TypedTable;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use crate::hist;
+use crate::error::Error;
+use crate::hist::{self, Hist, heading};
 use crate::value::Value;
 
 /// One element of a table.
@@ -93,11 +99,59 @@ impl Table {
         self.histogram(section_header, |slots| hist::linear(slots, val_type))
     }
 
+    /// bcc's `print_log2_hist` as text, with all of its parameters.
+    ///
+    /// # Errors
+    /// If a key is no slot: bcc's table has slots 0 to 64.
+    pub fn log2_hist_with<'a>(&self, hist: impl Into<Hist<'a>>) -> Result<String, Error> {
+        hist.into().log2(&self.counts())
+    }
+
+    /// bcc's `print_linear_hist` as text, with all of its parameters.
+    ///
+    /// # Errors
+    /// If a key is no slot: bcc's table has slots 0 to 1024.
+    pub fn linear_hist_with<'a>(&self, hist: impl Into<Hist<'a>>) -> Result<String, Error> {
+        hist.into().linear(&self.counts())
+    }
+
+    /// Prints the table as [`Table::log2_hist_with`] gives it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn print_log2_hist<'a>(&self, hist: impl Into<Hist<'a>>) -> Result<(), Error> {
+        print!("{}", self.log2_hist_with(hist)?);
+        Ok(())
+    }
+
+    /// Prints the table as [`Table::linear_hist_with`] gives it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn print_linear_hist<'a>(&self, hist: impl Into<Hist<'a>>) -> Result<(), Error> {
+        print!("{}", self.linear_hist_with(hist)?);
+        Ok(())
+    }
+
+    /// The elements as Rust types, sorted by key; see [`Value::to`]. Of per-CPU maps the value is a list.
+    ///
+    /// # Errors
+    /// If a key or value does not fit.
+    pub fn typed<K: DeserializeOwned, V: DeserializeOwned>(&self) -> Result<Vec<(K, V)>, Error> {
+        let fit = |source| Error::value(format!("an element of table '{}'", self.name), source);
+        let typed = self.entries.iter().map(|e| Ok((e.key.to().map_err(fit)?, e.value.to().map_err(fit)?)));
+        typed.collect()
+    }
+
+    fn counts(&self) -> Vec<(Value, u64)> {
+        self.entries.iter().map(|e| (e.key.clone(), e.value.sum().unwrap_or(0))).collect()
+    }
+
     fn histogram(&self, header: &str, print: impl Fn(Vec<hist::Slot>) -> String) -> String {
         let count = |e: &Entry| e.value.sum().unwrap_or(0);
         let sectioned = |e: &Entry| match &e.key {
             Value::Struct(members) => match members.as_slice() {
-                [(_, section), (_, slot), ..] => Some((text(section), slot.as_u64()?, count(e))),
+                [(_, section), (_, slot), ..] => Some((heading(section), slot.as_u64()?, count(e))),
                 _ => None,
             },
             _ => None,
@@ -107,14 +161,6 @@ impl Table {
             return hist::sections(sections, header, print);
         }
         print(self.entries.iter().filter_map(|e| Some((e.key.as_u64()?, count(e)))).collect())
-    }
-}
-
-/// A value as the heading of a section.
-fn text(value: &Value) -> String {
-    match value.as_str() {
-        Some(text) => text.to_owned(),
-        None => serde_json::to_string(value).unwrap_or_default().trim_matches('"').to_owned(),
     }
 }
 

@@ -6,6 +6,12 @@ use bpf_vm_shim::btf::BtfError;
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ValueError {
+    /// The value does not become the type that is asked for.
+    #[error("it is not of that type: {why}")]
+    NotThatType {
+        /// Why.
+        why: String,
+    },
     /// The types themselves are broken.
     #[error("{path}: {source}")]
     Btf {

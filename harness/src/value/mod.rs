@@ -30,6 +30,7 @@ mod kernel_struct;
 mod order;
 mod ser;
 mod text;
+mod to;
 
 pub use decode::decode;
 pub use encode::{encode, encode_into};

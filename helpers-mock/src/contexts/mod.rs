@@ -6,8 +6,10 @@
 mod args;
 mod error;
 mod flow;
+mod infer;
 mod iter;
 mod net;
+mod netfilter;
 mod perf_event;
 mod probe;
 mod regs;
@@ -62,6 +64,7 @@ pub fn default_input(machine: &mut Machine, prog: ProgId) -> Result<RunInput, Co
             | ProgType::RawTracepointWritable,
             _,
         ) => typed::default_input(machine, &loaded),
+        (ProgType::Netfilter, _) => netfilter::netfilter_input(machine, &loaded, &[0; 64]),
         (ProgType::FlowDissector, _) => flow_dissector_input(machine, &[0; 64]),
         (ProgType::Syscall, _) => syscall::default_input(machine, &loaded),
         (prog_type, _) => {

@@ -364,6 +364,7 @@ pub(crate) fn finish(machine: &mut Machine, prog_type: ProgType, id: u32) -> Opt
     let _ = machine.mem.peek(ctx, &mut bytes);
     let (packet, meta) = machine.kernel.state.packets.remove(&mut machine.mem, id)?;
     if let Some(sk) = bytes.get(168..176).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes) {
+        machine.forget_socket(sk);
         let _ = machine.mem.free(sk);
     }
     let packet = match prog_type {

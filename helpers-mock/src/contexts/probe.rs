@@ -32,6 +32,8 @@ pub struct Probe {
     pub cookie: u64,
     /// The user stack pointer, for a uprobe; its memory is the test's.
     pub sp: Option<u64>,
+    /// Registers by their place in `struct pt_regs`, over what the rest says (USDT arguments are anywhere).
+    pub registers: Vec<(u16, u64)>,
 }
 
 /// Where user code lies if nothing says otherwise: the start of a position-independent executable.
@@ -110,7 +112,13 @@ impl Probe {
             user: self.user,
             ..PtRegs::default()
         };
-        let mut input = place(machine, &regs.encode(arch), Perm::ReadOnly)?;
+        let mut bytes = regs.encode(arch);
+        for (offset, value) in &self.registers {
+            if let Some(to) = bytes.get_mut(usize::from(*offset)..).and_then(|b| b.first_chunk_mut::<8>()) {
+                *to = value.to_le_bytes();
+            }
+        }
+        let mut input = place(machine, &bytes, Perm::ReadOnly)?;
         input.scratch.append(&mut scratch);
         input.cookie = self.cookie;
         // A probe inside a function gives no function address.

@@ -7,7 +7,7 @@ use bpf_vm_shim::mem::{AccessKind, AccessProblem, BadAccess};
 use super::desc::Arg;
 use crate::dynptr;
 use crate::kernel::Kernel;
-use crate::maps::MapId;
+use crate::maps::{MapId, Uses};
 
 /// Checks all arguments of a call.
 pub(crate) fn check(
@@ -55,6 +55,7 @@ fn check_one(
             None => fail(format!("is {value:#x}, expected a map")),
         },
         Arg::MapKey => memory(AccessKind::Read, map().map_or(0, |m| m.def.key_size.into()), "a readable key"),
+        Arg::MapValue if map().is_some_and(|m| Uses::takes_sockets(m.def.map_type)) => Ok(()),
         Arg::MapValue => {
             memory(AccessKind::Read, map().map_or(0, |m| m.def.value_size.into()), "a readable value")
         }

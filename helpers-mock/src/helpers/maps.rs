@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bpf_vm_shim::env::{CallResult, Callback, Cx, Flow, Resume};
 use bpf_vm_shim::fault::{FaultKind, Trap, Unsupported, UnsupportedKind};
 use bpf_vm_shim::mem::{Alloc, Area, BadAccess, Perm, RegionKind};
+use bpf_vm_shim::object::MapType;
 
 use super::desc::{Arg, Call, HelperDesc};
 use crate::errno::Errno;
@@ -205,10 +206,17 @@ fn change<R>(
     id: MapId,
     f: impl FnOnce(&mut dyn crate::maps::MapOps, &mut MapCx<'_>) -> Result<R, Errno>,
 ) -> Result<R, Errno> {
+    // bcc's tools read what they have just deleted. The kernel does not give it to others before all programs have
+    // ended that run now; other programs are told that they must not.
+    let grace = kernel.run().is_some_and(|run| run.prog.object.passes.is_some());
     let mut map_cx = kernel.map_cx(cx);
+    map_cx.grace = grace;
     let Some(map) = kernel.maps.get_mut(id) else { return Err(Errno::EBADF) };
     let result = f(&mut *map.ops, &mut map_cx);
-    let dropped = map_cx.dropped;
+    let (dropped, freed) = (map_cx.dropped, map_cx.freed);
+    if let Some(run) = kernel.run_mut() {
+        run.freed.extend(freed);
+    }
     kernel.drop_fields(cx.mem, id, dropped);
     result
 }
@@ -232,7 +240,10 @@ fn lookup(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
 /// `bpf_map_update_elem`: 0 or a negative error.
 fn update(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     let id = written(kernel, call, Uses::UPDATE)?;
-    let (key_size, value_size) = sizes(kernel, id);
+    let (key_size, mut value_size) = sizes(kernel, id);
+    if kernel.maps.get(id).is_some_and(|m| Uses::takes_sockets(m.def.map_type)) {
+        value_size = 0;
+    }
     let key = Bytes::read(call.cx, call.name, 2, call.args[1], key_size)?;
     let value = Bytes::read(call.cx, call.name, 3, call.args[2], value_size)?;
     let flags = call.args[3];
@@ -383,8 +394,15 @@ fn tail_call(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     })
 }
 
-/// `bpf_redirect_map`: all map types that it takes are still to be simulated, so the checks before it have answered.
+/// `bpf_redirect_map` (`__bpf_xdp_redirect_map`): maps of XDP sockets are empty, so the answer is what the flags say;
+/// the other types that it takes are still to be simulated, and the checks before it have answered.
 fn redirect_map(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
-    used(kernel, call, Uses::REDIRECT)?;
-    Err(Unsupported::new(UnsupportedKind::Helper, call.name).into())
+    const ACTIONS: u64 = 3;
+    let id = used(kernel, call, Uses::REDIRECT)?;
+    let flags = call.args[2];
+    if kernel.maps.get(id).is_none_or(|m| m.def.map_type != MapType::Xskmap) {
+        return Err(Unsupported::new(UnsupportedKind::Helper, call.name).into());
+    }
+    // XDP_ABORTED for other flags.
+    Ok(Flow::Return(if flags & !ACTIONS == 0 { flags } else { 0 }))
 }

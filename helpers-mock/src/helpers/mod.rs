@@ -19,6 +19,7 @@ mod maps;
 mod output_tests;
 mod overrides;
 mod packet;
+mod path;
 mod perf;
 mod print;
 mod print_btf;
@@ -31,6 +32,7 @@ mod seams;
 mod skb_bytes;
 mod skb_change;
 mod skb_meta;
+mod sockets;
 mod stack;
 mod storage;
 mod strings;
@@ -55,10 +57,11 @@ pub(crate) use lock::{fault as lock_fault, require_lock};
 pub(crate) use loops::MAX_LOOPS;
 pub(crate) use overrides::call as overridden;
 pub use overrides::{CallRecord, Override, OverrideFn, Overrides};
+pub(crate) use path::path;
 pub(crate) use print::{formatted, varargs};
 pub(crate) use seams::{may_write_packet, packet, packet_bytes};
 pub(crate) use skb_bytes::legacy_packet_load;
-pub(crate) use typed::has_typed_pointers;
+pub(crate) use typed::typed_loads;
 
 /// The tables of all families.
 #[rustfmt::skip] // One line each, so that additions do not collide.
@@ -70,6 +73,7 @@ static FAMILIES: &[&[HelperDesc]] = &[
     lock::TABLE,
     loops::TABLE,
     maps::TABLE,
+    path::TABLE,
     perf::TABLE,
     print::TABLE,
     print_btf::TABLE,
@@ -79,6 +83,7 @@ static FAMILIES: &[&[HelperDesc]] = &[
     skb_bytes::TABLE,
     skb_change::TABLE,
     skb_meta::TABLE,
+    sockets::TABLE,
     stack::TABLE,
     storage::TABLE,
     strings::TABLE,

@@ -115,7 +115,7 @@ fn trace(kernel: &mut Kernel, text: Vec<u8>) -> Flow {
     let shown = &text[..text.len().min(MAX_BUF - 1)];
     let task = kernel.state.current();
     let line = TraceLine {
-        comm: task.comm.clone(),
+        comm: task.shown_comm().to_owned(),
         pid: task.pid,
         cpu: kernel.state.cpus.current,
         ns: kernel.state.clock.now(),

@@ -20,10 +20,16 @@ pub(crate) fn packet(kernel: &Kernel, cx: &mut Cx<'_>, ctx: u64) -> Option<(u64,
         | ProgType::LwtXmit
         | ProgType::LwtSeg6local
         | ProgType::SkSkb => 76,
-        _ => return None,
+        // The buffer itself, which stands for a context.
+        _ => return packet_of(cx, kernel.skb_context(ctx)? + 76),
     };
+    packet_of(cx, ctx + at)
+}
+
+/// Where the packet lies whose `data` and `data_end` are at an address.
+fn packet_of(cx: &mut Cx<'_>, at: u64) -> Option<(u64, u64)> {
     let mut ends = [0; 8];
-    cx.mem.peek(ctx + at, &mut ends).ok()?;
+    cx.mem.peek(at, &mut ends).ok()?;
     let both = u64::from_le_bytes(ends);
     let (data, end) = (both & 0xffff_ffff, both >> 32);
     (data != 0 && end >= data).then_some((data, end - data))

@@ -54,7 +54,8 @@ pub(super) static TABLE: &[HelperDesc] = &[
 fn frames(kernel: &Kernel, tid: u32, user: bool, max: usize) -> Option<Vec<u64>> {
     let task = kernel.state.tasks.get(tid)?;
     let all = if user { &task.user_stack } else { &task.kernel_stack };
-    if all.is_empty() {
+    // A kernel thread has no user space (`get_perf_callchain`).
+    if user && task.kthread || all.is_empty() {
         return None;
     }
     Some(all.iter().take(max.min(PERF_MAX_STACK_DEPTH)).copied().collect())

@@ -63,7 +63,7 @@ fn cgrp_get(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     get(kernel, call, owner)
 }
 
-fn get(kernel: &mut Kernel, call: &mut Call<'_, '_>, owner: Option<u64>) -> CallResult {
+pub(super) fn get(kernel: &mut Kernel, call: &mut Call<'_, '_>, owner: Option<u64>) -> CallResult {
     let [map, _, initial, flags, _] = call.args;
     let size = u64::from(value_size(kernel, call)?);
     if initial != 0 {
@@ -101,7 +101,7 @@ fn cgrp_delete(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     delete(kernel, call, owner)
 }
 
-fn delete(kernel: &mut Kernel, call: &mut Call<'_, '_>, owner: Option<u64>) -> CallResult {
+pub(super) fn delete(kernel: &mut Kernel, call: &mut Call<'_, '_>, owner: Option<u64>) -> CallResult {
     let mut cx = kernel.map_cx(call.cx);
     let (id, storage) = map_as::<LocalStorage>(kernel, call.args[0], call.name)?;
     let ret = match owner {

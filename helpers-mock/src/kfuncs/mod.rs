@@ -1,12 +1,16 @@
 //! Kernel functions: one table by name, one file per family, as for helpers.
 
+pub(crate) mod arena;
 mod bits;
 mod cast;
 mod cpumask;
 mod dynptr;
 mod exception;
+mod file;
 mod iter;
+mod iter_css;
 mod iter_task;
+mod key;
 mod libc;
 mod list;
 mod maps;
@@ -17,6 +21,8 @@ mod section;
 mod stream;
 mod strings;
 mod task;
+mod task_work;
+mod testmod;
 pub(crate) mod timer;
 mod wq;
 mod xdp;
@@ -60,13 +66,17 @@ pub(crate) fn resume(kernel: &mut Kernel, cx: &mut Cx<'_>, resume: Resume, ret: 
 /// The tables of all families.
 #[rustfmt::skip] // One line each, so that additions do not collide.
 static FAMILIES: &[&[KfuncDesc]] = &[
+    arena::TABLE,
     bits::TABLE,
     cast::TABLE,
     cpumask::TABLE,
     dynptr::TABLE,
     exception::TABLE,
+    file::TABLE,
     iter::TABLE,
+    iter_css::TABLE,
     iter_task::TABLE,
+    key::TABLE,
     libc::TABLE,
     list::TABLE,
     maps::TABLE,
@@ -77,6 +87,8 @@ static FAMILIES: &[&[KfuncDesc]] = &[
     stream::TABLE,
     strings::TABLE,
     task::TABLE,
+    task_work::TABLE,
+    testmod::TABLE,
     timer::TABLE,
     wq::TABLE,
     xdp::TABLE,

@@ -39,6 +39,10 @@ pub mod flag {
     pub const PRESERVE_ELEMS: u32 = 1 << 11;
     /// `BPF_F_INNER_MAP`: an inner array may have another size than the template.
     pub const INNER_MAP: u32 = 1 << 12;
+    /// `BPF_F_SEGV_ON_FAULT`: user space does not allocate an arena's pages by touching them.
+    pub const SEGV_ON_FAULT: u32 = 1 << 17;
+    /// `BPF_F_NO_USER_CONV`: pointers into the arena are never cast to user addresses.
+    pub const NO_USER_CONV: u32 = 1 << 18;
     /// `BPF_F_RB_OVERWRITE`: a full ring buffer drops its oldest records.
     pub const RB_OVERWRITE: u32 = 1 << 19;
 }
@@ -97,6 +101,9 @@ pub(super) fn check(def: &MapDef) -> Result<(), Refusal> {
         T::Ringbuf | T::UserRingbuf => ringbuf(def),
         T::TaskStorage | T::CgrpStorage | T::InodeStorage | T::SkStorage => local_storage(def),
         T::CgroupStorage | T::PercpuCgroupStorage => cgroup_storage(def),
+        T::Arena => arena(def),
+        T::InsnArray => insn_array(def),
+        T::Sockmap | T::Sockhash | T::Xskmap | T::ReuseportSockarray => sockets(def),
         T::Unspec => invalid("a map needs a type"),
         T::Unknown(n) => invalid(format!("type {n} is unknown")),
         _ => Ok(()),
@@ -305,4 +312,52 @@ fn cgroup_storage(def: &MapDef) -> Result<(), Refusal> {
         return invalid("max_entries must be 0");
     }
     Ok(())
+}
+
+/// `arena_map_alloc`.
+fn arena(def: &MapDef) -> Result<(), Refusal> {
+    const PAGE: u64 = 4096;
+    size("key", def.key_size, 0)?;
+    size("value", def.value_size, 0)?;
+    nonzero("max_entries", def.max_entries)?;
+    flags(def, flag::SEGV_ON_FAULT | flag::MMAPABLE | flag::NO_USER_CONV)?;
+    if def.map_flags & flag::MMAPABLE == 0 {
+        return invalid("an arena needs BPF_F_MMAPABLE");
+    }
+    if !def.map_extra.is_multiple_of(PAGE) {
+        return invalid(format!("map_extra is {:#x}, must be the address of a page", def.map_extra));
+    }
+    let len = u64::from(def.max_entries) * PAGE;
+    if len > 1 << 32 {
+        return too_big(format!("max_entries {} is over 4 GiB of pages", def.max_entries));
+    }
+    if def.map_extra >> 32 != def.map_extra.wrapping_add(len - 1) >> 32 {
+        let why = format!("{len} bytes from {:#x} (map_extra) cross a 4 GiB boundary", def.map_extra);
+        return Err((Errno::ERANGE, why));
+    }
+    Ok(())
+}
+
+/// `insn_array_alloc_check`.
+fn insn_array(def: &MapDef) -> Result<(), Refusal> {
+    nonzero("max_entries", def.max_entries)?;
+    size("key", def.key_size, 4)?;
+    size("value", def.value_size, super::insn_array::VALUE)?;
+    flags(def, 0)
+}
+
+/// `sock_map_alloc`, `sock_hash_alloc`, `xsk_map_alloc`, `reuseport_array_alloc_check`.
+fn sockets(def: &MapDef) -> Result<(), Refusal> {
+    nonzero("max_entries", def.max_entries)?;
+    match def.map_type {
+        MapType::Sockhash => nonzero("key_size", def.key_size)?,
+        _ => size("key", def.key_size, 4)?,
+    }
+    match def.map_type {
+        MapType::Xskmap => size("value", def.value_size, 4)?,
+        // Cookies of sockets have 8 bytes.
+        _ if matches!(def.value_size, 4 | 8) => {}
+        _ => return invalid(format!("value_size is {}, must be 4 or 8", def.value_size)),
+    }
+    flags(def, flag::NUMA_NODE | ACCESS)
 }

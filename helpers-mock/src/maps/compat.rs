@@ -40,6 +40,12 @@ impl Uses {
         self.0 & other.0 == other.0
     }
 
+    /// Whether programs give pointers to sockets as values (`resolve_map_arg_type` in `kernel/bpf/verifier.c`).
+    #[must_use]
+    pub const fn takes_sockets(map_type: MapType) -> bool {
+        matches!(map_type, MapType::Sockmap | MapType::Sockhash)
+    }
+
     /// What programs may call with a map of this type.
     #[must_use]
     pub const fn of(map_type: MapType) -> Self {

@@ -7,12 +7,14 @@ use bpf_vm_shim::fault::{Unsupported, UnsupportedKind};
 use bpf_vm_shim::mem::MemError;
 use bpf_vm_shim::object::{MapDef, MapOrigin, MapType};
 
+use super::arena::Arena;
 use super::array::Array;
 use super::bloom::Bloom;
 use super::compat::Uses;
 use super::fd_array::{FdArray, FdKind};
 use super::fields::Fields;
 use super::hash::Hash;
+use super::insn_array::InsnArray;
 use super::local_storage::LocalStorage;
 use super::lpm_trie::LpmTrie;
 use super::map_in_map::{HashOfMaps, may_be_inside};
@@ -20,6 +22,7 @@ use super::percpu_array::PercpuArray;
 use super::percpu_hash::PercpuHash;
 use super::queue_stack::QueueStack;
 use super::ringbuf::RingBuf;
+use super::sockets::Sockets;
 use super::stack_trace::StackTraces;
 use super::unsimulated::Unsimulated;
 use super::user_ringbuf::UserRingBuf;
@@ -43,8 +46,9 @@ pub fn create(def: Arc<MapDef>, btf: Option<Btf>, cx: &mut MapCx<'_>) -> Result<
         check_inner(inner).map_err(refused)?;
     }
     let fields = Arc::new(btf.as_ref().map(|btf| Fields::of_map(btf, &def)).unwrap_or_default());
-    let ops =
-        construct(&def, &fields, cx).map_err(|source| MapError::Memory { name: name.clone(), source })?;
+    let full = |source| MapError::Memory { name: name.clone(), source };
+    let construct = find(def.map_type);
+    let ops = construct.map(|new| new(&def, &fields, cx)).transpose().map_err(full)?;
     let unsupported = ops.is_none().then(|| Unsupported::new(UnsupportedKind::MapType, def.map_type.name()));
     let ops = ops.unwrap_or_else(|| Box::new(Unsimulated));
     let frozen = matches!(def.origin, MapOrigin::Rodata | MapOrigin::Kconfig);
@@ -71,34 +75,50 @@ fn check_inner(inner: &MapDef) -> Result<(), (Errno, String)> {
     attr::check(inner).map_err(|(errno, why)| (errno, format!("its inner map: {why}")))
 }
 
-/// The state of a map; `None` for a type that is not simulated.
-fn construct(
-    def: &MapDef,
-    fields: &Arc<Fields>,
-    cx: &mut MapCx<'_>,
-) -> Result<Option<Box<dyn MapOps>>, MemError> {
-    use MapType as T;
-    let values = Values::new(def, Arc::clone(fields));
-    Ok(Some(match def.map_type {
-        T::Array => Box::new(Array::new(values, def.max_entries, cx)?),
-        T::PercpuArray => Box::new(PercpuArray::new(values, def.max_entries, cx)?),
-        T::TaskStorage | T::CgrpStorage | T::CgroupStorage => Box::new(LocalStorage::new(values, def, false)),
-        T::PercpuCgroupStorage => Box::new(LocalStorage::new(values, def, true)),
-        T::Ringbuf => Box::new(RingBuf::new(def)),
-        T::UserRingbuf => Box::new(UserRingBuf::new(def)),
-        T::Hash | T::LruHash => Box::new(Hash::new(values, def, cx.cpus)),
-        T::PercpuHash | T::LruPercpuHash => Box::new(PercpuHash::new(values, def, cx.cpus)),
-        T::LpmTrie => Box::new(LpmTrie::new(values, def.key_size, def.max_entries)),
-        T::ProgArray => Box::new(FdArray::new(FdKind::Program, def.max_entries)),
-        T::PerfEventArray => Box::new(FdArray::new(FdKind::PerfEvent, def.max_entries)),
-        T::CgroupArray => Box::new(FdArray::new(FdKind::Cgroup, def.max_entries)),
-        T::ArrayOfMaps => Box::new(FdArray::new(FdKind::Map, def.max_entries)),
-        T::HashOfMaps => Box::new(HashOfMaps::new(def.key_size, def.max_entries)),
-        T::Queue | T::Stack => {
-            Box::new(QueueStack::new(def.value_size, def.max_entries, def.map_type == T::Stack))
-        }
-        T::BloomFilter => Box::new(Bloom::new(def.max_entries, def.map_extra)),
-        T::StackTrace => Box::new(StackTraces::new(def.value_size, def.max_entries, def.map_flags)),
-        _ => return Ok(None),
-    }))
+/// The state of a new map of one type.
+type Construct = fn(&MapDef, &Arc<Fields>, &mut MapCx<'_>) -> Result<Box<dyn MapOps>, MemError>;
+
+macro_rules! row {
+    ($($map_type:ident)|+ => |$def:ident, $values:ident, $cx:ident| $new:expr) => {
+        (&[$(MapType::$map_type),+], |$def, fields, $cx| {
+            let $values = Values::new($def, Arc::clone(fields));
+            Ok(Box::new($new))
+        })
+    };
+}
+
+/// The simulated types. To add one, add a row.
+#[rustfmt::skip] // One line each, so that additions do not collide.
+static TABLE: &[(&[MapType], Construct)] = &[
+    row!(Array => |def, values, cx| Array::new(values, def.max_entries, cx)?),
+    row!(PercpuArray => |def, values, cx| PercpuArray::new(values, def.max_entries, cx)?),
+    row!(Sockmap | Sockhash | Xskmap | ReuseportSockarray => |def, _values, _cx| Sockets::new(def)),
+    row!(SkStorage | TaskStorage | CgrpStorage | CgroupStorage => |def, values, _cx| LocalStorage::new(values, def, false)),
+    row!(PercpuCgroupStorage => |def, values, _cx| LocalStorage::new(values, def, true)),
+    row!(Ringbuf => |def, _values, _cx| RingBuf::new(def)),
+    row!(UserRingbuf => |def, _values, _cx| UserRingBuf::new(def)),
+    row!(Hash | LruHash => |def, values, cx| Hash::new(values, def, cx.cpus)),
+    row!(PercpuHash | LruPercpuHash => |def, values, cx| PercpuHash::new(values, def, cx.cpus)),
+    row!(LpmTrie => |def, values, _cx| LpmTrie::new(values, def.key_size, def.max_entries)),
+    row!(ProgArray => |def, _values, _cx| FdArray::new(FdKind::Program, def.max_entries)),
+    row!(PerfEventArray => |def, _values, _cx| FdArray::new(FdKind::PerfEvent, def.max_entries)),
+    row!(CgroupArray => |def, _values, _cx| FdArray::new(FdKind::Cgroup, def.max_entries)),
+    row!(ArrayOfMaps => |def, _values, _cx| FdArray::new(FdKind::Map, def.max_entries)),
+    row!(HashOfMaps => |def, _values, _cx| HashOfMaps::new(def.key_size, def.max_entries)),
+    row!(Queue => |def, _values, _cx| QueueStack::new(def.value_size, def.max_entries, false)),
+    row!(Stack => |def, _values, _cx| QueueStack::new(def.value_size, def.max_entries, true)),
+    row!(InsnArray => |def, _values, cx| InsnArray::new(def, cx)?),
+    row!(Arena => |def, _values, _cx| Arena::new(def)),
+    row!(BloomFilter => |def, _values, _cx| Bloom::new(def.max_entries, def.map_extra)),
+    row!(StackTrace => |def, _values, _cx| StackTraces::new(def.value_size, def.max_entries, def.map_flags)),
+];
+
+fn find(map_type: MapType) -> Option<Construct> {
+    TABLE.iter().find(|(types, _)| types.contains(&map_type)).map(|(_, construct)| *construct)
+}
+
+/// Whether programs can use maps of this type.
+#[must_use]
+pub fn is_simulated(map_type: MapType) -> bool {
+    find(map_type).is_some()
 }

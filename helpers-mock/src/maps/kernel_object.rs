@@ -34,6 +34,7 @@ fn object_name(map_type: MapType) -> &'static str {
         T::Array | T::PercpuArray | T::ProgArray | T::PerfEventArray | T::CgroupArray | T::ArrayOfMaps => {
             "bpf_array"
         }
+        T::Arena => "bpf_arena",
         _ => "bpf_map",
     }
 }
@@ -80,6 +81,11 @@ fn field(id: MapId, map: &Map, name: &str) -> Option<Vec<u8>> {
         }
         "counter" if object_name(def.map_type) == "bpf_htab" => map.ops.count()? as u32,
         "n_buckets" => def.max_entries.checked_next_power_of_two()?,
+        "user_vm_start" | "user_vm_end" => {
+            let arena = map.ops.as_any().downcast_ref::<super::Arena>()?;
+            let addr = if name == "user_vm_start" { arena.user_start() } else { arena.user_end() };
+            return Some(addr.to_le_bytes().to_vec());
+        }
         "map_extra" => return Some(def.map_extra.to_le_bytes().to_vec()),
         // Some address: programs may look at it, nobody can follow it.
         "ops" => return Some((id.addr() | 0x3f8).to_le_bytes().to_vec()),

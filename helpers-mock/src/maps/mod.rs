@@ -2,6 +2,7 @@
 //!
 //! Values live in guest memory, because programs hold pointers to them; keys and order live here.
 
+mod arena;
 mod array;
 mod attr;
 mod bloom;
@@ -14,6 +15,7 @@ mod fields;
 mod hash;
 mod host;
 mod index;
+mod insn_array;
 mod jhash;
 mod kernel_object;
 mod local_storage;
@@ -23,8 +25,10 @@ mod map_in_map;
 mod percpu_array;
 mod percpu_hash;
 mod queue_stack;
+mod ranges;
 mod ring;
 mod ringbuf;
+mod sockets;
 mod stack_trace;
 mod unsimulated;
 mod user_ringbuf;
@@ -40,13 +44,15 @@ use bpf_vm_shim::object::MapDef;
 
 use crate::errno::Errno;
 
+pub use arena::Arena;
 pub use attr::flag;
 pub use compat::Uses;
-pub use create::create;
+pub use create::{create, is_simulated};
 pub(crate) use defaults::complete;
 pub use fd_array::FdArray;
 pub use fields::{Field, FieldKind, Fields};
 pub use host::{Entry, MapOpError};
+pub use insn_array::InsnArray;
 pub(crate) use kernel_object::load as load_object;
 pub use local_storage::LocalStorage;
 pub use ring::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, Ring};
@@ -68,13 +74,17 @@ pub struct MapCx<'a> {
     /// Values whose special fields (timers, kptrs) the operation has dropped, as `bpf_obj_free_fields` does, with the
     /// map's fields. Only maps that have such fields add to it.
     pub dropped: Vec<(u64, Arc<Fields>)>,
+    /// Whether values that are deleted stay until the program has ended, as RCU keeps them.
+    pub grace: bool,
+    /// Values that are deleted but for their memory.
+    pub freed: Vec<u64>,
 }
 
 impl<'a> MapCx<'a> {
     /// What the host works with.
     #[must_use]
     pub fn host(mem: &'a mut Memory, cpus: u32) -> Self {
-        Self { mem, cpu: 0, cpus, host: true, dropped: Vec::new() }
+        Self { mem, cpu: 0, cpus, host: true, dropped: Vec::new(), grace: false, freed: Vec::new() }
     }
 }
 
@@ -292,6 +302,12 @@ impl Maps {
     pub fn push(&mut self, map: Map) -> MapId {
         self.maps.push(Arc::new(map));
         MapId(self.maps.len() as u32 - 1)
+    }
+
+    /// The number that the next map gets.
+    #[must_use]
+    pub fn next_id(&self) -> MapId {
+        MapId(self.maps.len() as u32)
     }
 
     /// A map by its number.

@@ -1,9 +1,11 @@
 //! `struct sk_buff` behind a packet's context.
 
+use bpf_vm_shim::btf::Btf;
 use bpf_vm_shim::fault::Trap;
 use bpf_vm_shim::mem::Memory;
 
 use super::builder::{Object, set};
+use super::error::ObjectError;
 use super::{Known, Thing, alloc, alloc_type, find_type};
 use crate::kernel::Kernel;
 
@@ -21,7 +23,26 @@ impl Kernel {
     /// anew each time; there is one per context address.
     pub(crate) fn skb_object(&mut self, mem: &mut Memory, ctx: u64) -> Result<u64, Trap> {
         let types = self.types().cloned();
-        let typed = types.as_ref().and_then(|btf| Some((btf, find_type(btf, "struct sk_buff")?)));
+        Ok(self.skb_object_of(mem, types.as_ref(), ctx)?)
+    }
+
+    /// The context that a `struct sk_buff` was made for.
+    pub(crate) fn skb_context(&self, object: u64) -> Option<u64> {
+        let mut known = self.state.objects.known.iter();
+        known.find_map(|((thing, _), k)| match thing {
+            Thing::Skb(ctx) if k.addr == object => Some(*ctx),
+            _ => None,
+        })
+    }
+
+    /// As [`Kernel::skb_object`], by other types.
+    pub(crate) fn skb_object_of(
+        &mut self,
+        mem: &mut Memory,
+        types: Option<&Btf>,
+        ctx: u64,
+    ) -> Result<u64, ObjectError> {
+        let typed = types.and_then(|btf| Some((btf, find_type(btf, "struct sk_buff")?)));
         let number = typed.map_or(super::UNTYPED, |(btf, _)| self.state.objects.set(btf));
         let key = (Thing::Skb(ctx), number);
         let addr = match (self.state.objects.known.get(&key), typed) {

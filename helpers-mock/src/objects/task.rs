@@ -97,11 +97,32 @@ impl Kernel {
         for (path, value) in fields {
             optional(set(btf, mem, object, path, &value))?;
         }
+        self.fill_cpus(mem, btf, object)?;
         // Both credentials are one object, as for a task that does not act for another.
         if let Some(cred) = pointer(btf, mem, addr, type_id, "cred").filter(|c| *c != 0) {
             optional(set(btf, mem, object, "real_cred", &cred.into()))?;
         }
         Ok(())
+    }
+}
+
+impl Kernel {
+    /// Tasks may run on all CPUs.
+    fn fill_cpus(&self, mem: &mut Memory, btf: &Btf, task: Object) -> Result<(), ObjectError> {
+        let cpus = self.state.cpus.count;
+        for word in 0..cpus.div_ceil(64) {
+            let here = (cpus - word * 64).min(64);
+            let bits = u64::MAX >> (64 - here);
+            optional(set(btf, mem, task, &format!("cpus_mask.bits[{word}]"), &bits.into()))?;
+        }
+        optional(set(btf, mem, task, "nr_cpus_allowed", &cpus.into()))?;
+        match super::walk::walk(btf, mem, (task.addr, task.type_id), "cpus_mask", false) {
+            Ok(mask) => optional(set(btf, mem, task, "cpus_ptr", &mask.addr.into())),
+            // An object's own types may have the pointer alone; it leads to a mask of its own then.
+            Err(_) => {
+                optional(set(btf, mem, task, "cpus_ptr->bits[0]", &(u64::MAX >> (64 - cpus.min(64))).into()))
+            }
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod cgroups;
 mod clock;
 mod cpus;
 mod effects;
+mod files;
 mod packets;
 mod perf;
 mod rng;
@@ -29,6 +30,7 @@ pub use cgroups::{Cgroup, Cgroups, ROOT_CGROUP};
 pub use clock::Clock;
 pub use cpus::Cpus;
 pub use effects::{Effects, Override, Signal};
+pub use files::Files;
 pub use packets::{
     ETH_HLEN, Packet, PacketKind, Packets, Redirect, SKB_HEADROOM, SKB_MAX_LEN, XDP_HEADROOM, XDP_MAX_LEN,
 };
@@ -77,6 +79,8 @@ pub struct State {
     pub timers: Timers,
     /// Output streams of programs.
     pub streams: Streams,
+    /// Paths of files.
+    pub files: Files,
 }
 
 impl State {
@@ -86,7 +90,7 @@ impl State {
         Self {
             clock: Clock::default(),
             cpus: Cpus::new(profile.cpus),
-            symbols: Symbols::default(),
+            symbols: Symbols::listed(profile.symbols.clone()),
             trace_pipe: TracePipe::default(),
             seq_files: SeqFiles::default(),
             packets: Packets::default(),
@@ -100,6 +104,7 @@ impl State {
             build_ids: BuildIds::default(),
             timers: Timers::default(),
             streams: Streams::default(),
+            files: Files::default(),
         }
     }
 

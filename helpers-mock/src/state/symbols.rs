@@ -1,6 +1,9 @@
 //! Kernel symbols: names and addresses (`kernel/kallsyms.c`).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+
+use bpf_vm_shim::object::SymbolNames;
 
 /// A symbol's place.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,6 +21,9 @@ pub struct Symbol {
 pub struct Symbols {
     by_name: BTreeMap<String, u64>,
     by_addr: BTreeMap<u64, Symbol>,
+    /// Functions that the kernel's profile lists. Where no address is given they have one by their place in the list,
+    /// so that it does not depend on who asks for what first.
+    listed: SymbolNames,
     /// Data symbols that have a copy per CPU: their size and the copies' addresses, by the symbol's.
     percpu: BTreeMap<u64, (u64, Vec<u64>)>,
     next: u64,
@@ -26,14 +32,44 @@ pub struct Symbols {
 /// Where symbols without a given address are put.
 const BASE: u64 = 0xffff_ffff_8100_0000;
 const PITCH: u64 = 0x1000;
+/// Where the symbols of the profile's list are put, and how much room there is (the kernel's text ends at
+/// `0xffffffffa0000000`).
+const LISTED: u64 = 0xffff_ffff_9000_0000;
+const LISTED_ROOM: u64 = 0x1000_0000;
 /// The longest function: an address further behind a symbol belongs to none.
 const REACH: u64 = 0x10_0000;
 
 impl Symbols {
+    /// A kernel with these functions.
+    pub(super) fn listed(names: SymbolNames) -> Self {
+        Self { listed: names, ..Self::default() }
+    }
+
+    /// The distance of listed symbols.
+    fn listed_pitch(&self) -> u64 {
+        let room = LISTED_ROOM / (self.listed.len() as u64).max(1);
+        // A power of two, at most a page.
+        (1 << room.max(1).ilog2()).min(PITCH)
+    }
+
+    fn listed_addr(&self, name: &str) -> Option<u64> {
+        Some(LISTED + self.listed.position(name)? as u64 * self.listed_pitch())
+    }
+
+    fn listed_at(&self, addr: u64) -> Option<(Symbol, u64)> {
+        let (offset, pitch) = (addr.checked_sub(LISTED)?, self.listed_pitch());
+        let name = self.listed.get(usize::try_from(offset / pitch).ok()?)?;
+        // Given another address, it is not here.
+        let here = !self.by_name.contains_key(name);
+        here.then(|| {
+            (Symbol { name: name.to_owned(), addr: addr - offset % pitch, module: None }, offset % pitch)
+        })
+    }
+
     /// The address of a symbol; one is made up, the same every time, if the test gave none.
     pub fn intern(&mut self, name: &str) -> u64 {
-        if let Some(addr) = self.by_name.get(name) {
-            return *addr;
+        if let Some(addr) = self.addr(name) {
+            return addr;
         }
         let mut addr = BASE + self.next * PITCH;
         while self.by_addr.range(addr..addr + PITCH).next().is_some() {
@@ -85,15 +121,16 @@ impl Symbols {
     /// The address of a known symbol (`kallsyms_lookup_name`).
     #[must_use]
     pub fn addr(&self, name: &str) -> Option<u64> {
-        self.by_name.get(name).copied()
+        self.by_name.get(name).copied().or_else(|| self.listed_addr(name))
     }
 
     /// The symbol that an address belongs to, and how far behind its start it is (`kallsyms_lookup`).
     #[must_use]
-    pub fn lookup(&self, addr: u64) -> Option<(&Symbol, u64)> {
-        let (at, symbol) = self.by_addr.range(..=addr).next_back()?;
-        let offset = addr - at;
-        (offset < REACH).then_some((symbol, offset))
+    pub fn lookup(&self, addr: u64) -> Option<(Cow<'_, Symbol>, u64)> {
+        let given = self.by_addr.range(..=addr).next_back().map(|(at, symbol)| (symbol, addr - at));
+        let given = given.filter(|(_, offset)| *offset < REACH).map(|(s, offset)| (Cow::Borrowed(s), offset));
+        let listed = self.listed_at(addr).map(|(s, offset)| (Cow::Owned(s), offset));
+        [given, listed].into_iter().flatten().min_by_key(|(_, offset)| *offset)
     }
 
     /// An address as the kernel prints it: `name+0x10` or `name+0x10 [module]` for `%pS`; hexadecimal if unknown.
@@ -108,7 +145,7 @@ impl Symbols {
         }
     }
 
-    /// All symbols by address.
+    /// All symbols by address, but for those of the profile's list that nobody gave an address.
     pub fn iter(&self) -> impl Iterator<Item = &Symbol> {
         self.by_addr.values()
     }
@@ -131,7 +168,7 @@ impl Symbols {
 
 #[cfg(test)]
 mod tests {
-    use super::Symbols;
+    use super::{SymbolNames, Symbols};
 
     #[test]
     fn names_and_addresses_find_each_other() {
@@ -148,5 +185,22 @@ mod tests {
         assert_eq!(made_up, 0xffff_ffff_8100_2000, "given addresses are not used again");
         assert_eq!(s.intern("vfs_read"), made_up);
         assert_eq!(s.define_kallsyms("nonsense"), Err(1));
+    }
+    #[test]
+    fn listed_functions_have_addresses_whoever_asks_first() {
+        let names: SymbolNames = ["a", "b", "c"].into_iter().collect();
+        let (mut s, mut t) = (Symbols::listed(names.clone()), Symbols::listed(names));
+        assert_eq!((s.intern("a"), s.intern("b")), {
+            let b = t.intern("b");
+            (t.intern("a"), b)
+        });
+        let b = s.addr("b").unwrap();
+        assert_eq!(s.describe(b + 4), "b+0x4");
+        s.define("b", 0xffff_ffff_8100_0000);
+        assert_eq!(s.describe(0xffff_ffff_8100_0000), "b+0x0");
+        assert_eq!(s.lookup(b), None);
+        s.define("inside", b + 8);
+        assert_eq!(s.describe(b + 9), "inside+0x1");
+        assert_eq!(s.addr("d"), None);
     }
 }

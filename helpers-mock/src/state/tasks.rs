@@ -111,6 +111,16 @@ impl Task {
     }
 }
 
+impl Task {
+    /// The part of the name that `task->comm` has room for, in whole characters.
+    #[must_use]
+    pub fn shown_comm(&self) -> &str {
+        let end = self.comm.find('\0').unwrap_or(self.comm.len()).min(15);
+        let end = (0..=end).rev().find(|i| self.comm.is_char_boundary(*i)).unwrap_or(0);
+        self.comm.get(..end).unwrap_or_default()
+    }
+}
+
 /// All tasks, and which one runs on each CPU.
 #[derive(Clone, Debug)]
 pub struct Tasks {
@@ -239,6 +249,8 @@ mod tests {
         assert!(t.run_on(1, 42) && !t.run_on(1, 43));
         assert_eq!((t.running(0).pid, t.running(1).pid), (1000, 42));
         assert_eq!(&t.running(1).comm_bytes(), b"a-rather-long-n\0");
+        assert_eq!(t.running(1).shown_comm(), "a-rather-long-n");
+        assert_eq!(Task::new(1, "fourteen-bytesé").shown_comm(), "fourteen-bytes");
         t.remove(42);
         assert_eq!(t.running(1).pid, 1000);
         t.remove(1000);

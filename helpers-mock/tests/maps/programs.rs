@@ -109,9 +109,9 @@ fn helpers_take_their_map_types_only() {
     let (kind, text) = fault(&mut machine, &program(&[&map_and_key(id, 0), &[call(LOOKUP)]]));
     assert_eq!(kind, "not-allowed");
     assert!(text.contains("queue") && text.contains("bpf_map_lookup_elem"), "{text}");
-    let (mut machine, id) = with_map(MapType::Sockmap, (4, 4), 4, 0);
+    let (mut machine, id) = with_map(MapType::Devmap, (4, 4), 4, 0);
     let outcome = run(&mut machine, &program(&[&map_and_key(id, 0), &[call(LOOKUP)]]));
-    assert!(matches!(&outcome, Outcome::Unsupported(u) if u.name == "sockmap"), "{outcome:?}");
+    assert!(matches!(&outcome, Outcome::Unsupported(u) if u.name == "devmap"), "{outcome:?}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Types in C: whole definitions that compile to the same layout.
 
 use super::render::Renderer;
-use super::{Btf, BtfError, Composite, Enum, Kind, Type, TypeId};
+use super::{Btf, BtfError, Composite, Enum, Kind, Member, Type, TypeId};
 
 /// Types used as anonymous bit-fields to fill a gap, and their width.
 const PADS: [(&str, u64); 4] = [("long", 64), ("int", 32), ("short", 16), ("char", 8)];
@@ -19,7 +19,7 @@ impl Btf {
         let mut r = Renderer::new(self, id, true);
         match ty {
             Type::Struct(c) | Type::Union(c) => r.composite(id, ty.kind(), c, 0)?,
-            Type::Enum(e) | Type::Enum64(e) => r.enumeration(ty.kind(), e, 0)?,
+            Type::Enum(e) | Type::Enum64(e) => r.enumeration(id, ty.kind(), e, 0)?,
             Type::Fwd { .. } | Type::Func { .. } => r.decl(id, "", 0)?,
             Type::Typedef { name, target } => {
                 r.push("typedef ")?;
@@ -37,43 +37,44 @@ impl Btf {
         r.push(";")?;
         Ok(r.out)
     }
-
-    /// Whether natural alignment would not give this layout.
-    fn is_packed(&self, c: Composite<'_>) -> Result<bool, BtfError> {
-        let mut max = 1;
-        for m in c.members() {
-            let align = self.align_of(m.type_id)?;
-            max = max.max(align);
-            if m.bitfield_size == 0 && !u64::from(m.bit_offset).is_multiple_of(8 * align) {
-                return Ok(true);
-            }
-        }
-        Ok(!u64::from(c.size).is_multiple_of(max))
-    }
 }
 
-impl Renderer<'_> {
+impl<'a> Renderer<'a> {
     /// A structure or union with its body.
     pub(super) fn composite(
         &mut self,
         id: TypeId,
         kind: Kind,
-        c: Composite<'_>,
+        c: Composite<'a>,
         depth: u32,
+    ) -> Result<(), BtfError> {
+        self.body(id, kind, c, depth, false)
+    }
+
+    fn body(
+        &mut self,
+        id: TypeId,
+        kind: Kind,
+        c: Composite<'a>,
+        depth: u32,
+        nameless: bool,
     ) -> Result<(), BtfError> {
         let inner = self.deeper(depth)?;
         let is_struct = kind == Kind::Struct;
-        let packed = is_struct && self.btf.is_packed(c)?;
-        self.head(kind.name(), c.name)?;
+        let natural = self.btf.natural_align(id, c, &mut self.aligns)?;
+        let (packed, natural) = (natural.is_none(), natural.unwrap_or(1));
+        let name = if nameless { "".into() } else { self.type_name(id, c.name) };
+        self.head(kind.name(), &name)?;
         let mut end = 0;
         let mut after_bitfield = false;
         for m in c.members() {
-            let align = if packed { 1 } else { self.btf.align_of(m.type_id)? };
+            let align = if packed { 1 } else { self.btf.align_known(m.type_id, &mut self.aligns)? };
             let start = u64::from(m.bit_offset);
             let is_bitfield = m.bitfield_size != 0;
-            self.pad((end, start), align, after_bitfield && is_bitfield, inner)?;
+            let gap = if is_struct { (end, start) } else { (0, start) };
+            self.pad(gap, align, after_bitfield && is_bitfield, inner)?;
             self.line(inner)?;
-            self.decl(m.type_id, m.name, inner)?;
+            self.member(m, inner)?;
             let bits = if is_bitfield {
                 self.push(&format!(": {}", m.bitfield_size))?;
                 u64::from(m.bitfield_size)
@@ -81,18 +82,49 @@ impl Renderer<'_> {
                 self.btf.size_of(m.type_id).unwrap_or(0).saturating_mul(8)
             };
             self.push(";")?;
-            end = start.saturating_add(bits);
+            end = if is_struct { start.saturating_add(bits) } else { end.max(bits) };
             after_bitfield = is_bitfield;
         }
         if is_struct {
-            let align = self.btf.align_of(id)?;
+            let align = self.btf.align_known(id, &mut self.aligns)?;
             self.pad((end, u64::from(c.size) * 8), align, false, inner)?;
+        }
+        let bytes = end.div_ceil(8);
+        let aligned = if is_struct { None } else { union_align(u64::from(c.size), bytes, natural) };
+        if !is_struct && aligned.is_none() && bytes.next_multiple_of(natural) < u64::from(c.size) {
+            // Nothing in it is that large.
+            match u64::from(c.size) * 8 {
+                bits @ (8 | 16 | 32 | 64) => self.pad((0, bits), 1, false, inner)?,
+                _ => {
+                    self.line(inner)?;
+                    self.push(&format!("char __filler[{}];", c.size))?;
+                }
+            }
         }
         if c.size != 0 || !c.is_empty() {
             self.line(depth)?;
         }
         self.push("}")?;
-        self.push(if packed { " __attribute__((packed))" } else { "" })
+        self.push(if packed { " __attribute__((packed))" } else { "" })?;
+        match aligned {
+            Some(align) => self.push(&format!(" __attribute__((aligned({align})))")),
+            None => Ok(()),
+        }
+    }
+
+    fn member(&mut self, m: Member<'a>, depth: u32) -> Result<(), BtfError> {
+        if m.name.is_empty() {
+            // Kernels since 6.19 embed a structure by its tag alone, which C knows as an extension only. The
+            // same members without the tag are at the same places.
+            let (id, ty) = self.btf.resolve(m.type_id)?;
+            if let Some(c) = ty.as_composite()
+                && !c.name.is_empty()
+            {
+                return self.body(id, ty.kind(), c, depth, true);
+            }
+        }
+        let name = self.variable_name(m.name);
+        self.decl(m.type_id, &name, depth)
     }
 
     fn head(&mut self, keyword: &str, name: &str) -> Result<(), BtfError> {
@@ -156,7 +188,13 @@ impl Renderer<'_> {
     }
 
     /// An enumeration with its body.
-    pub(super) fn enumeration(&mut self, kind: Kind, e: Enum<'_>, depth: u32) -> Result<(), BtfError> {
+    pub(super) fn enumeration(
+        &mut self,
+        id: TypeId,
+        kind: Kind,
+        e: Enum<'a>,
+        depth: u32,
+    ) -> Result<(), BtfError> {
         let inner = self.deeper(depth)?;
         let wide = kind == Kind::Enum64;
         let suffix = match (wide, e.signed) {
@@ -164,19 +202,35 @@ impl Renderer<'_> {
             (true, true) => "LL",
             (true, false) => "ULL",
         };
-        self.head("enum", e.name)?;
+        let name = self.type_name(id, e.name);
+        self.head("enum", &name)?;
         for v in e.values() {
+            let name = match &mut self.names {
+                Some(names) => names.enumerator(id, v.name),
+                None => v.name.into(),
+            };
             self.line(inner)?;
-            self.push(&format!("{} = {}{suffix},", v.name, v.value))?;
+            self.push(&format!("{name} = {}{suffix},", v.value))?;
         }
         self.line(depth)?;
         self.push("}")?;
         // A compiler takes 4 bytes, or 8 if a value needs them.
-        let needs_8_bytes = wide && e.values().any(|v| v.value as u64 >> 32 != 0);
+        let fits_32_bits = |v: i128| (i128::from(i32::MIN)..=i128::from(u32::MAX)).contains(&v);
         self.push(match e.size {
             1 => " __attribute__((mode(byte)))",
-            8 if !needs_8_bytes => " __attribute__((mode(word)))",
+            2 => " __attribute__((mode(HI)))",
+            8 if e.values().all(|v| fits_32_bits(v.value)) => " __attribute__((mode(word)))",
             _ => "",
         })
     }
+}
+
+/// The alignment that gives a union its size, if its members alone do not. A smaller one than the author's may be
+/// found, which puts the union nowhere else.
+fn union_align(size: u64, end: u64, natural: u64) -> Option<u64> {
+    if end == 0 || end.next_multiple_of(natural) >= size {
+        return None;
+    }
+    let mut aligns = std::iter::successors(Some(natural), |a| a.checked_mul(2)).take_while(|a| *a <= size);
+    aligns.find(|a| end.next_multiple_of(*a) == size)
 }

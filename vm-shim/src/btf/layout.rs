@@ -140,7 +140,8 @@ impl Btf {
         let (id, ty) = self.resolve(id)?;
         let natural = |size: u32| u64::from(size).clamp(1, POINTER_SIZE);
         match ty {
-            Type::Int(t) => Ok(natural(t.size)),
+            // `__int128` is the only one wider than a pointer.
+            Type::Int(t) => Ok(u64::from(t.size).clamp(1, 16)),
             Type::Enum(t) | Type::Enum64(t) => Ok(natural(t.size)),
             Type::Float { size, .. } => Ok(natural(size)),
             Type::Ptr(_) => Ok(POINTER_SIZE),
@@ -150,12 +151,27 @@ impl Btf {
                 if let Some(align) = known.get(&id) {
                     return Ok(*align);
                 }
-                let align = self.composite_align(root, c, depth, known)?;
+                let align = self.composite_align(root, c, depth, known)?.unwrap_or(1);
                 known.insert(id, align);
                 Ok(align)
             }
             _ => Err(BtfError::NoSize { id, kind: ty.kind() }),
         }
+    }
+
+    /// As [`Btf::align_of`], with the alignments of other structures at hand.
+    pub(super) fn align_known(&self, id: TypeId, known: &mut BTreeMap<TypeId, u64>) -> Result<u64, BtfError> {
+        self.align(id, id, MAX_NESTING, known)
+    }
+
+    /// The alignment that the members give a structure or union; `None` if it must be packed.
+    pub(super) fn natural_align(
+        &self,
+        id: TypeId,
+        c: Composite<'_>,
+        known: &mut BTreeMap<TypeId, u64>,
+    ) -> Result<Option<u64>, BtfError> {
+        self.composite_align(id, c, MAX_NESTING, known)
     }
 
     fn composite_align(
@@ -164,16 +180,22 @@ impl Btf {
         c: Composite<'_>,
         depth: u32,
         known: &mut BTreeMap<TypeId, u64>,
-    ) -> Result<u64, BtfError> {
+    ) -> Result<Option<u64>, BtfError> {
         let mut max = 1;
         for m in c.members() {
             let align = self.align(root, m.type_id, depth, known)?;
             max = max.max(align);
-            if m.bitfield_size == 0 && u64::from(m.bit_offset) % (8 * align) != 0 {
-                return Ok(1);
+            let (start, unit) = (u64::from(m.bit_offset), 8 * align);
+            let natural = match m.bitfield_size {
+                0 => start.is_multiple_of(unit),
+                // A bit-field does not cross the bounds of its type.
+                width => start % unit + u64::from(width) <= unit,
+            };
+            if !natural {
+                return Ok(None);
             }
         }
-        Ok(if u64::from(c.size) % max == 0 { max } else { 1 })
+        Ok(u64::from(c.size).is_multiple_of(max).then_some(max))
     }
 
     /// Where the bits of a member are. Members wider than 16 bytes (arrays, structures) are not numbers.

@@ -3,6 +3,10 @@
 //! Spacing and the treatment of modifiers follow libbpf's `btf_dump.c`, so that texts can be compared with
 //! bpftool's.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use super::header::Names;
 use super::{Btf, BtfError, Type, TypeId};
 
 /// Nested definitions, parameters and declarators that are followed.
@@ -43,17 +47,37 @@ pub(super) struct Renderer<'a> {
     root: TypeId,
     /// Whether anonymous types are written out.
     inline_anonymous: bool,
+    /// The longest text there may be.
+    pub(super) limit: usize,
+    /// The names of a whole header, in which no two things may have the same one.
+    pub(super) names: Option<Names<'a>>,
+    /// Alignments found so far.
+    pub(super) aligns: BTreeMap<TypeId, u64>,
     pub(super) out: String,
 }
 
 impl<'a> Renderer<'a> {
-    pub(super) const fn new(btf: &'a Btf, root: TypeId, inline_anonymous: bool) -> Self {
-        Self { btf, root, inline_anonymous, out: String::new() }
+    pub(super) fn new(btf: &'a Btf, root: TypeId, inline_anonymous: bool) -> Self {
+        let (limit, aligns, out) = (MAX_TEXT, BTreeMap::new(), String::new());
+        Self { btf, root, inline_anonymous, limit, names: None, aligns, out }
+    }
+
+    /// A text with many definitions, in which these names are used.
+    pub(super) fn of_header(btf: &'a Btf, names: Names<'a>, limit: usize) -> Self {
+        let mut r = Self::new(btf, TypeId::VOID, true);
+        r.limit = limit;
+        r.names = Some(names);
+        r
+    }
+
+    /// What errors are about from now on.
+    pub(super) const fn set_root(&mut self, root: TypeId) {
+        self.root = root;
     }
 
     pub(super) fn push(&mut self, s: &str) -> Result<(), BtfError> {
-        if self.out.len() + s.len() > MAX_TEXT {
-            return Err(BtfError::TooLong { id: self.root, limit: MAX_TEXT });
+        if self.out.len() + s.len() > self.limit {
+            return Err(BtfError::TooLong { id: self.root, limit: self.limit });
         }
         self.out.push_str(s);
         Ok(())
@@ -118,12 +142,23 @@ impl<'a> Renderer<'a> {
         if name.is_empty() && self.inline_anonymous {
             match ty {
                 Type::Struct(t) | Type::Union(t) => return self.composite(id, ty.kind(), t, depth),
-                Type::Enum(t) | Type::Enum64(t) => return self.enumeration(ty.kind(), t, depth),
+                Type::Enum(t) | Type::Enum64(t) => return self.enumeration(id, ty.kind(), t, depth),
                 _ => {}
             }
         }
         self.push(keyword)?;
-        self.push(if name.is_empty() { "{...}" } else { name })
+        let name = if name.is_empty() { "{...}".into() } else { self.type_name(id, name) };
+        self.push(&name)
+    }
+
+    /// The name of a type in this text.
+    pub(super) fn type_name(&self, id: TypeId, name: &'a str) -> Cow<'a, str> {
+        self.names.as_ref().map_or(Cow::Borrowed(name), |names| names.of_type(id, name))
+    }
+
+    /// The name of a member or parameter in this text.
+    pub(super) fn variable_name(&self, name: &'a str) -> Cow<'a, str> {
+        self.names.as_ref().map_or(Cow::Borrowed(name), |names| names.of_variable(name))
     }
 
     /// Writes what surrounds the base, from the inside out. `glued`: no space is needed before the next word.
@@ -138,6 +173,7 @@ impl<'a> Renderer<'a> {
         while let Some(ty) = chain.pop() {
             match ty {
                 Type::Ptr(_) => self.push(if last_was_ptr { "*" } else { " *" })?,
+                Type::TypeTag { .. } if self.names.as_ref().is_some_and(|n| !n.type_tags) => continue,
                 Type::TypeTag { tag, attribute, .. } => {
                     self.push(" __attribute__((")?;
                     if attribute {
@@ -196,7 +232,10 @@ impl<'a> Renderer<'a> {
                 // clang writes `(void)` as one parameter of type void.
                 (TypeId::VOID, 0) if last == 0 => self.push("void")?,
                 (TypeId::VOID, i) if i == last => self.push("...")?,
-                _ => self.decl(p.type_id, p.name, depth)?,
+                _ => {
+                    let name = self.variable_name(p.name);
+                    self.decl(p.type_id, &name, depth)?;
+                }
             }
         }
         self.push(if proto.is_empty() { "void)" } else { ")" })

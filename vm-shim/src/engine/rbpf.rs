@@ -30,6 +30,8 @@ fn gap(insn: &Insn, mem: &Memory, next: Option<&Insn>) -> Option<&'static str> {
         // rbpf negates with the host's operator, which panics on the smallest number in a debug build.
         (Form::Neg(Width::W64), _) => Some("64-bit negation"),
         (Form::Movsx(_), _) => Some("sign-extending move"),
+        (Form::Cast, _) => Some("address space cast"),
+        (Form::Gotox, _) => Some("jump through a register"),
         (Form::End, Op::Bswap16 | Op::Bswap32 | Op::Bswap64) => Some("byte swap"),
         (Form::Jump(Width::W64), _) if row.uses.imm() && insn.imm < 0 => {
             Some("64-bit jump on a negative constant")

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::arena::{self, ArenaView};
 use super::uninit;
 use super::uop::{Uop, fuse};
 use crate::fault::{FaultKind, TrapKind, Unsupported};
@@ -73,6 +74,9 @@ pub enum InvalidKind {
     /// A constant divisor of zero.
     #[error("div by zero")]
     DivByZero,
+    /// An address space cast of another kind than between the user's and the kernel's.
+    #[error("addr_space_cast insn can only convert between user and kernel (immediate {0:#x})")]
+    BadCast(i32),
     /// A constant shift by the operand's width or more.
     #[error("invalid shift {0}")]
     BadShift(i32),
@@ -111,6 +115,9 @@ pub(crate) struct DecodedOp {
     pub(crate) imm: u64,
 }
 
+/// An operation and those behind it, which may go as one with it: one cache line.
+pub(crate) type Cell = [DecodedOp; 4];
+
 /// A function of a program.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Function {
@@ -137,6 +144,10 @@ pub struct CodeSpec<'a> {
     pub poisoned: BTreeMap<usize, String>,
     /// Instructions that need what is not simulated.
     pub unsupported: BTreeMap<usize, Unsupported>,
+    /// The arena that it works on, if any.
+    pub arena: Option<ArenaView>,
+    /// Slots that its jump tables name, in any order.
+    pub jump_targets: Vec<usize>,
     /// The slot of the function that `bpf_throw` ends in.
     pub exception_cb: Option<usize>,
     /// Accept what the kernel refuses but the RFC defines: constant shifts by the width or more, division by a constant
@@ -150,11 +161,13 @@ pub struct Code {
     id: u32,
     name: Arc<str>,
     /// Each operation with the one after it, which the interpreter wants at hand.
-    cells: Vec<[DecodedOp; 2]>,
+    cells: Vec<Cell>,
     slots: Vec<u32>,
     index: Vec<u32>,
     funcs: Vec<Function>,
     traps: Vec<TrapKind>,
+    /// What the operations marked as [`Op::Arena`] are.
+    arena_ops: BTreeMap<u32, Op>,
     exception_cb: Option<u32>,
     insns: Vec<Insn>,
 }
@@ -235,13 +248,33 @@ impl Code {
         (known && addr == self.func_addr(slot as usize)).then(|| self.index[slot as usize] as usize)
     }
 
+    /// The guest address of an instruction, as a jump table holds it.
+    #[must_use]
+    pub fn insn_addr(id: u32, slot: usize) -> u64 {
+        func_addr(id, slot)
+    }
+
+    /// The operation that an address in a jump table means, for a jump by the operation `from` of the same function.
+    #[inline(never)]
+    pub(crate) fn jump_target(&self, from: usize, addr: u64) -> Option<usize> {
+        let slot = addr.checked_sub(self.func_addr(0)).filter(|d| d.is_multiple_of(8))? / 8;
+        let to = *self.index.get(usize::try_from(slot).ok()?).filter(|i| **i != NO_OP)?;
+        let func = |slot| self.func_of(slot).map(|f| f.insn);
+        (func(slot as u32) == func(self.slot(from))).then_some(to as usize)
+    }
+
+    /// What an operation marked as [`Op::Arena`] is.
+    pub(crate) fn arena_op(&self, op: usize) -> Op {
+        self.arena_ops.get(&(op as u32)).copied().unwrap_or(Op::Trap)
+    }
+
     /// Whether a function of this program starts at an address.
     #[must_use]
     pub fn has_func_at(&self, addr: u64) -> bool {
         self.func_at(addr).is_some()
     }
 
-    pub(crate) fn cells(&self) -> &[[DecodedOp; 2]] {
+    pub(crate) fn cells(&self) -> &[Cell] {
         &self.cells
     }
 
@@ -310,12 +343,12 @@ impl Builder<'_> {
                 kinds[at] = Op::Trap;
             }
         }
+        let arena_ops = self.arena(&mut ops, &mut kinds, &funcs, &index, &mut traps);
         fuse(&mut ops, &kinds);
         let end = trap_op(usize::MAX);
-        let next = ops.iter().skip(1).chain([&end]);
-        let mut cells: Vec<_> = ops.iter().zip(next).map(|(op, next)| [*op, *next]).collect();
-        // What would run past the end runs into this.
-        cells.push([end, end]);
+        let at = |i: usize| ops.get(i).copied().unwrap_or(end);
+        // What would run past the end runs into the last.
+        let cells = (0..=ops.len()).map(|i| [at(i), at(i + 1), at(i + 2), at(i + 3)]).collect();
         Ok(Code {
             id: self.spec.id,
             name: self.spec.name.into(),
@@ -325,8 +358,36 @@ impl Builder<'_> {
             index,
             funcs,
             traps,
+            arena_ops,
             insns: self.insns.to_vec(),
         })
+    }
+
+    /// Prepares what works on the arena; without one, casts may not be reached.
+    fn arena(
+        &self,
+        ops: &mut [DecodedOp],
+        kinds: &mut [Op],
+        funcs: &[Function],
+        index: &[u32],
+        traps: &mut Vec<TrapKind>,
+    ) -> BTreeMap<u32, Op> {
+        if !kinds.contains(&Op::AddrSpaceCast) {
+            return BTreeMap::new();
+        }
+        let op_at = |slot: &usize| index.get(*slot).filter(|i| **i != NO_OP).map(|i| *i as usize);
+        if let Some(view) = self.spec.arena {
+            let starts: Vec<usize> = funcs.iter().filter_map(|f| op_at(&f.insn)).collect();
+            let targets: Vec<usize> = self.spec.jump_targets.iter().filter_map(op_at).collect();
+            return arena::rewrite(ops, kinds, &starts, &targets, view);
+        }
+        for (op, kind) in ops.iter_mut().zip(kinds).filter(|(_, k)| **k == Op::AddrSpaceCast) {
+            let why = "addr_space_cast insn can only be used in a program that has an associated arena";
+            traps.push(TrapKind::Fault(FaultKind::InvalidInstruction { why: why.to_owned() }));
+            *op = trap_op(traps.len() - 1);
+            *kind = Op::Trap;
+        }
+        BTreeMap::new()
     }
 
     /// Numbers the operations: `ld_imm64` takes two slots. Unknown opcodes are refused wherever they stand.
@@ -531,6 +592,7 @@ impl Builder<'_> {
     fn check_constant(&self, slot: usize, op: Op) -> Result<(), InvalidKind> {
         let imm = self.insns[slot].imm;
         match op {
+            Op::AddrSpaceCast if imm != 1 && imm != 1 << 16 => Err(InvalidKind::BadCast(imm)),
             _ if self.spec.lenient => Ok(()),
             Op::Lsh64K | Op::Rsh64K | Op::Arsh64K if !(0..64).contains(&imm) => {
                 Err(InvalidKind::BadShift(imm))

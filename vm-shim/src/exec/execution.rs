@@ -214,7 +214,10 @@ impl Execution {
                 Ok(interp::Stop::Returned(v)) => return Step::Done(Outcome::Returned(v)),
                 Err(trap) => {
                     return Step::Done(match trap.into_kind() {
-                        TrapKind::Unsupported(gap) => Outcome::Unsupported(gap),
+                        TrapKind::Unsupported(gap) => {
+                            env.gave_up(Self::site(&self.code, self.pc));
+                            Outcome::Unsupported(gap)
+                        }
                         TrapKind::Fault(kind) => Outcome::Fault(Box::new(self.fault(kind))),
                     });
                 }
@@ -290,6 +293,12 @@ impl Execution {
         self.frames.push(Frame { kind, code, return_to: self.pc + 1, saved, may_goto, nesting: outer });
         self.pc = target;
         self.enter_frame(mem);
+        Ok(())
+    }
+
+    /// Jumps to an address from a jump table; `pc` is the jumping operation.
+    pub(super) fn jump_to(&mut self, addr: u64) -> Result<(), FaultKind> {
+        self.pc = self.code.jump_target(self.pc, addr).ok_or(FaultKind::BadCallTarget { addr })?;
         Ok(())
     }
 

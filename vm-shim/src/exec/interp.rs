@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use super::alu;
+use super::arena_access;
 use super::code::{DecodedOp, Reg};
 use super::execution::{Execution, FrameKind};
 use super::observe::{InsnView, Observer};
@@ -42,790 +43,839 @@ pub(super) fn run<const OBSERVED: bool>(
 ) -> Result<Stop, Trap> {
     let code = Arc::clone(&run.code);
     let cells = code.cells();
-    let mut pc = run.pc;
-    // Instructions executed before this one are `debt + pc`: a straight stretch is counted by `pc` alone, and only
-    // jumps have anything to do.
-    let mut debt = run.executed.wrapping_sub(pc as u64);
     let stop_at = run.slice_end.min(run.limits.insns);
 
-    /// The register named by an operand.
-    macro_rules! dst {
-        ($op:ident) => {
-            run.regs[$op.dst as usize]
-        };
+    if run.executed >= stop_at {
+        let (pc, executed) = (run.pc, run.executed);
+        return stopped(run, pc, executed);
     }
-    macro_rules! src {
-        ($op:ident) => {
-            run.regs[$op.src as usize]
-        };
-    }
-    /// Writes the count and the place back; `$at` is the operation to go on with or to blame.
-    macro_rules! sync {
-        ($at:expr) => {
-            run.executed = debt.wrapping_add(pc as u64);
-            run.pc = $at;
-        };
-    }
-    /// Takes the place up again after something out of line.
-    macro_rules! resume_at {
-        ($to:expr) => {
-            pc = $to;
-            debt = run.executed.wrapping_sub(pc as u64);
-        };
-    }
-    /// Goes to another operation, counting the stretch that ends here.
-    macro_rules! jump {
-        ($to:expr) => {{
-            let executed = debt.wrapping_add(pc as u64);
-            pc = $to as usize;
-            debt = executed.wrapping_sub(pc as u64);
-            if executed >= stop_at {
-                return stopped(run, pc, executed);
-            }
-        }};
-    }
-    /// Ends with an error at the current operation.
-    macro_rules! trap {
-        ($e:expr) => {{
-            sync!(pc - 1);
-            return Err($e.into());
-        }};
-    }
-    macro_rules! branch {
-        ($op:ident, $cond:expr) => {
-            if $cond {
-                jump!($op.off)
-            }
-        };
-    }
-    macro_rules! load {
-        ($op:ident, $t:ty, $bytes:expr, $conv:expr) => {{
-            let addr = src!($op).wrapping_add($op.off as u64);
-            match mem.load_fast::<$t>(addr) {
-                Some(v) => dst!($op) = $conv(v),
-                None => {
-                    sync!(pc - 1);
-                    let v = missed(run, mem, env, addr, $op.src as u8, $bytes)?;
-                    dst!($op) = $conv(v);
-                }
-            }
-        }};
-    }
-    macro_rules! store {
-        ($op:ident, $t:ty, $bytes:expr, $v:expr) => {{
-            let addr = dst!($op).wrapping_add($op.off as u64);
-            let v = $v;
-            if !mem.store_fast::<$t>(addr, v) {
-                sync!(pc - 1);
-                store_missed(mem, addr, $op.dst as u8, $bytes, v)?;
-            }
-        }};
-    }
-    /// An atomic read-modify-write: `$f` gives the new value from the old one; `$out` gets the old one.
-    macro_rules! atomic {
-        ($op:ident, $t:ty, $f:expr, $out:expr) => {{
-            let addr = dst!($op).wrapping_add($op.off as u64);
-            match atomic::<$t>(mem, addr, $op.dst as u8, $f) {
-                #[allow(clippy::redundant_closure_call, reason = "the macro's argument is a closure")]
-                Ok(old) => $out(old),
-                Err(kind) => trap!(kind),
-            }
-        }};
-    }
-    /// A call out of the program: usually it returns at once.
-    macro_rules! call {
-        ($call:expr) => {{
-            sync!(pc - 1);
-            match $call? {
-                Flow::Return(v) => run.regs[0] = v,
-                flow => {
-                    run.follow(mem, flow)?;
-                    return Ok(Stop::Switched);
-                }
-            }
-        }};
-    }
+    // Two loops, so that the inner one calls nothing that is not inlined: what has to call something does it out of
+    // line and takes the way over the outer loop, and the inner loop's state stays in registers.
+    'enter: loop {
+        let mut pc = run.pc;
+        // Instructions executed before this one are `debt + pc`: a straight stretch is counted by `pc` alone, and only
+        // jumps have anything to do.
+        let mut debt = run.executed.wrapping_sub(pc as u64);
 
-    /// One operation's effect. The second argument is the decoded operation.
-    macro_rules! exec {
-        (Add64K, $op:ident) => {{
-            dst!($op) = dst!($op).wrapping_add($op.imm);
-        }};
-        (Add64X, $op:ident) => {{
-            dst!($op) = dst!($op).wrapping_add(src!($op));
-        }};
-        (Sub64K, $op:ident) => {{
-            dst!($op) = dst!($op).wrapping_sub($op.imm);
-        }};
-        (Sub64X, $op:ident) => {{
-            dst!($op) = dst!($op).wrapping_sub(src!($op));
-        }};
-        (Mul64K, $op:ident) => {{
-            dst!($op) = dst!($op).wrapping_mul($op.imm);
-        }};
-        (Mul64X, $op:ident) => {{
-            dst!($op) = dst!($op).wrapping_mul(src!($op));
-        }};
-        (Div64K, $op:ident) => {{
-            dst!($op) = alu::div64(dst!($op), $op.imm);
-        }};
-        (Div64X, $op:ident) => {{
-            dst!($op) = alu::div64(dst!($op), src!($op));
-        }};
-        (Or64K, $op:ident) => {{
-            dst!($op) |= $op.imm;
-        }};
-        (Or64X, $op:ident) => {{
-            dst!($op) |= src!($op);
-        }};
-        (And64K, $op:ident) => {{
-            dst!($op) &= $op.imm;
-        }};
-        (And64X, $op:ident) => {{
-            dst!($op) &= src!($op);
-        }};
-        (Lsh64K, $op:ident) => {{
-            dst!($op) = dst!($op).wrapping_shl($op.imm as u32);
-        }};
-        (Lsh64X, $op:ident) => {{
-            dst!($op) = dst!($op).wrapping_shl(src!($op) as u32);
-        }};
-        (Rsh64K, $op:ident) => {{
-            dst!($op) = dst!($op).wrapping_shr($op.imm as u32);
-        }};
-        (Rsh64X, $op:ident) => {{
-            dst!($op) = dst!($op).wrapping_shr(src!($op) as u32);
-        }};
-        (Mod64K, $op:ident) => {{
-            dst!($op) = alu::mod64(dst!($op), $op.imm);
-        }};
-        (Mod64X, $op:ident) => {{
-            dst!($op) = alu::mod64(dst!($op), src!($op));
-        }};
-        (Xor64K, $op:ident) => {{
-            dst!($op) ^= $op.imm;
-        }};
-        (Xor64X, $op:ident) => {{
-            dst!($op) ^= src!($op);
-        }};
-        (Mov64K, $op:ident) => {{
-            dst!($op) = $op.imm;
-        }};
-        (Mov64X, $op:ident) => {{
-            dst!($op) = src!($op);
-        }};
-        (Arsh64K, $op:ident) => {{
-            dst!($op) = (dst!($op) as i64).wrapping_shr($op.imm as u32) as u64;
-        }};
-        (Arsh64X, $op:ident) => {{
-            dst!($op) = (dst!($op) as i64).wrapping_shr(src!($op) as u32) as u64;
-        }};
-        (Sdiv64K, $op:ident) => {{
-            dst!($op) = alu::sdiv64(dst!($op), $op.imm);
-        }};
-        (Sdiv64X, $op:ident) => {{
-            dst!($op) = alu::sdiv64(dst!($op), src!($op));
-        }};
-        (Smod64K, $op:ident) => {{
-            dst!($op) = alu::smod64(dst!($op), $op.imm);
-        }};
-        (Smod64X, $op:ident) => {{
-            dst!($op) = alu::smod64(dst!($op), src!($op));
-        }};
-        (Neg64, $op:ident) => {{
-            dst!($op) = dst!($op).wrapping_neg();
-        }};
-        (Movsx8To64, $op:ident) => {{
-            dst!($op) = src!($op) as i8 as u64;
-        }};
-        (Movsx16To64, $op:ident) => {{
-            dst!($op) = src!($op) as i16 as u64;
-        }};
-        (Movsx32To64, $op:ident) => {{
-            dst!($op) = src!($op) as i32 as u64;
-        }};
-        (Add32K, $op:ident) => {{
-            dst!($op) = u64::from((dst!($op) as u32).wrapping_add($op.imm as u32));
-        }};
-        (Add32X, $op:ident) => {{
-            dst!($op) = u64::from((dst!($op) as u32).wrapping_add(src!($op) as u32));
-        }};
-        (Sub32K, $op:ident) => {{
-            dst!($op) = u64::from((dst!($op) as u32).wrapping_sub($op.imm as u32));
-        }};
-        (Sub32X, $op:ident) => {{
-            dst!($op) = u64::from((dst!($op) as u32).wrapping_sub(src!($op) as u32));
-        }};
-        (Mul32K, $op:ident) => {{
-            dst!($op) = u64::from((dst!($op) as u32).wrapping_mul($op.imm as u32));
-        }};
-        (Mul32X, $op:ident) => {{
-            dst!($op) = u64::from((dst!($op) as u32).wrapping_mul(src!($op) as u32));
-        }};
-        (Div32K, $op:ident) => {{
-            dst!($op) = alu::div32(dst!($op), $op.imm);
-        }};
-        (Div32X, $op:ident) => {{
-            dst!($op) = alu::div32(dst!($op), src!($op));
-        }};
-        (Or32K, $op:ident) => {{
-            dst!($op) = u64::from(dst!($op) as u32 | $op.imm as u32);
-        }};
-        (Or32X, $op:ident) => {{
-            dst!($op) = u64::from(dst!($op) as u32 | src!($op) as u32);
-        }};
-        (And32K, $op:ident) => {{
-            dst!($op) = u64::from(dst!($op) as u32 & $op.imm as u32);
-        }};
-        (And32X, $op:ident) => {{
-            dst!($op) = u64::from(dst!($op) as u32 & src!($op) as u32);
-        }};
-        (Lsh32K, $op:ident) => {{
-            dst!($op) = u64::from((dst!($op) as u32).wrapping_shl($op.imm as u32));
-        }};
-        (Lsh32X, $op:ident) => {{
-            dst!($op) = u64::from((dst!($op) as u32).wrapping_shl(src!($op) as u32));
-        }};
-        (Rsh32K, $op:ident) => {{
-            dst!($op) = u64::from((dst!($op) as u32).wrapping_shr($op.imm as u32));
-        }};
-        (Rsh32X, $op:ident) => {{
-            dst!($op) = u64::from((dst!($op) as u32).wrapping_shr(src!($op) as u32));
-        }};
-        (Mod32K, $op:ident) => {{
-            dst!($op) = alu::mod32(dst!($op), $op.imm);
-        }};
-        (Mod32X, $op:ident) => {{
-            dst!($op) = alu::mod32(dst!($op), src!($op));
-        }};
-        (Xor32K, $op:ident) => {{
-            dst!($op) = u64::from(dst!($op) as u32 ^ $op.imm as u32);
-        }};
-        (Xor32X, $op:ident) => {{
-            dst!($op) = u64::from(dst!($op) as u32 ^ src!($op) as u32);
-        }};
-        (Mov32K, $op:ident) => {{
-            dst!($op) = u64::from($op.imm as u32);
-        }};
-        (Mov32X, $op:ident) => {{
-            dst!($op) = u64::from(src!($op) as u32);
-        }};
-        (Arsh32K, $op:ident) => {{
-            dst!($op) = u64::from((dst!($op) as i32).wrapping_shr($op.imm as u32) as u32);
-        }};
-        (Arsh32X, $op:ident) => {{
-            dst!($op) = u64::from((dst!($op) as i32).wrapping_shr(src!($op) as u32) as u32);
-        }};
-        (Sdiv32K, $op:ident) => {{
-            dst!($op) = alu::sdiv32(dst!($op), $op.imm);
-        }};
-        (Sdiv32X, $op:ident) => {{
-            dst!($op) = alu::sdiv32(dst!($op), src!($op));
-        }};
-        (Smod32K, $op:ident) => {{
-            dst!($op) = alu::smod32(dst!($op), $op.imm);
-        }};
-        (Smod32X, $op:ident) => {{
-            dst!($op) = alu::smod32(dst!($op), src!($op));
-        }};
-        (Neg32, $op:ident) => {{
-            dst!($op) = u64::from((dst!($op) as u32).wrapping_neg());
-        }};
-        (Movsx8To32, $op:ident) => {{
-            dst!($op) = u64::from(src!($op) as i8 as u32);
-        }};
-        (Movsx16To32, $op:ident) => {{
-            dst!($op) = u64::from(src!($op) as i16 as u32);
-        }};
-        (Le16, $op:ident) => {{
-            dst!($op) = u64::from(dst!($op) as u16);
-        }};
-        (Be16, $op:ident) => {{
-            dst!($op) = u64::from((dst!($op) as u16).swap_bytes());
-        }};
-        (Bswap16, $op:ident) => {{
-            dst!($op) = u64::from((dst!($op) as u16).swap_bytes());
-        }};
-        (Le32, $op:ident) => {{
-            dst!($op) = u64::from(dst!($op) as u32);
-        }};
-        (Be32, $op:ident) => {{
-            dst!($op) = u64::from((dst!($op) as u32).swap_bytes());
-        }};
-        (Bswap32, $op:ident) => {{
-            dst!($op) = u64::from((dst!($op) as u32).swap_bytes());
-        }};
-        (Le64, $op:ident) => {{}};
-        (Be64, $op:ident) => {{
-            dst!($op) = dst!($op).swap_bytes();
-        }};
-        (Bswap64, $op:ident) => {{
-            dst!($op) = dst!($op).swap_bytes();
-        }};
-        (Jeq64K, $op:ident) => {{
-            branch!($op, dst!($op) == $op.imm);
-        }};
-        (Jeq64X, $op:ident) => {{
-            branch!($op, dst!($op) == src!($op));
-        }};
-        (Jgt64K, $op:ident) => {{
-            branch!($op, dst!($op) > $op.imm);
-        }};
-        (Jgt64X, $op:ident) => {{
-            branch!($op, dst!($op) > src!($op));
-        }};
-        (Jge64K, $op:ident) => {{
-            branch!($op, dst!($op) >= $op.imm);
-        }};
-        (Jge64X, $op:ident) => {{
-            branch!($op, dst!($op) >= src!($op));
-        }};
-        (Jset64K, $op:ident) => {{
-            branch!($op, dst!($op) & $op.imm != 0);
-        }};
-        (Jset64X, $op:ident) => {{
-            branch!($op, dst!($op) & src!($op) != 0);
-        }};
-        (Jne64K, $op:ident) => {{
-            branch!($op, dst!($op) != $op.imm);
-        }};
-        (Jne64X, $op:ident) => {{
-            branch!($op, dst!($op) != src!($op));
-        }};
-        (Jsgt64K, $op:ident) => {{
-            branch!($op, (dst!($op) as i64) > ($op.imm as i64));
-        }};
-        (Jsgt64X, $op:ident) => {{
-            branch!($op, (dst!($op) as i64) > (src!($op) as i64));
-        }};
-        (Jsge64K, $op:ident) => {{
-            branch!($op, (dst!($op) as i64) >= ($op.imm as i64));
-        }};
-        (Jsge64X, $op:ident) => {{
-            branch!($op, (dst!($op) as i64) >= (src!($op) as i64));
-        }};
-        (Jlt64K, $op:ident) => {{
-            branch!($op, dst!($op) < $op.imm);
-        }};
-        (Jlt64X, $op:ident) => {{
-            branch!($op, dst!($op) < src!($op));
-        }};
-        (Jle64K, $op:ident) => {{
-            branch!($op, dst!($op) <= $op.imm);
-        }};
-        (Jle64X, $op:ident) => {{
-            branch!($op, dst!($op) <= src!($op));
-        }};
-        (Jslt64K, $op:ident) => {{
-            branch!($op, (dst!($op) as i64) < ($op.imm as i64));
-        }};
-        (Jslt64X, $op:ident) => {{
-            branch!($op, (dst!($op) as i64) < (src!($op) as i64));
-        }};
-        (Jsle64K, $op:ident) => {{
-            branch!($op, (dst!($op) as i64) <= ($op.imm as i64));
-        }};
-        (Jsle64X, $op:ident) => {{
-            branch!($op, (dst!($op) as i64) <= (src!($op) as i64));
-        }};
-        (Jeq32K, $op:ident) => {{
-            branch!($op, (dst!($op) as u32) == ($op.imm as u32));
-        }};
-        (Jeq32X, $op:ident) => {{
-            branch!($op, (dst!($op) as u32) == (src!($op) as u32));
-        }};
-        (Jgt32K, $op:ident) => {{
-            branch!($op, (dst!($op) as u32) > ($op.imm as u32));
-        }};
-        (Jgt32X, $op:ident) => {{
-            branch!($op, (dst!($op) as u32) > (src!($op) as u32));
-        }};
-        (Jge32K, $op:ident) => {{
-            branch!($op, (dst!($op) as u32) >= ($op.imm as u32));
-        }};
-        (Jge32X, $op:ident) => {{
-            branch!($op, (dst!($op) as u32) >= (src!($op) as u32));
-        }};
-        (Jset32K, $op:ident) => {{
-            branch!($op, (dst!($op) as u32) & ($op.imm as u32) != 0);
-        }};
-        (Jset32X, $op:ident) => {{
-            branch!($op, (dst!($op) as u32) & (src!($op) as u32) != 0);
-        }};
-        (Jne32K, $op:ident) => {{
-            branch!($op, (dst!($op) as u32) != ($op.imm as u32));
-        }};
-        (Jne32X, $op:ident) => {{
-            branch!($op, (dst!($op) as u32) != (src!($op) as u32));
-        }};
-        (Jsgt32K, $op:ident) => {{
-            branch!($op, (dst!($op) as i32) > ($op.imm as i32));
-        }};
-        (Jsgt32X, $op:ident) => {{
-            branch!($op, (dst!($op) as i32) > (src!($op) as i32));
-        }};
-        (Jsge32K, $op:ident) => {{
-            branch!($op, (dst!($op) as i32) >= ($op.imm as i32));
-        }};
-        (Jsge32X, $op:ident) => {{
-            branch!($op, (dst!($op) as i32) >= (src!($op) as i32));
-        }};
-        (Jlt32K, $op:ident) => {{
-            branch!($op, (dst!($op) as u32) < ($op.imm as u32));
-        }};
-        (Jlt32X, $op:ident) => {{
-            branch!($op, (dst!($op) as u32) < (src!($op) as u32));
-        }};
-        (Jle32K, $op:ident) => {{
-            branch!($op, (dst!($op) as u32) <= ($op.imm as u32));
-        }};
-        (Jle32X, $op:ident) => {{
-            branch!($op, (dst!($op) as u32) <= (src!($op) as u32));
-        }};
-        (Jslt32K, $op:ident) => {{
-            branch!($op, (dst!($op) as i32) < ($op.imm as i32));
-        }};
-        (Jslt32X, $op:ident) => {{
-            branch!($op, (dst!($op) as i32) < (src!($op) as i32));
-        }};
-        (Jsle32K, $op:ident) => {{
-            branch!($op, (dst!($op) as i32) <= ($op.imm as i32));
-        }};
-        (Jsle32X, $op:ident) => {{
-            branch!($op, (dst!($op) as i32) <= (src!($op) as i32));
-        }};
-        (Ja, $op:ident) => {{
-            jump!($op.off);
-        }};
-        (AddrSpaceCast, $op:ident) => {{
-            trap!(gap("address space cast (arena)"));
-        }};
-        (Gotox, $op:ident) => {{
-            trap!(gap("gotox (jump through a register)"));
-        }};
-        (Ja32, $op:ident) => {{
-            jump!($op.off);
-        }};
-        (MayGoto, $op:ident) => {{
-            run.may_goto += 1;
-            if run.may_goto > MAX_LOOPS {
-                run.may_goto = 0;
-                jump!($op.off);
-            }
-        }};
-        (CallHelper, $op:ident) => {{
-            run.pc = pc - 1;
-            match env.helper_value(&mut Cx::new(mem, run), $op.imm as u32, run.args()) {
-                Ok(v) => run.regs[0] = v,
-                Err(other) => {
-                    run.executed = debt.wrapping_add(pc as u64);
-                    return detour(run, mem, other);
+        /// The register named by an operand.
+        macro_rules! dst {
+            ($op:ident) => {
+                run.regs[$op.dst as usize]
+            };
+        }
+        macro_rules! src {
+            ($op:ident) => {
+                run.regs[$op.src as usize]
+            };
+        }
+        /// Writes the count and the place back; `$at` is the operation to go on with or to blame.
+        macro_rules! sync {
+            ($at:expr) => {
+                run.executed = debt.wrapping_add(pc as u64);
+                run.pc = $at;
+            };
+        }
+        /// Goes on with the next operation after something out of line.
+        macro_rules! again {
+            () => {{
+                sync!(pc);
+                continue 'enter;
+            }};
+        }
+        /// Goes to another operation, counting the stretch that ends here.
+        macro_rules! jump {
+            ($to:expr) => {{
+                let executed = debt.wrapping_add(pc as u64);
+                pc = $to as usize;
+                debt = executed.wrapping_sub(pc as u64);
+                if executed >= stop_at {
+                    return stopped(run, pc, executed);
                 }
-            }
-        }};
-        (CallLocal, $op:ident) => {{
-            sync!(pc - 1);
-            run.push(mem, FrameKind::Call, $op.off as usize, $op.src == Reg::R1)?;
-            resume_at!(run.pc);
-            if run.executed >= stop_at {
-                return stopped(run, pc, run.executed);
-            }
-        }};
-        (CallKfunc, $op:ident) => {{
-            call!(env.kfunc(&mut Cx::new(mem, run), $op.imm as u32, run.args()));
-        }};
-        (Callx, $op:ident) => {{
-            let addr = dst!($op);
-            if let Some(target) = code.func_at(addr) {
+            }};
+        }
+        /// Ends with an error at the current operation.
+        macro_rules! trap {
+            ($e:expr) => {{
                 sync!(pc - 1);
-                run.push(mem, FrameKind::Call, target, false)?;
-                resume_at!(run.pc);
+                return Err($e.into());
+            }};
+        }
+        macro_rules! branch {
+            ($op:ident, $cond:expr) => {
+                if $cond {
+                    jump!($op.off)
+                }
+            };
+        }
+        macro_rules! load {
+            ($op:ident, $t:ty, $bytes:expr, $conv:expr) => {{
+                let addr = src!($op).wrapping_add($op.off as u64);
+                match mem.load_by::<$t>($op.src as usize, addr) {
+                    Some(v) => dst!($op) = $conv(v),
+                    None => {
+                        sync!(pc - 1);
+                        let v = missed(run, mem, env, addr, $op.src as u8, $bytes)?;
+                        dst!($op) = $conv(v);
+                        again!();
+                    }
+                }
+            }};
+        }
+        macro_rules! store {
+            ($op:ident, $t:ty, $bytes:expr, $v:expr) => {{
+                let addr = dst!($op).wrapping_add($op.off as u64);
+                let v = $v;
+                if !mem.store_by::<$t>($op.dst as usize, addr, v) {
+                    sync!(pc - 1);
+                    store_missed(mem, addr, $op.dst as u8, $bytes, v)?;
+                    again!();
+                }
+            }};
+        }
+        /// An atomic read-modify-write: `$f` gives the new value from the old one; `$out` gets the old one.
+        macro_rules! atomic {
+            ($op:ident, $t:ty, $f:expr, $out:expr) => {{
+                let addr = dst!($op).wrapping_add($op.off as u64);
+                match atomic::<$t>(mem, addr, $op.dst as u8, $f) {
+                    #[allow(clippy::redundant_closure_call, reason = "the macro's argument is a closure")]
+                    Ok(old) => {
+                        $out(old);
+                        again!();
+                    }
+                    Err(kind) => trap!(kind),
+                }
+            }};
+        }
+        /// A call out of the program: usually it returns at once.
+        macro_rules! call {
+            ($call:expr) => {{
+                sync!(pc - 1);
+                match $call? {
+                    Flow::Return(v) => {
+                        run.regs[0] = v;
+                        again!();
+                    }
+                    flow => {
+                        run.follow(mem, flow)?;
+                        return Ok(Stop::Switched);
+                    }
+                }
+            }};
+        }
+
+        /// One operation's effect. The second argument is the decoded operation.
+        macro_rules! exec {
+            (Add64K, $op:ident) => {{
+                dst!($op) = dst!($op).wrapping_add($op.imm);
+            }};
+            (Add64X, $op:ident) => {{
+                dst!($op) = dst!($op).wrapping_add(src!($op));
+            }};
+            (Sub64K, $op:ident) => {{
+                dst!($op) = dst!($op).wrapping_sub($op.imm);
+            }};
+            (Sub64X, $op:ident) => {{
+                dst!($op) = dst!($op).wrapping_sub(src!($op));
+            }};
+            (Mul64K, $op:ident) => {{
+                dst!($op) = dst!($op).wrapping_mul($op.imm);
+            }};
+            (Mul64X, $op:ident) => {{
+                dst!($op) = dst!($op).wrapping_mul(src!($op));
+            }};
+            (Div64K, $op:ident) => {{
+                dst!($op) = alu::div64(dst!($op), $op.imm);
+            }};
+            (Div64X, $op:ident) => {{
+                dst!($op) = alu::div64(dst!($op), src!($op));
+            }};
+            (Or64K, $op:ident) => {{
+                dst!($op) |= $op.imm;
+            }};
+            (Or64X, $op:ident) => {{
+                dst!($op) |= src!($op);
+            }};
+            (And64K, $op:ident) => {{
+                dst!($op) &= $op.imm;
+            }};
+            (And64X, $op:ident) => {{
+                dst!($op) &= src!($op);
+            }};
+            (Lsh64K, $op:ident) => {{
+                dst!($op) = dst!($op).wrapping_shl($op.imm as u32);
+            }};
+            (Lsh64X, $op:ident) => {{
+                dst!($op) = dst!($op).wrapping_shl(src!($op) as u32);
+            }};
+            (Rsh64K, $op:ident) => {{
+                dst!($op) = dst!($op).wrapping_shr($op.imm as u32);
+            }};
+            (Rsh64X, $op:ident) => {{
+                dst!($op) = dst!($op).wrapping_shr(src!($op) as u32);
+            }};
+            (Mod64K, $op:ident) => {{
+                dst!($op) = alu::mod64(dst!($op), $op.imm);
+            }};
+            (Mod64X, $op:ident) => {{
+                dst!($op) = alu::mod64(dst!($op), src!($op));
+            }};
+            (Xor64K, $op:ident) => {{
+                dst!($op) ^= $op.imm;
+            }};
+            (Xor64X, $op:ident) => {{
+                dst!($op) ^= src!($op);
+            }};
+            (Mov64K, $op:ident) => {{
+                dst!($op) = $op.imm;
+            }};
+            (Mov64X, $op:ident) => {{
+                dst!($op) = src!($op);
+            }};
+            (Arsh64K, $op:ident) => {{
+                dst!($op) = (dst!($op) as i64).wrapping_shr($op.imm as u32) as u64;
+            }};
+            (Arsh64X, $op:ident) => {{
+                dst!($op) = (dst!($op) as i64).wrapping_shr(src!($op) as u32) as u64;
+            }};
+            (Sdiv64K, $op:ident) => {{
+                dst!($op) = alu::sdiv64(dst!($op), $op.imm);
+            }};
+            (Sdiv64X, $op:ident) => {{
+                dst!($op) = alu::sdiv64(dst!($op), src!($op));
+            }};
+            (Smod64K, $op:ident) => {{
+                dst!($op) = alu::smod64(dst!($op), $op.imm);
+            }};
+            (Smod64X, $op:ident) => {{
+                dst!($op) = alu::smod64(dst!($op), src!($op));
+            }};
+            (Neg64, $op:ident) => {{
+                dst!($op) = dst!($op).wrapping_neg();
+            }};
+            (Movsx8To64, $op:ident) => {{
+                dst!($op) = src!($op) as i8 as u64;
+            }};
+            (Movsx16To64, $op:ident) => {{
+                dst!($op) = src!($op) as i16 as u64;
+            }};
+            (Movsx32To64, $op:ident) => {{
+                dst!($op) = src!($op) as i32 as u64;
+            }};
+            (Add32K, $op:ident) => {{
+                dst!($op) = u64::from((dst!($op) as u32).wrapping_add($op.imm as u32));
+            }};
+            (Add32X, $op:ident) => {{
+                dst!($op) = u64::from((dst!($op) as u32).wrapping_add(src!($op) as u32));
+            }};
+            (Sub32K, $op:ident) => {{
+                dst!($op) = u64::from((dst!($op) as u32).wrapping_sub($op.imm as u32));
+            }};
+            (Sub32X, $op:ident) => {{
+                dst!($op) = u64::from((dst!($op) as u32).wrapping_sub(src!($op) as u32));
+            }};
+            (Mul32K, $op:ident) => {{
+                dst!($op) = u64::from((dst!($op) as u32).wrapping_mul($op.imm as u32));
+            }};
+            (Mul32X, $op:ident) => {{
+                dst!($op) = u64::from((dst!($op) as u32).wrapping_mul(src!($op) as u32));
+            }};
+            (Div32K, $op:ident) => {{
+                dst!($op) = alu::div32(dst!($op), $op.imm);
+            }};
+            (Div32X, $op:ident) => {{
+                dst!($op) = alu::div32(dst!($op), src!($op));
+            }};
+            (Or32K, $op:ident) => {{
+                dst!($op) = u64::from(dst!($op) as u32 | $op.imm as u32);
+            }};
+            (Or32X, $op:ident) => {{
+                dst!($op) = u64::from(dst!($op) as u32 | src!($op) as u32);
+            }};
+            (And32K, $op:ident) => {{
+                dst!($op) = u64::from(dst!($op) as u32 & $op.imm as u32);
+            }};
+            (And32X, $op:ident) => {{
+                dst!($op) = u64::from(dst!($op) as u32 & src!($op) as u32);
+            }};
+            (Lsh32K, $op:ident) => {{
+                dst!($op) = u64::from((dst!($op) as u32).wrapping_shl($op.imm as u32));
+            }};
+            (Lsh32X, $op:ident) => {{
+                dst!($op) = u64::from((dst!($op) as u32).wrapping_shl(src!($op) as u32));
+            }};
+            (Rsh32K, $op:ident) => {{
+                dst!($op) = u64::from((dst!($op) as u32).wrapping_shr($op.imm as u32));
+            }};
+            (Rsh32X, $op:ident) => {{
+                dst!($op) = u64::from((dst!($op) as u32).wrapping_shr(src!($op) as u32));
+            }};
+            (Mod32K, $op:ident) => {{
+                dst!($op) = alu::mod32(dst!($op), $op.imm);
+            }};
+            (Mod32X, $op:ident) => {{
+                dst!($op) = alu::mod32(dst!($op), src!($op));
+            }};
+            (Xor32K, $op:ident) => {{
+                dst!($op) = u64::from(dst!($op) as u32 ^ $op.imm as u32);
+            }};
+            (Xor32X, $op:ident) => {{
+                dst!($op) = u64::from(dst!($op) as u32 ^ src!($op) as u32);
+            }};
+            (Mov32K, $op:ident) => {{
+                dst!($op) = u64::from($op.imm as u32);
+            }};
+            (Mov32X, $op:ident) => {{
+                dst!($op) = u64::from(src!($op) as u32);
+            }};
+            (Arsh32K, $op:ident) => {{
+                dst!($op) = u64::from((dst!($op) as i32).wrapping_shr($op.imm as u32) as u32);
+            }};
+            (Arsh32X, $op:ident) => {{
+                dst!($op) = u64::from((dst!($op) as i32).wrapping_shr(src!($op) as u32) as u32);
+            }};
+            (Sdiv32K, $op:ident) => {{
+                dst!($op) = alu::sdiv32(dst!($op), $op.imm);
+            }};
+            (Sdiv32X, $op:ident) => {{
+                dst!($op) = alu::sdiv32(dst!($op), src!($op));
+            }};
+            (Smod32K, $op:ident) => {{
+                dst!($op) = alu::smod32(dst!($op), $op.imm);
+            }};
+            (Smod32X, $op:ident) => {{
+                dst!($op) = alu::smod32(dst!($op), src!($op));
+            }};
+            (Neg32, $op:ident) => {{
+                dst!($op) = u64::from((dst!($op) as u32).wrapping_neg());
+            }};
+            (Movsx8To32, $op:ident) => {{
+                dst!($op) = u64::from(src!($op) as i8 as u32);
+            }};
+            (Movsx16To32, $op:ident) => {{
+                dst!($op) = u64::from(src!($op) as i16 as u32);
+            }};
+            (Le16, $op:ident) => {{
+                dst!($op) = u64::from(dst!($op) as u16);
+            }};
+            (Be16, $op:ident) => {{
+                dst!($op) = u64::from((dst!($op) as u16).swap_bytes());
+            }};
+            (Bswap16, $op:ident) => {{
+                dst!($op) = u64::from((dst!($op) as u16).swap_bytes());
+            }};
+            (Le32, $op:ident) => {{
+                dst!($op) = u64::from(dst!($op) as u32);
+            }};
+            (Be32, $op:ident) => {{
+                dst!($op) = u64::from((dst!($op) as u32).swap_bytes());
+            }};
+            (Bswap32, $op:ident) => {{
+                dst!($op) = u64::from((dst!($op) as u32).swap_bytes());
+            }};
+            (Le64, $op:ident) => {{}};
+            (Be64, $op:ident) => {{
+                dst!($op) = dst!($op).swap_bytes();
+            }};
+            (Bswap64, $op:ident) => {{
+                dst!($op) = dst!($op).swap_bytes();
+            }};
+            (Jeq64K, $op:ident) => {{
+                branch!($op, dst!($op) == $op.imm);
+            }};
+            (Jeq64X, $op:ident) => {{
+                branch!($op, dst!($op) == src!($op));
+            }};
+            (Jgt64K, $op:ident) => {{
+                branch!($op, dst!($op) > $op.imm);
+            }};
+            (Jgt64X, $op:ident) => {{
+                branch!($op, dst!($op) > src!($op));
+            }};
+            (Jge64K, $op:ident) => {{
+                branch!($op, dst!($op) >= $op.imm);
+            }};
+            (Jge64X, $op:ident) => {{
+                branch!($op, dst!($op) >= src!($op));
+            }};
+            (Jset64K, $op:ident) => {{
+                branch!($op, dst!($op) & $op.imm != 0);
+            }};
+            (Jset64X, $op:ident) => {{
+                branch!($op, dst!($op) & src!($op) != 0);
+            }};
+            (Jne64K, $op:ident) => {{
+                branch!($op, dst!($op) != $op.imm);
+            }};
+            (Jne64X, $op:ident) => {{
+                branch!($op, dst!($op) != src!($op));
+            }};
+            (Jsgt64K, $op:ident) => {{
+                branch!($op, (dst!($op) as i64) > ($op.imm as i64));
+            }};
+            (Jsgt64X, $op:ident) => {{
+                branch!($op, (dst!($op) as i64) > (src!($op) as i64));
+            }};
+            (Jsge64K, $op:ident) => {{
+                branch!($op, (dst!($op) as i64) >= ($op.imm as i64));
+            }};
+            (Jsge64X, $op:ident) => {{
+                branch!($op, (dst!($op) as i64) >= (src!($op) as i64));
+            }};
+            (Jlt64K, $op:ident) => {{
+                branch!($op, dst!($op) < $op.imm);
+            }};
+            (Jlt64X, $op:ident) => {{
+                branch!($op, dst!($op) < src!($op));
+            }};
+            (Jle64K, $op:ident) => {{
+                branch!($op, dst!($op) <= $op.imm);
+            }};
+            (Jle64X, $op:ident) => {{
+                branch!($op, dst!($op) <= src!($op));
+            }};
+            (Jslt64K, $op:ident) => {{
+                branch!($op, (dst!($op) as i64) < ($op.imm as i64));
+            }};
+            (Jslt64X, $op:ident) => {{
+                branch!($op, (dst!($op) as i64) < (src!($op) as i64));
+            }};
+            (Jsle64K, $op:ident) => {{
+                branch!($op, (dst!($op) as i64) <= ($op.imm as i64));
+            }};
+            (Jsle64X, $op:ident) => {{
+                branch!($op, (dst!($op) as i64) <= (src!($op) as i64));
+            }};
+            (Jeq32K, $op:ident) => {{
+                branch!($op, (dst!($op) as u32) == ($op.imm as u32));
+            }};
+            (Jeq32X, $op:ident) => {{
+                branch!($op, (dst!($op) as u32) == (src!($op) as u32));
+            }};
+            (Jgt32K, $op:ident) => {{
+                branch!($op, (dst!($op) as u32) > ($op.imm as u32));
+            }};
+            (Jgt32X, $op:ident) => {{
+                branch!($op, (dst!($op) as u32) > (src!($op) as u32));
+            }};
+            (Jge32K, $op:ident) => {{
+                branch!($op, (dst!($op) as u32) >= ($op.imm as u32));
+            }};
+            (Jge32X, $op:ident) => {{
+                branch!($op, (dst!($op) as u32) >= (src!($op) as u32));
+            }};
+            (Jset32K, $op:ident) => {{
+                branch!($op, (dst!($op) as u32) & ($op.imm as u32) != 0);
+            }};
+            (Jset32X, $op:ident) => {{
+                branch!($op, (dst!($op) as u32) & (src!($op) as u32) != 0);
+            }};
+            (Jne32K, $op:ident) => {{
+                branch!($op, (dst!($op) as u32) != ($op.imm as u32));
+            }};
+            (Jne32X, $op:ident) => {{
+                branch!($op, (dst!($op) as u32) != (src!($op) as u32));
+            }};
+            (Jsgt32K, $op:ident) => {{
+                branch!($op, (dst!($op) as i32) > ($op.imm as i32));
+            }};
+            (Jsgt32X, $op:ident) => {{
+                branch!($op, (dst!($op) as i32) > (src!($op) as i32));
+            }};
+            (Jsge32K, $op:ident) => {{
+                branch!($op, (dst!($op) as i32) >= ($op.imm as i32));
+            }};
+            (Jsge32X, $op:ident) => {{
+                branch!($op, (dst!($op) as i32) >= (src!($op) as i32));
+            }};
+            (Jlt32K, $op:ident) => {{
+                branch!($op, (dst!($op) as u32) < ($op.imm as u32));
+            }};
+            (Jlt32X, $op:ident) => {{
+                branch!($op, (dst!($op) as u32) < (src!($op) as u32));
+            }};
+            (Jle32K, $op:ident) => {{
+                branch!($op, (dst!($op) as u32) <= ($op.imm as u32));
+            }};
+            (Jle32X, $op:ident) => {{
+                branch!($op, (dst!($op) as u32) <= (src!($op) as u32));
+            }};
+            (Jslt32K, $op:ident) => {{
+                branch!($op, (dst!($op) as i32) < ($op.imm as i32));
+            }};
+            (Jslt32X, $op:ident) => {{
+                branch!($op, (dst!($op) as i32) < (src!($op) as i32));
+            }};
+            (Jsle32K, $op:ident) => {{
+                branch!($op, (dst!($op) as i32) <= ($op.imm as i32));
+            }};
+            (Jsle32X, $op:ident) => {{
+                branch!($op, (dst!($op) as i32) <= (src!($op) as i32));
+            }};
+            (Ja, $op:ident) => {{
+                jump!($op.off);
+            }};
+            (AddrSpaceCast, $op:ident) => {{
+                // Prepared by `arena.rs`: the constant is the upper half of the arena's addresses in user space.
+                let low = u64::from(src!($op) as u32);
+                dst!($op) = if low == 0 { 0 } else { $op.imm | low };
+            }};
+            (Gotox, $op:ident) => {{
+                sync!(pc - 1);
+                run.jump_to(dst!($op))?;
                 if run.executed >= stop_at {
-                    return stopped(run, pc, run.executed);
+                    return budget_or_slice(run);
                 }
-            } else {
-                call!(env.call_register(&mut Cx::new(mem, run), addr, run.args()));
-            }
-        }};
-        (Exit, $op:ident) => {{
-            sync!(pc - 1);
-            match leave(run, mem, env)? {
-                Left::ToCaller if Arc::ptr_eq(&run.code, &code) => {
-                    resume_at!(run.pc);
+                continue 'enter;
+            }};
+            (Ja32, $op:ident) => {{
+                jump!($op.off);
+            }};
+            (MayGoto, $op:ident) => {{
+                run.may_goto += 1;
+                if run.may_goto > MAX_LOOPS {
+                    run.may_goto = 0;
+                    jump!($op.off);
                 }
-                Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
-                Left::Program(v) => return Ok(Stop::Returned(v)),
-            }
-        }};
-        (LdImm64, $op:ident) => {{
-            dst!($op) = $op.imm;
-        }};
-        (LdAbsB, $op:ident) => {{
-            sync!(pc - 1);
-            match packet(run, mem, env, $op)? {
-                Some(v) => run.returned(v),
-                None => {
-                    // The function ends with 0, as the kernel's expansion of these instructions does.
-                    run.regs[0] = 0;
-                    match leave(run, mem, env)? {
-                        Left::Program(v) => return Ok(Stop::Returned(v)),
-                        Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
+            }};
+            (CallHelper, $op:ident) => {{
+                run.pc = pc - 1;
+                match env.helper_value(&mut Cx::new(mem, run), $op.imm as u32, run.args()) {
+                    Ok(v) => run.regs[0] = v,
+                    Err(other) => {
+                        run.executed = debt.wrapping_add(pc as u64);
+                        return detour(run, mem, other);
                     }
                 }
-            }
-        }};
-        (LdAbsH, $op:ident) => {{
-            sync!(pc - 1);
-            match packet(run, mem, env, $op)? {
-                Some(v) => run.returned(v),
-                None => {
-                    // The function ends with 0, as the kernel's expansion of these instructions does.
-                    run.regs[0] = 0;
-                    match leave(run, mem, env)? {
-                        Left::Program(v) => return Ok(Stop::Returned(v)),
-                        Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
+            }};
+            (CallLocal, $op:ident) => {{
+                sync!(pc - 1);
+                run.push(mem, FrameKind::Call, $op.off as usize, $op.src == Reg::R1)?;
+                if run.executed >= stop_at {
+                    return budget_or_slice(run);
+                }
+                continue 'enter;
+            }};
+            (CallKfunc, $op:ident) => {{
+                call!(env.kfunc(&mut Cx::new(mem, run), $op.imm as u32, run.args()));
+            }};
+            (Callx, $op:ident) => {{
+                let addr = dst!($op);
+                if let Some(target) = code.func_at(addr) {
+                    sync!(pc - 1);
+                    run.push(mem, FrameKind::Call, target, false)?;
+                    if run.executed >= stop_at {
+                        return budget_or_slice(run);
+                    }
+                    continue 'enter;
+                } else {
+                    call!(env.call_register(&mut Cx::new(mem, run), addr, run.args()));
+                }
+            }};
+            (Exit, $op:ident) => {{
+                sync!(pc - 1);
+                match leave(run, mem, env)? {
+                    Left::ToCaller if Arc::ptr_eq(&run.code, &code) => continue 'enter,
+                    Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
+                    Left::Program(v) => return Ok(Stop::Returned(v)),
+                }
+            }};
+            (LdImm64, $op:ident) => {{
+                dst!($op) = $op.imm;
+            }};
+            (LdAbsB, $op:ident) => {{
+                sync!(pc - 1);
+                match packet(run, mem, env, $op)? {
+                    Some(v) => {
+                        run.regs[0] = v;
+                        again!();
+                    }
+                    None => {
+                        // The function ends with 0, as the kernel's expansion of these instructions does.
+                        run.regs[0] = 0;
+                        match leave(run, mem, env)? {
+                            Left::Program(v) => return Ok(Stop::Returned(v)),
+                            Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
+                        }
                     }
                 }
-            }
-        }};
-        (LdAbsW, $op:ident) => {{
-            sync!(pc - 1);
-            match packet(run, mem, env, $op)? {
-                Some(v) => run.returned(v),
-                None => {
-                    // The function ends with 0, as the kernel's expansion of these instructions does.
-                    run.regs[0] = 0;
-                    match leave(run, mem, env)? {
-                        Left::Program(v) => return Ok(Stop::Returned(v)),
-                        Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
+            }};
+            (LdAbsH, $op:ident) => {{
+                sync!(pc - 1);
+                match packet(run, mem, env, $op)? {
+                    Some(v) => {
+                        run.regs[0] = v;
+                        again!();
+                    }
+                    None => {
+                        // The function ends with 0, as the kernel's expansion of these instructions does.
+                        run.regs[0] = 0;
+                        match leave(run, mem, env)? {
+                            Left::Program(v) => return Ok(Stop::Returned(v)),
+                            Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
+                        }
                     }
                 }
-            }
-        }};
-        (LdIndB, $op:ident) => {{
-            sync!(pc - 1);
-            match packet(run, mem, env, $op)? {
-                Some(v) => run.returned(v),
-                None => {
-                    // The function ends with 0, as the kernel's expansion of these instructions does.
-                    run.regs[0] = 0;
-                    match leave(run, mem, env)? {
-                        Left::Program(v) => return Ok(Stop::Returned(v)),
-                        Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
+            }};
+            (LdAbsW, $op:ident) => {{
+                sync!(pc - 1);
+                match packet(run, mem, env, $op)? {
+                    Some(v) => {
+                        run.regs[0] = v;
+                        again!();
+                    }
+                    None => {
+                        // The function ends with 0, as the kernel's expansion of these instructions does.
+                        run.regs[0] = 0;
+                        match leave(run, mem, env)? {
+                            Left::Program(v) => return Ok(Stop::Returned(v)),
+                            Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
+                        }
                     }
                 }
-            }
-        }};
-        (LdIndH, $op:ident) => {{
-            sync!(pc - 1);
-            match packet(run, mem, env, $op)? {
-                Some(v) => run.returned(v),
-                None => {
-                    // The function ends with 0, as the kernel's expansion of these instructions does.
-                    run.regs[0] = 0;
-                    match leave(run, mem, env)? {
-                        Left::Program(v) => return Ok(Stop::Returned(v)),
-                        Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
+            }};
+            (LdIndB, $op:ident) => {{
+                sync!(pc - 1);
+                match packet(run, mem, env, $op)? {
+                    Some(v) => {
+                        run.regs[0] = v;
+                        again!();
+                    }
+                    None => {
+                        // The function ends with 0, as the kernel's expansion of these instructions does.
+                        run.regs[0] = 0;
+                        match leave(run, mem, env)? {
+                            Left::Program(v) => return Ok(Stop::Returned(v)),
+                            Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
+                        }
                     }
                 }
-            }
-        }};
-        (LdIndW, $op:ident) => {{
-            sync!(pc - 1);
-            match packet(run, mem, env, $op)? {
-                Some(v) => run.returned(v),
-                None => {
-                    // The function ends with 0, as the kernel's expansion of these instructions does.
-                    run.regs[0] = 0;
-                    match leave(run, mem, env)? {
-                        Left::Program(v) => return Ok(Stop::Returned(v)),
-                        Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
+            }};
+            (LdIndH, $op:ident) => {{
+                sync!(pc - 1);
+                match packet(run, mem, env, $op)? {
+                    Some(v) => {
+                        run.regs[0] = v;
+                        again!();
+                    }
+                    None => {
+                        // The function ends with 0, as the kernel's expansion of these instructions does.
+                        run.regs[0] = 0;
+                        match leave(run, mem, env)? {
+                            Left::Program(v) => return Ok(Stop::Returned(v)),
+                            Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
+                        }
                     }
                 }
-            }
-        }};
-        (LdxB, $op:ident) => {{
-            load!($op, u8, 1, |v| v);
-        }};
-        (LdxH, $op:ident) => {{
-            load!($op, u16, 2, |v| v);
-        }};
-        (LdxW, $op:ident) => {{
-            load!($op, u32, 4, |v| v);
-        }};
-        (LdxDw, $op:ident) => {{
-            load!($op, u64, 8, |v| v);
-        }};
-        (LdxsB, $op:ident) => {{
-            load!($op, u8, 1, |v| v as i8 as u64);
-        }};
-        (LdxsH, $op:ident) => {{
-            load!($op, u16, 2, |v| v as i16 as u64);
-        }};
-        (LdxsW, $op:ident) => {{
-            load!($op, u32, 4, |v| v as i32 as u64);
-        }};
-        (StB, $op:ident) => {{
-            store!($op, u8, 1, $op.imm);
-        }};
-        (StH, $op:ident) => {{
-            store!($op, u16, 2, $op.imm);
-        }};
-        (StW, $op:ident) => {{
-            store!($op, u32, 4, $op.imm);
-        }};
-        (StDw, $op:ident) => {{
-            store!($op, u64, 8, $op.imm);
-        }};
-        (StxB, $op:ident) => {{
-            store!($op, u8, 1, src!($op));
-        }};
-        (StxH, $op:ident) => {{
-            store!($op, u16, 2, src!($op));
-        }};
-        (StxW, $op:ident) => {{
-            store!($op, u32, 4, src!($op));
-        }};
-        (StxDw, $op:ident) => {{
-            store!($op, u64, 8, src!($op));
-        }};
-        (AtomicAdd32, $op:ident) => {{
-            let v = src!($op);
-            atomic!($op, u32, |old: u64| old.wrapping_add(v), |_| {});
-        }};
-        (FetchAdd32, $op:ident) => {{
-            let v = src!($op);
-            atomic!($op, u32, |old: u64| old.wrapping_add(v), |old| src!($op) = old);
-        }};
-        (AtomicOr32, $op:ident) => {{
-            let v = src!($op);
-            atomic!($op, u32, |old: u64| old | v, |_| {});
-        }};
-        (FetchOr32, $op:ident) => {{
-            let v = src!($op);
-            atomic!($op, u32, |old: u64| old | v, |old| src!($op) = old);
-        }};
-        (AtomicAnd32, $op:ident) => {{
-            let v = src!($op);
-            atomic!($op, u32, |old: u64| old & v, |_| {});
-        }};
-        (FetchAnd32, $op:ident) => {{
-            let v = src!($op);
-            atomic!($op, u32, |old: u64| old & v, |old| src!($op) = old);
-        }};
-        (AtomicXor32, $op:ident) => {{
-            let v = src!($op);
-            atomic!($op, u32, |old: u64| old ^ v, |_| {});
-        }};
-        (FetchXor32, $op:ident) => {{
-            let v = src!($op);
-            atomic!($op, u32, |old: u64| old ^ v, |old| src!($op) = old);
-        }};
-        (Xchg32, $op:ident) => {{
-            let v = src!($op);
-            atomic!($op, u32, |_| v, |old| src!($op) = old);
-        }};
-        (Cmpxchg32, $op:ident) => {{
-            let (v, expected) = (src!($op), u64::from(run.regs[0] as u32));
-            atomic!($op, u32, |old| if old == expected { v } else { old }, |old| run.regs[0] = old);
-        }};
-        (AtomicAdd64, $op:ident) => {{
-            let v = src!($op);
-            atomic!($op, u64, |old: u64| old.wrapping_add(v), |_| {});
-        }};
-        (FetchAdd64, $op:ident) => {{
-            let v = src!($op);
-            atomic!($op, u64, |old: u64| old.wrapping_add(v), |old| src!($op) = old);
-        }};
-        (AtomicOr64, $op:ident) => {{
-            let v = src!($op);
-            atomic!($op, u64, |old: u64| old | v, |_| {});
-        }};
-        (FetchOr64, $op:ident) => {{
-            let v = src!($op);
-            atomic!($op, u64, |old: u64| old | v, |old| src!($op) = old);
-        }};
-        (AtomicAnd64, $op:ident) => {{
-            let v = src!($op);
-            atomic!($op, u64, |old: u64| old & v, |_| {});
-        }};
-        (FetchAnd64, $op:ident) => {{
-            let v = src!($op);
-            atomic!($op, u64, |old: u64| old & v, |old| src!($op) = old);
-        }};
-        (AtomicXor64, $op:ident) => {{
-            let v = src!($op);
-            atomic!($op, u64, |old: u64| old ^ v, |_| {});
-        }};
-        (FetchXor64, $op:ident) => {{
-            let v = src!($op);
-            atomic!($op, u64, |old: u64| old ^ v, |old| src!($op) = old);
-        }};
-        (Xchg64, $op:ident) => {{
-            let v = src!($op);
-            atomic!($op, u64, |_| v, |old| src!($op) = old);
-        }};
-        (Cmpxchg64, $op:ident) => {{
-            let (v, expected) = (src!($op), u64::from(run.regs[0] as u64));
-            atomic!($op, u64, |old| if old == expected { v } else { old }, |old| run.regs[0] = old);
-        }};
-        (LoadAcquire8, $op:ident) => {{
-            if let Err(kind) = aligned(src!($op).wrapping_add($op.off as u64), 1) {
-                trap!(kind);
-            }
-            load!($op, u8, 1, |v| v);
-        }};
-        (StoreRelease8, $op:ident) => {{
-            if let Err(kind) = aligned(dst!($op).wrapping_add($op.off as u64), 1) {
-                trap!(kind);
-            }
-            store!($op, u8, 1, src!($op));
-        }};
-        (LoadAcquire16, $op:ident) => {{
-            if let Err(kind) = aligned(src!($op).wrapping_add($op.off as u64), 2) {
-                trap!(kind);
-            }
-            load!($op, u16, 2, |v| v);
-        }};
-        (StoreRelease16, $op:ident) => {{
-            if let Err(kind) = aligned(dst!($op).wrapping_add($op.off as u64), 2) {
-                trap!(kind);
-            }
-            store!($op, u16, 2, src!($op));
-        }};
-        (LoadAcquire32, $op:ident) => {{
-            if let Err(kind) = aligned(src!($op).wrapping_add($op.off as u64), 4) {
-                trap!(kind);
-            }
-            load!($op, u32, 4, |v| v);
-        }};
-        (StoreRelease32, $op:ident) => {{
-            if let Err(kind) = aligned(dst!($op).wrapping_add($op.off as u64), 4) {
-                trap!(kind);
-            }
-            store!($op, u32, 4, src!($op));
-        }};
-        (LoadAcquire64, $op:ident) => {{
-            if let Err(kind) = aligned(src!($op).wrapping_add($op.off as u64), 8) {
-                trap!(kind);
-            }
-            load!($op, u64, 8, |v| v);
-        }};
-        (StoreRelease64, $op:ident) => {{
-            if let Err(kind) = aligned(dst!($op).wrapping_add($op.off as u64), 8) {
-                trap!(kind);
-            }
-            store!($op, u64, 8, src!($op));
-        }};
-        (Trap, $op:ident) => {
-            trap!(code.trap($op.imm))
-        };
-    }
-    /// The dispatch: an arm for each operation, and an arm for each pair.
-    macro_rules! dispatch {
-        (ops { $($op:ident)* } pairs { $($pair:ident $first:ident $second:ident)* }) => {
+            }};
+            (LdIndW, $op:ident) => {{
+                sync!(pc - 1);
+                match packet(run, mem, env, $op)? {
+                    Some(v) => {
+                        run.regs[0] = v;
+                        again!();
+                    }
+                    None => {
+                        // The function ends with 0, as the kernel's expansion of these instructions does.
+                        run.regs[0] = 0;
+                        match leave(run, mem, env)? {
+                            Left::Program(v) => return Ok(Stop::Returned(v)),
+                            Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
+                        }
+                    }
+                }
+            }};
+            (LdxB, $op:ident) => {{
+                load!($op, u8, 1, |v| v);
+            }};
+            (LdxH, $op:ident) => {{
+                load!($op, u16, 2, |v| v);
+            }};
+            (LdxW, $op:ident) => {{
+                load!($op, u32, 4, |v| v);
+            }};
+            (LdxDw, $op:ident) => {{
+                load!($op, u64, 8, |v| v);
+            }};
+            (LdxsB, $op:ident) => {{
+                load!($op, u8, 1, |v| v as i8 as u64);
+            }};
+            (LdxsH, $op:ident) => {{
+                load!($op, u16, 2, |v| v as i16 as u64);
+            }};
+            (LdxsW, $op:ident) => {{
+                load!($op, u32, 4, |v| v as i32 as u64);
+            }};
+            (StB, $op:ident) => {{
+                store!($op, u8, 1, $op.imm);
+            }};
+            (StH, $op:ident) => {{
+                store!($op, u16, 2, $op.imm);
+            }};
+            (StW, $op:ident) => {{
+                store!($op, u32, 4, $op.imm);
+            }};
+            (StDw, $op:ident) => {{
+                store!($op, u64, 8, $op.imm);
+            }};
+            (StxB, $op:ident) => {{
+                store!($op, u8, 1, src!($op));
+            }};
+            (StxH, $op:ident) => {{
+                store!($op, u16, 2, src!($op));
+            }};
+            (StxW, $op:ident) => {{
+                store!($op, u32, 4, src!($op));
+            }};
+            (StxDw, $op:ident) => {{
+                store!($op, u64, 8, src!($op));
+            }};
+            (AtomicAdd32, $op:ident) => {{
+                let v = src!($op);
+                atomic!($op, u32, |old: u64| old.wrapping_add(v), |_| {});
+            }};
+            (FetchAdd32, $op:ident) => {{
+                let v = src!($op);
+                atomic!($op, u32, |old: u64| old.wrapping_add(v), |old| src!($op) = old);
+            }};
+            (AtomicOr32, $op:ident) => {{
+                let v = src!($op);
+                atomic!($op, u32, |old: u64| old | v, |_| {});
+            }};
+            (FetchOr32, $op:ident) => {{
+                let v = src!($op);
+                atomic!($op, u32, |old: u64| old | v, |old| src!($op) = old);
+            }};
+            (AtomicAnd32, $op:ident) => {{
+                let v = src!($op);
+                atomic!($op, u32, |old: u64| old & v, |_| {});
+            }};
+            (FetchAnd32, $op:ident) => {{
+                let v = src!($op);
+                atomic!($op, u32, |old: u64| old & v, |old| src!($op) = old);
+            }};
+            (AtomicXor32, $op:ident) => {{
+                let v = src!($op);
+                atomic!($op, u32, |old: u64| old ^ v, |_| {});
+            }};
+            (FetchXor32, $op:ident) => {{
+                let v = src!($op);
+                atomic!($op, u32, |old: u64| old ^ v, |old| src!($op) = old);
+            }};
+            (Xchg32, $op:ident) => {{
+                let v = src!($op);
+                atomic!($op, u32, |_| v, |old| src!($op) = old);
+            }};
+            (Cmpxchg32, $op:ident) => {{
+                let (v, expected) = (src!($op), u64::from(run.regs[0] as u32));
+                atomic!($op, u32, |old| if old == expected { v } else { old }, |old| run.regs[0] = old);
+            }};
+            (AtomicAdd64, $op:ident) => {{
+                let v = src!($op);
+                atomic!($op, u64, |old: u64| old.wrapping_add(v), |_| {});
+            }};
+            (FetchAdd64, $op:ident) => {{
+                let v = src!($op);
+                atomic!($op, u64, |old: u64| old.wrapping_add(v), |old| src!($op) = old);
+            }};
+            (AtomicOr64, $op:ident) => {{
+                let v = src!($op);
+                atomic!($op, u64, |old: u64| old | v, |_| {});
+            }};
+            (FetchOr64, $op:ident) => {{
+                let v = src!($op);
+                atomic!($op, u64, |old: u64| old | v, |old| src!($op) = old);
+            }};
+            (AtomicAnd64, $op:ident) => {{
+                let v = src!($op);
+                atomic!($op, u64, |old: u64| old & v, |_| {});
+            }};
+            (FetchAnd64, $op:ident) => {{
+                let v = src!($op);
+                atomic!($op, u64, |old: u64| old & v, |old| src!($op) = old);
+            }};
+            (AtomicXor64, $op:ident) => {{
+                let v = src!($op);
+                atomic!($op, u64, |old: u64| old ^ v, |_| {});
+            }};
+            (FetchXor64, $op:ident) => {{
+                let v = src!($op);
+                atomic!($op, u64, |old: u64| old ^ v, |old| src!($op) = old);
+            }};
+            (Xchg64, $op:ident) => {{
+                let v = src!($op);
+                atomic!($op, u64, |_| v, |old| src!($op) = old);
+            }};
+            (Cmpxchg64, $op:ident) => {{
+                let (v, expected) = (src!($op), u64::from(run.regs[0] as u64));
+                atomic!($op, u64, |old| if old == expected { v } else { old }, |old| run.regs[0] = old);
+            }};
+            (LoadAcquire8, $op:ident) => {{
+                if let Err(kind) = aligned(src!($op).wrapping_add($op.off as u64), 1) {
+                    trap!(kind);
+                }
+                load!($op, u8, 1, |v| v);
+            }};
+            (StoreRelease8, $op:ident) => {{
+                if let Err(kind) = aligned(dst!($op).wrapping_add($op.off as u64), 1) {
+                    trap!(kind);
+                }
+                store!($op, u8, 1, src!($op));
+            }};
+            (LoadAcquire16, $op:ident) => {{
+                if let Err(kind) = aligned(src!($op).wrapping_add($op.off as u64), 2) {
+                    trap!(kind);
+                }
+                load!($op, u16, 2, |v| v);
+            }};
+            (StoreRelease16, $op:ident) => {{
+                if let Err(kind) = aligned(dst!($op).wrapping_add($op.off as u64), 2) {
+                    trap!(kind);
+                }
+                store!($op, u16, 2, src!($op));
+            }};
+            (LoadAcquire32, $op:ident) => {{
+                if let Err(kind) = aligned(src!($op).wrapping_add($op.off as u64), 4) {
+                    trap!(kind);
+                }
+                load!($op, u32, 4, |v| v);
+            }};
+            (StoreRelease32, $op:ident) => {{
+                if let Err(kind) = aligned(dst!($op).wrapping_add($op.off as u64), 4) {
+                    trap!(kind);
+                }
+                store!($op, u32, 4, src!($op));
+            }};
+            (LoadAcquire64, $op:ident) => {{
+                if let Err(kind) = aligned(src!($op).wrapping_add($op.off as u64), 8) {
+                    trap!(kind);
+                }
+                load!($op, u64, 8, |v| v);
+            }};
+            (StoreRelease64, $op:ident) => {{
+                if let Err(kind) = aligned(dst!($op).wrapping_add($op.off as u64), 8) {
+                    trap!(kind);
+                }
+                store!($op, u64, 8, src!($op));
+            }};
+            (Trap, $op:ident) => {
+                trap!(code.trap($op.imm))
+            };
+            (Arena, $op:ident) => {{
+                sync!(pc - 1);
+                arena_access::access(run, mem, env, $op, code.arena_op(pc - 1))?;
+                again!();
+            }};
+        }
+        /// The dispatch: an arm for each operation, and an arm for each pair.
+        macro_rules! dispatch {
+        (
+            ops { $($op:ident)* }
+            pairs { $($pair:ident $first:ident $second:ident)* }
+            triples { $($triple:ident $a:ident $b:ident $c:ident)* }
+            quads { $($quad:ident $p:ident $q:ident $r:ident $s:ident)* }
+        ) => {
             loop {
-                let [op, second] = &cells[pc];
+                let [op, second, third, fourth] = &cells[pc];
                 pc += 1;
                 if OBSERVED {
                     let at = pc - 1;
@@ -847,39 +897,58 @@ pub(super) fn run<const OBSERVED: bool>(
                     $(Uop::$pair => {
                         pair!($first $second op second);
                     })*
+                    $(Uop::$triple => {
+                        exec!($a, op);
+                        pc += 1;
+                        exec!($b, second);
+                        pc += 1;
+                        exec!($c, third);
+                    })*
+                    $(Uop::$quad => {
+                        exec!($p, op);
+                        pc += 1;
+                        exec!($q, second);
+                        pc += 1;
+                        exec!($r, third);
+                        pc += 1;
+                        exec!($s, fourth);
+                    })*
                 }
             }
         };
     }
-    /// The first operation, then, if it has not gone elsewhere, the second.
-    macro_rules! pair {
-        (Jeq64K $second:ident $op:ident $next:ident) => {
-            if dst!($op) == $op.imm {
-                jump!($op.off);
-            } else {
+        /// The first operation, then, if it has not gone elsewhere, the second.
+        macro_rules! pair {
+            (Jeq64K $second:ident $op:ident $next:ident) => {
+                if dst!($op) == $op.imm {
+                    jump!($op.off);
+                } else {
+                    pc += 1;
+                    exec!($second, $next);
+                }
+            };
+            (Jne64K $second:ident $op:ident $next:ident) => {
+                if dst!($op) != $op.imm {
+                    jump!($op.off);
+                } else {
+                    pc += 1;
+                    exec!($second, $next);
+                }
+            };
+            ($first:ident $second:ident $op:ident $next:ident) => {
+                exec!($first, $op);
                 pc += 1;
                 exec!($second, $next);
-            }
-        };
-        (Jne64K $second:ident $op:ident $next:ident) => {
-            if dst!($op) != $op.imm {
-                jump!($op.off);
-            } else {
-                pc += 1;
-                exec!($second, $next);
-            }
-        };
-        ($first:ident $second:ident $op:ident $next:ident) => {
-            exec!($first, $op);
-            pc += 1;
-            exec!($second, $next);
-        };
-    }
+            };
+        }
 
-    if run.executed >= stop_at {
-        return stopped(run, pc, run.executed);
+        with_uops!(dispatch)
     }
-    with_uops!(dispatch)
+}
+
+#[cold]
+fn budget_or_slice(run: &mut Execution) -> Result<Stop, Trap> {
+    stopped(run, run.pc, run.executed)
 }
 
 /// The budget's end is a fault, a slice's end is a pause.
@@ -900,7 +969,7 @@ fn refused(mem: &mut Memory, bad: BadAccess, reg: u8) -> FaultKind {
 }
 
 /// A load that the fast path could not do: a page not in the cache, a typed kernel pointer, or a fault.
-#[cold]
+#[inline(never)]
 fn missed(
     run: &mut Execution,
     mem: &mut Memory,
@@ -909,7 +978,7 @@ fn missed(
     reg: u8,
     size: u8,
 ) -> Result<u64, Trap> {
-    let bad = match mem.load(addr, size) {
+    let bad = match mem.load_learning(reg, addr, size) {
         Ok(v) => return Ok(v),
         Err(bad) => bad,
     };
@@ -919,9 +988,9 @@ fn missed(
     }
 }
 
-#[cold]
+#[inline(never)]
 fn store_missed(mem: &mut Memory, addr: u64, reg: u8, size: u8, v: u64) -> Result<(), Trap> {
-    mem.store(addr, size, v).map_err(|bad| refused(mem, bad, reg).into())
+    mem.store_learning(reg, addr, size, v).map_err(|bad| refused(mem, bad, reg).into())
 }
 
 /// A call that does not simply return.
@@ -931,12 +1000,6 @@ fn store_missed(mem: &mut Memory, addr: u64, reg: u8, size: u8, v: u64) -> Resul
 fn detour(run: &mut Execution, mem: &mut Memory, other: Box<CallResult>) -> Result<Stop, Trap> {
     run.follow(mem, (*other)?)?;
     Ok(Stop::Switched)
-}
-
-/// An instruction that exists and that this interpreter does not do.
-#[cold]
-fn gap(name: &str) -> Unsupported {
-    Unsupported::new(UnsupportedKind::Opcode, name)
 }
 
 fn aligned(addr: u64, size: u8) -> Result<(), FaultKind> {

@@ -303,6 +303,8 @@ pub enum Op {
     StoreRelease64,
     /// No encoding: an engine's marker for an instruction that must not run (poisoned, or invalid and unreachable).
     Trap,
+    /// No encoding: an engine's marker for an access through a pointer into an arena.
+    Arena,
 }
 
 /// One encoding.
@@ -526,7 +528,7 @@ pub fn lookup(insn: &Insn) -> Option<&'static Row> {
 }
 
 impl Op {
-    /// This operation's row; `None` for [`Op::Trap`].
+    /// This operation's row; `None` for [`Op::Trap`] and [`Op::Arena`], which have no encoding.
     #[must_use]
     pub fn row(self) -> Option<&'static Row> {
         TABLE.get(self as usize)

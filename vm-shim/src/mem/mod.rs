@@ -350,6 +350,34 @@ impl Memory {
         self.tlb.store::<T>(addr, v)
     }
 
+    /// The fast path of a load through a base register, whose last page is tried first.
+    #[inline(always)]
+    pub(crate) fn load_by<T: Scalar>(&self, reg: usize, addr: u64) -> Option<u64> {
+        self.tlb.load_by::<T>(reg, addr)
+    }
+
+    /// The fast path of a store through a base register.
+    #[inline(always)]
+    pub(crate) fn store_by<T: Scalar>(&mut self, reg: usize, addr: u64, v: u64) -> bool {
+        self.tlb.store_by::<T>(reg, addr, v)
+    }
+
+    /// A load whose fast path has failed: through the translation cache, which the register then learns from.
+    #[inline]
+    pub(crate) fn load_learning(&mut self, reg: u8, addr: u64, size: u8) -> Result<u64, BadAccess> {
+        let loaded = self.load(addr, size);
+        self.tlb.learn_read(usize::from(reg), addr);
+        loaded
+    }
+
+    /// A store whose fast path has failed.
+    #[inline]
+    pub(crate) fn store_learning(&mut self, reg: u8, addr: u64, size: u8, v: u64) -> Result<(), BadAccess> {
+        let stored = self.store(addr, size, v);
+        self.tlb.learn_write(usize::from(reg), addr);
+        stored
+    }
+
     #[inline(always)]
     fn load_as<T: Scalar>(&mut self, addr: u64) -> Result<u64, BadAccess> {
         self.load_fast::<T>(addr).map_or_else(|| self.load_slow(addr, T::SIZE), Ok)

@@ -79,9 +79,22 @@ struct Entry {
 
 const EMPTY: Entry = Entry { tag: NO_TAG, page: std::ptr::null() };
 
-/// Translations of recently used pages: a direct-mapped cache, one half for reads and one for writes.
+/// How many base registers have a translation of their own.
+pub(crate) const REGS: usize = 16;
+
+/// A page where nothing may be done: what a register's translation shows before it shows a page.
+static NOWHERE: Page =
+    Page { data: UnsafeCell::new([0; PAGE_SIZE]), shadow: UnsafeCell::new([shadow::NOTHING; PAGE_SIZE]) };
+
+/// Shows [`NOWHERE`] where no page is ever mapped from.
+const UNUSED: Entry = Entry { tag: 0, page: &raw const NOWHERE };
+
+/// Translations of recently used pages: for each base register the page that it was last used for, and behind those a
+/// direct-mapped cache. One half for reads and one for writes.
 #[repr(C)]
 pub(crate) struct Tlb {
+    reg_read: [Entry; REGS],
+    reg_write: [Entry; REGS],
     read: [Entry; WAYS],
     write: [Entry; WAYS],
 }
@@ -150,7 +163,61 @@ scalar!(u64);
 
 impl Tlb {
     pub(crate) fn new() -> Self {
-        Self { read: [EMPTY; WAYS], write: [EMPTY; WAYS] }
+        Self {
+            reg_read: [UNUSED; REGS],
+            reg_write: [UNUSED; REGS],
+            read: [EMPTY; WAYS],
+            write: [EMPTY; WAYS],
+        }
+    }
+
+    /// The page a register was last used for, if the access lies in it.
+    #[inline(always)]
+    fn find_by<T: Scalar>(half: &[Entry; REGS], reg: usize, addr: u64) -> Option<(&Page, usize)> {
+        let entry = &half[reg % REGS];
+        let off = addr.wrapping_sub(entry.tag);
+        if off > PAGE_SIZE as u64 - T::SIZE {
+            return None;
+        }
+        // SAFETY: `page` is `NOWHERE`, or was copied from an entry of the cache that `flush` has not emptied since, so
+        // it is alive as that entry's is.
+        Some((unsafe { &*entry.page }, off as usize))
+    }
+
+    /// [`Tlb::load`] through a base register's own translation.
+    #[inline(always)]
+    pub(crate) fn load_by<T: Scalar>(&self, reg: usize, addr: u64) -> Option<u64> {
+        let (page, off) = Self::find_by::<T>(&self.reg_read, reg, addr)?;
+        T::load(page, off)
+    }
+
+    /// [`Tlb::store`] through a base register's own translation.
+    #[inline(always)]
+    pub(crate) fn store_by<T: Scalar>(&mut self, reg: usize, addr: u64, v: u64) -> bool {
+        match Self::find_by::<T>(&self.reg_write, reg, addr) {
+            // `NOWHERE` is never written: its shadow forbids it.
+            Some((page, off)) => T::store(page, off, v),
+            None => false,
+        }
+    }
+
+    /// Remembers the cached page of an address for a base register.
+    #[inline]
+    pub(crate) fn learn_read(&mut self, reg: usize, addr: u64) {
+        let entry = self.read[(addr / PAGE_SIZE as u64) as usize % WAYS];
+        if entry.tag == addr & !OFFSET_MASK {
+            self.reg_read[reg % REGS] = entry;
+        }
+    }
+
+    /// Remembers the page, cached for writing, of an address for a base register.
+    #[inline]
+    pub(crate) fn learn_write(&mut self, reg: usize, addr: u64) {
+        let entry = self.write[(addr / PAGE_SIZE as u64) as usize % WAYS];
+        if entry.tag == addr & !OFFSET_MASK {
+            self.reg_write[reg % REGS] = entry;
+            self.reg_read[reg % REGS] = entry;
+        }
     }
 
     #[inline(always)]
@@ -209,6 +276,10 @@ impl Tlb {
     /// [`Tlb::flush`] before it shares or drops it.
     pub(crate) fn insert_write(&mut self, tag: u64, page: &Arc<Page>) {
         let entry = Entry { tag, page: Arc::as_ptr(page) };
+        // Registers may show the page that this one has replaced.
+        for old in self.reg_read.iter_mut().filter(|e| e.tag == tag) {
+            *old = entry;
+        }
         self.write[(tag / PAGE_SIZE as u64) as usize % WAYS] = entry;
         self.read[(tag / PAGE_SIZE as u64) as usize % WAYS] = entry;
     }

@@ -24,13 +24,16 @@ mod program;
 mod relocs;
 mod section_defs;
 mod struct_ops;
+mod symbols;
 
 pub use attach::{AttachKind, AttachPoint, AttachTarget};
 pub use error::{LinkError, LoadError};
 pub use externs::{ExternDef, ExternKind, KconfigType};
 pub use globals::GlobalVar;
 pub use kinds::{AttachType, MapType, ProgType};
-pub use link::{KfuncDecl, KsymDecl, LineInfo, Linked, LinkedProgram, Poison, PoisonKind, SubprogDef};
+pub use link::{
+    FieldUse, KfuncDecl, KsymDecl, LineInfo, Linked, LinkedProgram, Poison, PoisonKind, SubprogDef,
+};
 pub use map::{
     BPF_F_LINK, BPF_F_MMAPABLE, BPF_F_RDONLY_PROG, InitialValue, MapData, MapDef, MapOrigin, Pinning,
     SlotTarget, StructOps, StructOpsMember,
@@ -39,3 +42,4 @@ pub use parse::Object;
 pub use profile::{Arch, KernelProfile, LinkOptions};
 pub use program::{FuncLinkage, ProgramDef};
 pub use section_defs::{NameRule, SECTION_DEFS, SectionDef, find_section_def};
+pub use symbols::SymbolNames;

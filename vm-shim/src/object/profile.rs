@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::symbols::SymbolNames;
 use crate::btf::Btf;
 
 /// A machine architecture.
@@ -43,7 +44,7 @@ pub struct KernelProfile {
     /// Names of functions and symbols that the kernel has, whatever its BTF says.
     ///
     /// A weak extern that neither they nor the BTF know is absent.
-    pub symbols: BTreeSet<String>,
+    pub symbols: SymbolNames,
     /// Timer frequency (`CONFIG_HZ` unless the configuration says otherwise).
     pub hz: u32,
     /// Number of CPUs.
@@ -63,7 +64,7 @@ impl Default for KernelProfile {
             btf: None,
             module_btfs: BTreeMap::new(),
             kconfig: BTreeMap::new(),
-            symbols: BTreeSet::new(),
+            symbols: SymbolNames::default(),
             hz: 1000,
             cpus: 4,
             bpf_cookie: true,

@@ -5,6 +5,7 @@
 mod core_kinds;
 mod core_patch;
 mod ext;
+mod header;
 mod layout;
 mod malformed;
 mod render;

@@ -1,11 +1,12 @@
 //! Engines agree on random programs.
 
 use bpf_vm_shim::engine::{Interp, Rbpf};
-use bpf_vm_shim::exec::Outcome;
+use bpf_vm_shim::env::NoEnv;
+use bpf_vm_shim::exec::{InsnView, Limits, Observer, Outcome, Step};
 use bpf_vm_shim::isa::Insn;
 use proptest::prelude::*;
 
-use crate::support::{EXIT, insn, mov, run_on};
+use crate::support::{EXIT, compile, insn, mov, run_on, start};
 
 /// A random instruction that cannot loop: arithmetic, a stack access, or a jump forward by one.
 fn any_insn() -> impl Strategy<Value = Insn> {
@@ -47,14 +48,58 @@ fn any_insn() -> impl Strategy<Value = Insn> {
     prop_oneof![4 => alu, 2 => jump, 1 => store, 1 => load]
 }
 
+/// A watched run goes one operation at a time, an unwatched one takes several as one.
+struct Watcher;
+
+impl Observer for Watcher {
+    fn before(&mut self, _: &InsnView<'_>) -> bool {
+        false
+    }
+}
+
+/// Arithmetic on six registers with known values, and eight written stack slots.
+fn program(seeds: [i32; 6], body: Vec<Insn>) -> Vec<Insn> {
+    let mut insns: Vec<Insn> = seeds.iter().enumerate().map(|(r, v)| mov(r as u8, *v)).collect();
+    insns.extend((0..8).map(|s| insn(0x7a, 10, 0, -8 - 8 * s, 7)));
+    insns.extend(body);
+    // A jump by one at the end needs somewhere to go.
+    insns.extend([mov(6, 0), mov(7, 0), EXIT]);
+    insns
+}
+
 proptest! {
     #[test]
+    fn operations_taken_together_do_what_each_does(
+        body in prop::collection::vec(any_insn(), 0..60),
+        seeds: [i32; 6],
+        slice in 1u64..50,
+    ) {
+        let code = compile(&program(seeds, body)).unwrap();
+        let (mut run, mut mem) = start(&code, Limits::default());
+        let (mut alone, mut alone_mem) = start(&code, Limits::default());
+        let (mut sliced, mut sliced_mem) = start(&code, Limits::default());
+        let together = run.run(&mut mem, &mut NoEnv);
+        prop_assert_eq!(
+            alone.run_observed(&mut alone_mem, &mut NoEnv, &mut Watcher),
+            Step::Done(together.clone())
+        );
+        prop_assert_eq!(run.executed(), alone.executed());
+        // Each slice goes on in a copy of the memory: what it wrote, through whatever cache, is what the next one reads.
+        let in_slices = loop {
+            match sliced.run_slice(&mut sliced_mem, &mut NoEnv, slice) {
+                Step::Paused => {
+                    let copy = sliced_mem.fork();
+                    let _ = std::mem::replace(&mut sliced_mem, copy);
+                }
+                Step::Done(outcome) => break outcome,
+            }
+        };
+        prop_assert_eq!(in_slices, together);
+    }
+
+    #[test]
     fn interp_and_rbpf_give_the_same(body in prop::collection::vec(any_insn(), 0..40), seeds: [i32; 6]) {
-        let mut insns: Vec<Insn> = seeds.iter().enumerate().map(|(r, v)| mov(r as u8, *v)).collect();
-        insns.extend((0..8).map(|s| insn(0x7a, 10, 0, -8 - 8 * s, 7)));
-        insns.extend(body);
-        // A jump by one at the end needs somewhere to go.
-        insns.extend([mov(6, 0), mov(7, 0), EXIT]);
+        let insns = program(seeds, body);
         let ours = run_on(&Interp, &insns);
         prop_assert!(matches!(ours, Outcome::Returned(_)), "{ours:?}");
         match run_on(&Rbpf, &insns) {

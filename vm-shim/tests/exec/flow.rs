@@ -87,6 +87,27 @@ fn a_paused_run_can_be_copied_and_both_go_on() {
 }
 
 #[test]
+fn copies_of_a_run_in_flight_write_to_memory_of_their_own() {
+    let insns = [
+        mov(1, 1),
+        insn(0x7b, 10, 1, -8, 0), // the stack's page is known to be R10's from here on
+        insn(0x79, 0, 10, -8, 0),
+        insn(0x07, 0, 0, 0, 1),
+        insn(0x7b, 10, 0, -8, 0),
+        insn(0x79, 0, 10, -8, 0),
+        EXIT,
+    ];
+    let code = compile(&insns).unwrap();
+    let (mut run, mut mem) = start(&code, Limits::default());
+    let mut observer = PauseAt { insn: 3, seen: Vec::new(), armed: true };
+    assert_eq!(run.run_observed(&mut mem, &mut NoEnv, &mut observer), Step::Paused);
+    let (mut copy, mut copied) = (run.clone(), mem.fork());
+    assert_eq!(copy.run(&mut copied, &mut NoEnv), Outcome::Returned(2));
+    assert_eq!(mem.load(run.regs()[10] - 8, 8), Ok(1));
+    assert_eq!(run.run(&mut mem, &mut NoEnv), Outcome::Returned(2));
+}
+
+#[test]
 fn calls_keep_the_callers_registers_and_have_a_stack_of_their_own() {
     let insns = [
         mov(6, 42),

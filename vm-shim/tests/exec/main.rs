@@ -2,6 +2,7 @@
 
 mod agree;
 mod alu;
+mod arena;
 mod disasm;
 mod flow;
 mod memory;

@@ -90,7 +90,7 @@ fn kernel_symbols_are_typed_typeless_or_absent() {
     let elf =
         loads(&btf, &[("typed", false), ("typeless", false), ("weak_absent", true), ("weak_present", true)]);
     let mut kernel = KernelProfile::default();
-    kernel.symbols.insert("weak_present".to_owned());
+    kernel.symbols.insert("weak_present");
     let linked = link(&elf, &kernel);
     let insns = &linked.programs[0].insns;
     let name = |i: usize| linked.ksyms[insns[i].imm as usize].name.as_str();

@@ -3,14 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{LineInfo, LinkedProgram, Poison, SubprogDef, Work, lines};
+use super::{FieldUse, LineInfo, LinkedProgram, Poison, SubprogDef, Work, lines};
 use crate::isa::{Insn, pseudo};
 use crate::object::error::{LinkError, limit};
 use crate::object::kinds::MapType;
-use crate::object::map::{BPF_F_RDONLY_PROG, MapData, MapDef, MapOrigin};
+use crate::object::map::{MapData, MapDef, MapOrigin};
 use crate::object::parse::Object;
 use crate::object::program::{FuncLinkage, ProgramDef};
 use crate::object::relocs::{JUMP_TABLES, Ref};
+
+/// `sizeof(struct bpf_insn_array_value)`.
+const INSN_ARRAY_VALUE: u32 = 16;
 
 /// Links one program.
 pub(super) fn link(
@@ -32,6 +35,7 @@ pub(super) fn link(
         placed: BTreeMap::new(),
         subprogs: Vec::new(),
         lines: Vec::new(),
+        fields: Vec::new(),
         poisoned: BTreeMap::new(),
         jump_table_bytes,
     };
@@ -45,6 +49,7 @@ pub(super) fn link(
         insns: out.insns,
         subprogs: out.subprogs,
         lines: out.lines,
+        fields: out.fields,
         poisoned: out.poisoned,
     })
 }
@@ -59,6 +64,7 @@ struct Appender<'a> {
     placed: BTreeMap<(usize, usize), usize>,
     subprogs: Vec<SubprogDef>,
     lines: Vec<LineInfo>,
+    fields: Vec<FieldUse>,
     poisoned: BTreeMap<usize, Poison>,
     /// Of all programs so far.
     jump_table_bytes: &'a mut u64,
@@ -184,9 +190,8 @@ impl Appender<'_> {
         let mut map = MapDef::new(JUMP_TABLES, JUMP_TABLES, MapOrigin::JumpTable);
         map.map_type = MapType::InsnArray;
         map.key_size = 4;
-        map.value_size = 8;
+        map.value_size = INSN_ARRAY_VALUE;
         map.max_entries = entries.len() as u32;
-        map.map_flags = BPF_F_RDONLY_PROG;
         let size = data.len() as u32;
         map.data = Some(MapData::new(data, size));
         let index = self.maps.len() as i32;
@@ -228,6 +233,7 @@ impl Appender<'_> {
             name,
         });
         self.lines.extend(lines::lines(self.object, code, start, end, at));
+        self.fields.extend(lines::fields(self.object, code, start, end, at));
         Ok(Frame { code, slot: start, at, end: self.insns.len() })
     }
 

@@ -1,6 +1,7 @@
 //! Types of functions and source lines, moved to where the code went (libbpf's `adjust_prog_btf_ext_info`).
 
-use super::LineInfo;
+use super::{FieldUse, LineInfo};
+use crate::btf::core::CoreReloKind;
 use crate::btf::{Kind, TypeId};
 use crate::isa::Insn;
 use crate::object::parse::Object;
@@ -35,4 +36,23 @@ pub(super) fn lines(
         col: l.col,
     })
     .collect()
+}
+
+/// Uses of field offsets in the code `start..end` of a section, which begins at `moved_to` in the program.
+pub(super) fn fields(
+    object: &Object,
+    code: usize,
+    start: usize,
+    end: usize,
+    moved_to: usize,
+) -> Vec<FieldUse> {
+    let (Some(section), Some(ext)) = (object.code.code.get(code), &object.btf_ext) else { return Vec::new() };
+    let here = ext.core_relos(&section.name).iter().filter(|r| r.kind == CoreReloKind::FieldByteOffset);
+    let slots = here.map(|r| (r.insn_off as usize / Insn::SIZE, r.type_id));
+    let mut uses: Vec<_> = slots
+        .filter(|(slot, _)| (start..end).contains(slot))
+        .map(|(slot, type_id)| FieldUse { insn: slot - start + moved_to, type_id })
+        .collect();
+    uses.sort_by_key(|u| u.insn);
+    uses
 }

@@ -64,6 +64,8 @@ pub struct LinkedProgram {
     pub subprogs: Vec<SubprogDef>,
     /// Source lines, by ascending instruction.
     pub lines: Vec<LineInfo>,
+    /// Instructions with the offset of a field in them, by ascending instruction.
+    pub fields: Vec<FieldUse>,
     /// Instructions that fault if they are reached, and why.
     pub poisoned: BTreeMap<usize, Poison>,
 }
@@ -98,6 +100,16 @@ pub struct LineInfo {
     pub line: u32,
     /// Column, from 1; 0 if unknown.
     pub col: u32,
+}
+
+/// An instruction that CO-RE relocation has given the offset of a field.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct FieldUse {
+    /// Instruction slot.
+    pub insn: usize,
+    /// The type that the field is in, in the object's BTF.
+    pub type_id: TypeId,
 }
 
 /// Why an instruction must not be reached.

@@ -1,0 +1,99 @@
+//! The trace as bcc shows it: rows 36, 37 of the reference guide.
+
+use std::io::{self, Write};
+
+use super::Bpf;
+use crate::error::Error;
+pub use crate::trace::TraceFields;
+use crate::trace::{Format, FormatError};
+
+impl Bpf {
+    /// Takes the oldest line of the trace, as `trace_pipe` shows it, without blanks at its end. `None` if there is none:
+    /// a simulated machine prints nothing while one waits.
+    pub fn trace_readline(&mut self) -> Option<String> {
+        if let Some(rest) = self.host.trace_rest.pop_front() {
+            return Some(rest);
+        }
+        let text = self.machine.kernel.state.trace_pipe.take_line()?.to_string();
+        // What a program prints may be several lines, of which the first only has fields.
+        let mut lines = text.trim_end().lines().map(|line| line.trim_end().to_owned());
+        let first = lines.next();
+        self.host.trace_rest.extend(lines);
+        first
+    }
+
+    /// Takes the oldest line of the trace by its fields, and skips what is none of a program's (remarks on lost events).
+    ///
+    /// `None` if there is none and `nonblocking` is set.
+    ///
+    /// ```
+    /// use bpf_harness::Bpf;
+    /// # let object = bpf_fixtures::object("hostapi").unwrap();
+    /// let mut bpf = Bpf::load(object)?;
+    /// bpf.attach_kprobe("vfs_read", "print")?;
+    /// bpf.kprobe("vfs_read").arg(7).fire()?;
+    /// let line = bpf.trace_fields(true)?.unwrap();
+    /// assert_eq!((line.task.as_str(), line.msg.as_str()), ("bpf-test", "arg 7"));
+    /// assert_eq!(bpf.trace_fields(true)?, None);
+    /// # Ok::<(), bpf_harness::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If there is no line and `nonblocking` is not set: nothing would ever come.
+    pub fn trace_fields(&mut self, nonblocking: bool) -> Result<Option<TraceFields>, Error> {
+        while let Some(line) = self.trace_readline() {
+            if let Some(fields) = TraceFields::parse(&line) {
+                return Ok(Some(fields));
+            }
+        }
+        if nonblocking {
+            return Ok(None);
+        }
+        Err(Error::Invalid(
+            "the trace is empty, and nothing happens while one waits for it: fire an event first, or read with \
+             `nonblocking`"
+                .to_owned(),
+        ))
+    }
+
+    /// Prints the lines of the trace that are there, as they are, or by a format over the fields of
+    /// [`Bpf::trace_fields`]: `{1} {5}` is thread id and message.
+    ///
+    /// # Errors
+    /// If the format cannot be read, or standard output be written.
+    pub fn trace_print(&mut self, fmt: Option<&str>) -> Result<(), Error> {
+        self.trace_print_to(&mut io::stdout().lock(), fmt)
+    }
+
+    /// As [`Bpf::trace_print`], to somewhere else.
+    ///
+    /// ```
+    /// use bpf_harness::Bpf;
+    /// # let object = bpf_fixtures::object("hostapi").unwrap();
+    /// let mut bpf = Bpf::load(object)?;
+    /// bpf.attach_kprobe("vfs_read", "print")?;
+    /// bpf.kprobe("vfs_read").arg(7).fire()?;
+    /// let mut out = Vec::new();
+    /// bpf.trace_print_to(&mut out, Some("{1} {5}"))?;
+    /// assert_eq!(out, b"1000 arg 7\n");
+    /// # Ok::<(), bpf_harness::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As there.
+    pub fn trace_print_to(&mut self, out: &mut impl Write, fmt: Option<&str>) -> Result<(), Error> {
+        let format =
+            fmt.map(Format::parse).transpose().map_err(|e: FormatError| Error::Invalid(e.to_string()))?;
+        let failed = |e: io::Error| Error::Invalid(format!("the trace cannot be written: {e}"));
+        loop {
+            let line = match &format {
+                Some(format) => self.trace_fields(true)?.map(|f| format.apply(&f)),
+                None => self.trace_readline(),
+            };
+            match line {
+                Some(line) => writeln!(out, "{line}").map_err(failed)?,
+                None => return out.flush().map_err(failed),
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Statically defined user-space probes: rows 29, 35 of the reference guide.
+
+use std::sync::Arc;
+
+use bpf_helpers_mock::contexts::Probe;
+use bpf_helpers_mock::{Machine, RunInput};
+use bpf_vm_shim::object::AttachPoint;
+
+use super::links::{Link, UserPlace, UserSite};
+use super::{Bpf, Point};
+use crate::error::Error;
+use crate::symbols::Binary;
+use crate::usdt::{Enabled, Location, Placement, Usdt};
+
+/// One place of a probe that a program is attached to.
+#[derive(Debug)]
+pub(super) struct UsdtSite {
+    pub(super) binary: Arc<Binary>,
+    /// Which of the probe's places, from 0.
+    pub(super) location: usize,
+    pub(super) place: Location,
+}
+
+impl Bpf {
+    /// Attaches the programs that were enabled for probes (what bcc's `BPF(usdt_contexts=[usdt])` does).
+    ///
+    /// ```
+    /// use bpf_harness::Bpf;
+    /// use bpf_harness::symbols::Binary;
+    /// use bpf_harness::usdt::Usdt;
+    /// # let object = bpf_fixtures::object("hostapi").unwrap();
+    /// let mut bpf = Bpf::load(object)?;
+    /// let server = Binary::declared("/usr/bin/server").probe("http", "request", 0x1200, "8@%rdi -4@-20(%rbp)").unwrap();
+    /// let mut usdt = Usdt::from_binary(server)?;
+    /// usdt.enable_probe("request", "count")?;
+    /// bpf.attach_usdt(&usdt)?;
+    /// bpf.usdt("http", "request").args([1, 2]).fire()?;
+    /// # Ok::<(), bpf_harness::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If there is no such program, or it is of another type.
+    pub fn attach_usdt(&mut self, usdt: &Usdt) -> Result<(), Error> {
+        for enabled in usdt.enabled() {
+            let binary = usdt.binary(&enabled.path).cloned();
+            let binary = binary.unwrap_or_else(|| Arc::new(Binary::declared(enabled.path.as_str())));
+            if !self.host.binaries.iter().any(|b| b.path() == binary.path()) {
+                self.host.binaries.push(Arc::clone(&binary));
+            }
+            self.attach_enabled(enabled, &binary)?;
+        }
+        Ok(())
+    }
+
+    fn attach_enabled(&mut self, enabled: &Enabled, binary: &Arc<Binary>) -> Result<(), Error> {
+        let probe = &enabled.probe;
+        let point = Point::Usdt(probe.provider.clone(), probe.name.clone());
+        for (location, place) in probe.locations.iter().enumerate() {
+            let site = UsdtSite { binary: Arc::clone(binary), location, place: place.clone() };
+            let user = UserSite { path: enabled.path.clone(), addr: place.addr };
+            let link =
+                Link { pid: enabled.pid, user: Some(user), usdt: Some(Arc::new(site)), ..Link::default() };
+            self.loaded_program(&enabled.fn_name)?;
+            let cookie = self.usdt_spec(place)?;
+            self.link_target(&enabled.fn_name, point.target(), &point.to_string(), link, cookie)?;
+        }
+        Ok(())
+    }
+
+    /// Attaches a program where its section says, if the binary is one that the test has declared or a process has
+    /// mapped; `false` if it is not.
+    pub(super) fn attach_usdt_section(&mut self, fn_name: &str, point: &AttachPoint) -> Result<bool, Error> {
+        let AttachPoint::Usdt { path, provider, name } = point else { return Ok(false) };
+        let Some(binary) = self.declared_binary(path) else { return Ok(false) };
+        let mut usdt = Usdt::from_shared(&binary)?;
+        usdt.enable_probe(&format!("{provider}:{name}"), fn_name)?;
+        self.attach_usdt(&usdt)?;
+        Ok(true)
+    }
+
+    /// How many programs listen to a probe: what its semaphore counts. 0 if there are none.
+    #[must_use]
+    pub fn usdt_semaphore(&self, provider: &str, name: &str) -> usize {
+        let point = Point::Usdt(provider.to_owned(), name.to_owned());
+        let here = self.attached.iter().filter(|a| point.concerns(&a.target));
+        // All places of a probe share its semaphore; each program counts once.
+        here.filter(|a| a.link.usdt.as_ref().is_none_or(|s| s.location == 0)).count()
+    }
+}
+
+/// The context of a program at a probe: its arguments are where their specifications say.
+pub(super) fn input(
+    machine: &mut Machine,
+    probe: (&str, &str),
+    site: Option<&UsdtSite>,
+    user: Option<&UserPlace>,
+    args: &[u64],
+    cookie: u64,
+) -> Result<RunInput, Error> {
+    let name = || format!("usdt/{}:{}", probe.0, probe.1);
+    let mut context = Probe { user: true, cookie, ..Probe::default() };
+    match site {
+        Some(site) => {
+            let delta = user.map_or(0, |u| u.delta);
+            let symbol = |s: &str| Some(site.binary.address(s)?.wrapping_add(delta));
+            let pc = user.map_or(site.place.addr, |u| u.addr);
+            let placed = Placement::new(&site.place.args, args, pc, symbol)
+                .map_err(|e| Error::Invalid(format!("{}: {e}", name())))?;
+            context.addr = user.map(|u| u.addr);
+            context.registers = placed.registers.into_iter().collect();
+            for (addr, bytes) in placed.memory {
+                let user = machine.kernel.state.current_user_mut();
+                let written = user.is_some_and(|u| u.write(addr, &bytes).is_ok());
+                if !written {
+                    return Err(Error::Invalid(format!(
+                        "{}: an argument cannot be put at {addr:#x}: the task has no user memory there",
+                        name()
+                    )));
+                }
+            }
+        }
+        // Attached by its section: without a binary nobody knows where arguments are.
+        None if args.is_empty() => {}
+        None => {
+            return Err(Error::Invalid(format!(
+                "{}: the places of its arguments are not known; attach with `attach_usdt()`",
+                name()
+            )));
+        }
+    }
+    Ok(context.build(machine)?)
+}

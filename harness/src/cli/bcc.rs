@@ -1,0 +1,278 @@
+//! `bpf-harness bcc`: a text in the dialect of bcc's reference guide, compiled, run, and shown as its user would see it.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use bpf_vm_shim::btf::Btf;
+use bpf_vm_shim::exec::Outcome;
+use bpf_vm_shim::object::{AttachKind, AttachPoint, AttachTarget, LinkedProgram, ProgType};
+use serde::Serialize;
+
+use super::{Format, Status, input, json_line};
+use crate::bpf::{Bpf, BpfBuilder, Input, MAX_CPUS, RunReport};
+use crate::error::Error;
+use crate::scenario;
+
+/// Arguments of `bcc`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The program text, or its compiled object (`.o`)
+    file: PathBuf,
+    /// Play this scenario, and print what it says the tool's user sees
+    #[arg(long, value_name = "FILE")]
+    scenario: Option<PathBuf>,
+    /// A flag for clang; may be given more than once
+    #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
+    cflag: Vec<String>,
+    /// Define a macro
+    #[arg(short = 'D', value_name = "NAME[=VALUE]")]
+    define: Vec<String>,
+    /// Refuse programs that read kernel memory directly, as the kernel would without bcc's rewriting
+    #[arg(long)]
+    no_auto_probe_read: bool,
+    /// Only compile, and write the object to this file
+    #[arg(long, value_name = "FILE", conflicts_with = "format")]
+    emit_object: Option<PathBuf>,
+    /// The kernel's types: raw BTF, or an ELF file with a .BTF section
+    #[arg(long, value_name = "FILE")]
+    btf: Option<PathBuf>,
+    /// How many CPUs there are
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_CPUS)))]
+    cpus: Option<u32>,
+    /// The seed of everything random
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// A program of the text, and how it ended.
+#[derive(Serialize)]
+struct Program {
+    program: String,
+    #[serde(rename = "type")]
+    prog_type: String,
+    /// Where its name attaches it; none if the tool says where.
+    attached: Option<String>,
+    insns: usize,
+    outcome: Ended,
+}
+
+/// How a run ended.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Ended {
+    Returned(u64),
+    Fault(String),
+    Unsupported(String),
+    /// It never ran.
+    Refused(String),
+}
+
+impl Ended {
+    fn of(report: &RunReport) -> Self {
+        match (&report.outcome, &report.diagnostic) {
+            (Outcome::Returned(v), _) => Self::Returned(*v),
+            (Outcome::Fault(_), Some(d)) => Self::Fault(d.render(false)),
+            (Outcome::Fault(fault), None) => Self::Fault(fault.kind.to_string()),
+            (Outcome::Unsupported(gap), _) => {
+                Self::Unsupported(format!("{} '{}'", gap.kind.as_str(), gap.name))
+            }
+        }
+    }
+
+    fn status(&self) -> Status {
+        match self {
+            Self::Returned(_) => Status::Ok,
+            Self::Unsupported(_) => Status::Unsupported,
+            Self::Fault(_) | Self::Refused(_) => Status::Failed,
+        }
+    }
+}
+
+pub(super) fn main(args: &Args, out: &mut dyn Write) -> io::Result<Status> {
+    let name = args.file.display().to_string();
+    let error = |out: &mut dyn Write, error: String| {
+        match args.format {
+            Format::Json => json_line(out, &serde_json::json!({ "file": name, "error": error }))?,
+            Format::Text => writeln!(out, "error: {error}")?,
+        }
+        Ok(Status::Usage)
+    };
+    let builder = match builder(args) {
+        Ok(builder) => builder,
+        Err(e) => return error(out, e),
+    };
+    if let Some(path) = &args.emit_object {
+        return match emit(args, builder, path) {
+            Ok(()) => Ok(Status::Ok),
+            Err(e) => error(out, e),
+        };
+    }
+    if let Some(path) = &args.scenario {
+        let text = input::read(path)
+            .and_then(|b| String::from_utf8(b).map_err(|_| format!("{}: not UTF-8 text", path.display())));
+        let text = match text {
+            Ok(text) => text,
+            Err(e) => return error(out, e),
+        };
+        return match scenario::play_with(path, &text, builder) {
+            Ok(played) => show(args, &name, &played, out),
+            Err(e) if args.format == Format::Json => error(out, e.to_string()),
+            Err(e) => {
+                writeln!(out, "{}", e.render())?;
+                Ok(Status::Usage)
+            }
+        };
+    }
+    match builder.load() {
+        Ok(bpf) => survey(args, &name, bpf, out),
+        Err(e) => error(out, e.to_string()),
+    }
+}
+
+fn builder(args: &Args) -> Result<BpfBuilder, String> {
+    let is_object = args.file.extension().is_some_and(|e| e == "o");
+    let mut builder = match is_object {
+        true => Bpf::builder().bcc_object(input::read(&args.file)?),
+        // What cannot be read is better said before a compiler is looked for.
+        false => input::read(&args.file).map(|_| Bpf::builder().source_file(&args.file))?,
+    };
+    builder = builder.cflags(args.cflag.iter().cloned());
+    builder = builder.cflags(args.define.iter().map(|d| format!("-D{d}")));
+    builder = builder.auto_probe_reads(!args.no_auto_probe_read);
+    if let Some(path) = &args.btf {
+        let bytes = input::read(path)?;
+        builder = builder.kernel_btf(Btf::parse_file(bytes).map_err(|e| format!("{}: {e}", path.display()))?);
+    }
+    if let Some(cpus) = args.cpus {
+        builder = builder.cpus(cpus);
+    }
+    if let Some(seed) = args.seed {
+        builder = builder.seed(seed);
+    }
+    Ok(builder)
+}
+
+/// Compiles with what the scenario says and writes the object.
+fn emit(args: &Args, builder: BpfBuilder, path: &std::path::Path) -> Result<(), String> {
+    let builder = match &args.scenario {
+        None => builder,
+        Some(scenario) => {
+            let text = String::from_utf8(input::read(scenario)?)
+                .map_err(|_| format!("{}: not UTF-8 text", scenario.display()))?;
+            scenario::prepare(scenario, &text, builder).map_err(|e| e.render().to_owned())?
+        }
+    };
+    let objects = builder.compile().map_err(|e| e.to_string())?;
+    let object = objects.into_iter().next().unwrap_or_default();
+    std::fs::write(path, object).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// What the scenario prints, after what went wrong.
+fn show(args: &Args, name: &str, played: &scenario::Played, out: &mut dyn Write) -> io::Result<Status> {
+    let mut status = Status::Ok;
+    for report in &played.runs {
+        let ended = Ended::of(report);
+        status = status.and(ended.status());
+        match args.format {
+            Format::Json => {
+                json_line(out, &serde_json::json!({ "program": report.program, "outcome": ended }))?
+            }
+            Format::Text => text(&report.program, &ended, out)?,
+        }
+    }
+    match args.format {
+        Format::Json => json_line(out, &serde_json::json!({ "file": name, "output": played.output }))?,
+        Format::Text => write!(out, "{}", played.output)?,
+    }
+    Ok(status)
+}
+
+/// Without a scenario: every program once, on zeroes.
+fn survey(args: &Args, name: &str, mut bpf: Bpf, out: &mut dyn Write) -> io::Result<Status> {
+    let mut status = Status::Ok;
+    let names: Vec<String> = bpf.program_names().map(str::to_owned).collect();
+    let mut trace = Vec::new();
+    let mut found: Vec<Program> = names.iter().map(|n| try_once(&mut bpf, n, &mut trace)).collect();
+    found.extend(bpf.refused().map(|(name, why)| Program {
+        program: name.to_owned(),
+        prog_type: bpf.program_type(name).name().to_owned(),
+        attached: None,
+        insns: 0,
+        outcome: Ended::Refused(Error::from(why.clone()).to_string()),
+    }));
+    for p in &found {
+        status = status.and(p.outcome.status());
+        match args.format {
+            Format::Json => json_line(out, p)?,
+            Format::Text => {
+                let place = p.attached.as_deref().unwrap_or("where the tool says");
+                match &p.outcome {
+                    Ended::Refused(why) => writeln!(out, "{}: refused\n  {why}", p.program)?,
+                    outcome => {
+                        writeln!(out, "{} ({}, {} instructions): {place}", p.program, p.prog_type, p.insns)?;
+                        match outcome {
+                            Ended::Returned(v) => writeln!(out, "  returned {}", *v as u32 as i32)?,
+                            other => text("  once", other, out)?,
+                        }
+                    }
+                }
+            }
+        }
+    }
+    let maps: Vec<&str> = bpf.map_names().filter(|n| !n.starts_with('.')).collect();
+    match args.format {
+        Format::Json => {
+            json_line(out, &serde_json::json!({ "file": name, "maps": maps, "trace": trace }))?;
+        }
+        Format::Text => {
+            writeln!(out, "maps: {}", if maps.is_empty() { "none".to_owned() } else { maps.join(", ") })?;
+            trace.iter().try_for_each(|l| writeln!(out, "{l}"))?;
+        }
+    }
+    Ok(status)
+}
+
+/// Runs one program in a copy of the machine. What nobody has given a type is tried as what most programs are.
+fn try_once(bpf: &mut Bpf, name: &str, trace: &mut Vec<String>) -> Program {
+    let mut fork = bpf.fork();
+    let late = fork.program_type(name) == ProgType::Unspec;
+    let typed = if late { fork.load_func(name, ProgType::Kprobe).map(|_| ()) } else { Ok(()) };
+    let attached = bpf.program(name).ok().and_then(|p| place(p, late));
+    let (prog_type, insns) =
+        fork.program(name).map_or((ProgType::Unspec, 0), |p| (fork.program_type(name), p.insns.len()));
+    let outcome = match typed.and_then(|()| fork.run(name, Input::default_for_type())) {
+        Ok(report) => Ended::of(&report),
+        Err(e) => Ended::Refused(e.to_string()),
+    };
+    trace.extend(std::iter::from_fn(|| fork.trace_readline()));
+    let program = name.to_owned();
+    Program { program, prog_type: prog_type.name().to_owned(), attached, insns, outcome }
+}
+
+/// Where a program's name or context says that it belongs.
+fn place(program: &LinkedProgram, late: bool) -> Option<String> {
+    let AttachTarget { kind, point, .. } = &program.attach;
+    let named = match point {
+        AttachPoint::Symbol { name, .. } | AttachPoint::Name(name) => name.clone(),
+        AttachPoint::Tracepoint { category, name } => format!("{category}:{name}"),
+        AttachPoint::Syscall(name) => name.clone(),
+        _ => return None,
+    };
+    let kind = match kind {
+        AttachKind::RawTracepoint => "raw_tracepoint".to_owned(),
+        other => format!("{other:?}").to_lowercase(),
+    };
+    (!late).then(|| format!("{kind} {named}"))
+}
+
+fn text(program: &str, ended: &Ended, out: &mut dyn Write) -> io::Result<()> {
+    match ended {
+        Ended::Returned(_) => Ok(()),
+        Ended::Fault(text) => writeln!(out, "{program}: fault\n{text}"),
+        Ended::Unsupported(what) => writeln!(out, "{program}: not simulated: {what}"),
+        Ended::Refused(why) => writeln!(out, "{program}: refused: {why}"),
+    }
+}

@@ -1,0 +1,28 @@
+//! Row 50: reading memory without `bpf_probe_read` is refused before it runs, in the verifier's words.
+
+use crate::support::refused;
+use bpf_harness::Bpf;
+
+const TEXT: &str =
+    "int kprobe__vfs_read(struct pt_regs *ctx, struct file *file) {\n    return file->f_flags;\n}\n";
+
+#[test]
+fn a_direct_load_is_refused_with_its_line() {
+    for (version, word) in [((6, 12, 0), "scalar"), ((5, 10, 0), "inv")] {
+        let builder =
+            Bpf::builder().text(TEXT).auto_probe_reads(false).kernel_version(version.0, version.1, version.2);
+        let Some(error) = refused(builder) else { return };
+        let error = error.to_string();
+        assert!(error.contains("Failed to load BPF program kprobe__vfs_read"), "{error}");
+        assert!(error.contains(&format!("invalid mem access '{word}'")), "{error}");
+        assert!(error.contains(":2"), "{error}");
+    }
+}
+
+#[test]
+fn the_same_text_loads_with_automatic_reads() {
+    let Some(mut bpf) = crate::support::bcc(TEXT) else { return };
+    let file = bpf.kernel_object("file", &[("f_flags", 0o100)]).unwrap();
+    let fired = bpf.kprobe("vfs_read").args([file.addr]).fire().unwrap();
+    assert_eq!(fired.ret(), Some(0o100));
+}

@@ -1,0 +1,48 @@
+//! The project's `REFERENCE.md` and these tests name the same rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// How many rows the guide has here.
+const ROWS: u32 = 51;
+
+/// The rows of the table: number, and the cells behind it.
+fn rows(text: &str) -> BTreeMap<u32, Vec<String>> {
+    let cells = |line: &str| -> Vec<String> {
+        line.trim_matches('|').split(" | ").map(|c| c.trim().to_owned()).collect()
+    };
+    let lines = text.lines().filter(|l| l.starts_with("| "));
+    lines
+        .filter_map(|l| {
+            let cells = cells(l);
+            Some((cells.first()?.parse().ok()?, cells.get(1..)?.to_vec()))
+        })
+        .collect()
+}
+
+#[test]
+fn every_row_names_a_test_that_exists_and_every_test_has_its_row() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = std::fs::read_to_string(root.join("../REFERENCE.md")).unwrap();
+    let rows = rows(&table);
+    assert_eq!(rows.keys().copied().collect::<Vec<_>>(), (1..=ROWS).collect::<Vec<_>>());
+    let tests = root.join("tests/reference");
+    let mut named = BTreeSet::new();
+    for (number, cells) in &rows {
+        let [_, test, simulator, _] = cells.as_slice() else {
+            panic!("row {number} has {} cells behind its number, not 4", cells.len());
+        };
+        let test = test.trim_matches('`').to_owned();
+        assert!(test.starts_with(&format!("r{number:02}_")), "row {number} names {test}");
+        let source = std::fs::read_to_string(tests.join(format!("{test}.rs")));
+        let source = source.unwrap_or_else(|e| panic!("row {number}: {test}.rs: {e}"));
+        assert!(source.contains("#[test]"), "row {number}: {test}.rs has no test");
+        assert_eq!(simulator, "yes", "row {number}");
+        named.insert(test);
+    }
+    let modules = include_str!("main.rs").lines();
+    let modules = modules.filter_map(|l| l.strip_prefix("mod ")?.strip_suffix(';')).map(str::to_owned);
+    let modules: BTreeSet<String> =
+        modules.filter(|m| m.starts_with('r') && m[1..3].parse::<u32>().is_ok()).collect();
+    assert_eq!(modules, named);
+}
