@@ -285,14 +285,25 @@ impl<'a> Walk<'a> {
         frame.regs[1..6].fill(Reg::NotInit);
         frame.regs[0] = Reg::any();
         // Outside of the packet the function returns 0 at once.
+        self.leaves(state, Reg::constant(0))
+    }
+
+    /// The function may return to its caller from where it is.
+    pub(super) fn leaves(&mut self, state: &State, result: Reg) -> Step<()> {
         if let [.., _, inner] = state.frames.as_slice()
             && inner.callback.is_none()
         {
             let (ret, mut early) = (inner.ret, state.clone());
             early.frames.pop();
+            let depth = early.frames.len();
+            early.for_each(|r| {
+                if matches!(r, Reg::Ptr(p) if p.target == Target::Stack(depth)) {
+                    *r = Reg::Unknown;
+                }
+            });
             let caller = early.frame()?;
             caller.regs[1..6].fill(Reg::NotInit);
-            caller.regs[0] = Reg::constant(0);
+            caller.regs[0] = result;
             early.pc = ret;
             self.todo.push(early);
         }
