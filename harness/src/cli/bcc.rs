@@ -12,6 +12,7 @@ use super::{Format, Status, input, json_line};
 use crate::bpf::{Bpf, BpfBuilder, Input, MAX_CPUS, RunReport};
 use crate::error::Error;
 use crate::scenario;
+use crate::usdt::Usdt;
 
 /// Arguments of `bcc`.
 #[derive(Debug, clap::Args)]
@@ -27,6 +28,9 @@ pub(super) struct Args {
     /// Define a macro
     #[arg(short = 'D', value_name = "NAME[=VALUE]")]
     define: Vec<String>,
+    /// Attach a function to a statically defined probe of a binary: its arguments are what `bpf_usdt_readarg` reads
+    #[arg(long, value_name = "BINARY:PROBE=FUNCTION")]
+    usdt: Vec<String>,
     /// Refuse programs that read kernel memory directly, as the kernel would without bcc's rewriting
     #[arg(long)]
     no_auto_probe_read: bool,
@@ -141,6 +145,9 @@ fn builder(args: &Args) -> Result<BpfBuilder, String> {
     };
     builder = builder.cflags(args.cflag.iter().cloned());
     builder = builder.cflags(args.define.iter().map(|d| format!("-D{d}")));
+    for place in &args.usdt {
+        builder = builder.usdt_context(usdt(place)?);
+    }
     builder = builder.auto_probe_reads(!args.no_auto_probe_read);
     if let Some(path) = &args.btf {
         let bytes = input::read(path)?;
@@ -153,6 +160,16 @@ fn builder(args: &Args) -> Result<BpfBuilder, String> {
         builder = builder.seed(seed);
     }
     Ok(builder)
+}
+
+/// `BINARY:PROBE=FUNCTION`.
+fn usdt(place: &str) -> Result<Usdt, String> {
+    let wrong = || format!("'{place}' is not written BINARY:PROBE=FUNCTION");
+    let (probe, function) = place.rsplit_once('=').ok_or_else(wrong)?;
+    let (binary, probe) = probe.split_once(':').ok_or_else(wrong)?;
+    let mut usdt = Usdt::from_path(binary).map_err(|e| e.to_string())?;
+    usdt.enable_probe(probe, function).map_err(|e| e.to_string())?;
+    Ok(usdt)
 }
 
 /// Compiles with what the scenario says and writes the object.
