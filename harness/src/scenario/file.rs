@@ -182,6 +182,9 @@ pub struct EventFile {
     pub task: Option<Spanned<u32>>,
     /// The CPU.
     pub cpu: Option<Spanned<u32>>,
+    /// Of a user-space probe with several places, which one is hit, from 0.
+    #[serde(default)]
+    pub location: usize,
     /// Nanoseconds since the event before.
     #[serde(default)]
     pub after: u64,
