@@ -20,10 +20,22 @@ struct Program {
     attached: Option<String>,
     insns: usize,
     outcome: Ended,
+    /// What was assumed about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
 }
 
+const ASSUMED_PROBE: &str =
+    "reads arguments of a probe that no --usdt BINARY:PROBE=FUNCTION names: six numbers were assumed, all 0";
+
 /// Without a scenario: every program once, on zeroes.
-pub(super) fn survey(args: &Args, name: &str, mut bpf: Bpf, out: &mut dyn Write) -> io::Result<Status> {
+pub(super) fn survey(
+    args: &Args,
+    name: &str,
+    mut bpf: Bpf,
+    assumed: &[String],
+    out: &mut dyn Write,
+) -> io::Result<Status> {
     let mut status = Status::Ok;
     let names: Vec<String> = bpf.program_names().map(str::to_owned).collect();
     let mut trace = Vec::new();
@@ -34,7 +46,11 @@ pub(super) fn survey(args: &Args, name: &str, mut bpf: Bpf, out: &mut dyn Write)
         attached: None,
         insns: 0,
         outcome: Ended::Refused(Error::from(why.clone()).to_string()),
+        note: None,
     }));
+    for p in found.iter_mut().filter(|p| assumed.contains(&p.program)) {
+        p.note = Some(ASSUMED_PROBE);
+    }
     for p in &found {
         status = status.and(p.outcome.status());
         match args.format {
@@ -49,6 +65,7 @@ pub(super) fn survey(args: &Args, name: &str, mut bpf: Bpf, out: &mut dyn Write)
                             Ended::Returned(v) => writeln!(out, "  returned {}", *v as u32 as i32)?,
                             other => text("  once", other, out)?,
                         }
+                        p.note.iter().try_for_each(|note| writeln!(out, "  note: {note}"))?;
                     }
                 }
             }
@@ -81,7 +98,7 @@ fn try_once(bpf: &mut Bpf, name: &str, trace: &mut Vec<String>) -> Program {
     };
     trace.extend(std::iter::from_fn(|| fork.trace_readline()));
     let program = name.to_owned();
-    Program { program, prog_type: prog_type.name().to_owned(), attached, insns, outcome }
+    Program { program, prog_type: prog_type.name().to_owned(), attached, insns, outcome, note: None }
 }
 
 /// Where a program's name or context says that it belongs.
