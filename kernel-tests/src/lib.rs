@@ -1,6 +1,14 @@
 //! The second tier: the same test functions on real kernels.
 //!
-//! Empty on purpose so far. It will hold the tool `bpf-vm` (boots a kernel image in QEMU, runs a test binary inside with
-//! `BPF_HARNESS_TIER=kernel` and hands back its output and exit status), the guest's init, the list of kernel images and
-//! the tests that compare both tiers. Nothing in the other crates depends on this one, and none of them needs QEMU or
-//! root.
+//! * [`kernels`] finds, fetches and takes apart kernel images: [`kernels::Spec`] says which, [`kernels::Kernels`] gets
+//!   them, a [`kernels::KernelImage`] is what a virtual machine boots.
+//! * [`vm`] boots one and runs a program of the host in it.
+//! * [`cli`] is the tool `bpf-vm`.
+//!
+//! Nothing in the other crates depends on this one, and none of them needs QEMU or root.
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod kernels;
+pub mod vm;

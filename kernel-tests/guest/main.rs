@@ -1,0 +1,87 @@
+//! The guest's init and agent: process 1 of a virtual machine that lives for one program.
+//!
+//! It uses nothing but the standard library and a few C functions (`sys.rs`), because the library's build script compiles
+//! it with plain `rustc` into one static binary that is embedded in `bpf-vm` (see `build.rs` for the reasons).
+//!
+//! Nothing here may end the process: when init exits the kernel panics. Failures are written to the console (which the
+//! host shows) and end the machine through `sys::exit_machine`.
+
+mod channel;
+mod modules;
+#[path = "../src/vm/protocol.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the host's half is not used here")]
+mod protocol;
+mod results;
+mod run;
+mod setup;
+mod sys;
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use protocol::{FilePiece, FromGuest, ToGuest, VERSION};
+
+/// Exit codes of the machine, through the debug-exit device, when there is no channel to say it on.
+const NO_CHANNEL: u8 = 0x21;
+const CHANNEL_LOST: u8 = 0x22;
+
+fn main() {
+    std::panic::set_hook(Box::new(|info| {
+        eprintln!("bpf-vm agent: {info}");
+        sys::exit_machine(CHANNEL_LOST);
+    }));
+    let mut notes = setup::prepare();
+    notes.extend(modules::load_all());
+    let mut channel = match channel::Channel::open() {
+        Ok(channel) => channel,
+        Err(error) => {
+            notes.iter().for_each(|note| eprintln!("bpf-vm agent: {note}"));
+            eprintln!("bpf-vm agent: no channel to the host: {error}");
+            sys::exit_machine(NO_CHANNEL);
+        }
+    };
+    if let Err(error) = serve(&mut channel, &notes) {
+        eprintln!("bpf-vm agent: the channel to the host failed: {error}");
+    }
+    // Either everything was said, or the host is gone.
+    sys::power_off();
+}
+
+fn serve(channel: &mut channel::Channel, notes: &[String]) -> io::Result<()> {
+    channel.send(&FromGuest::Hello(VERSION, setup::release().into_bytes()))?;
+    for note in notes {
+        channel.send(&FromGuest::Note(note.clone().into_bytes()))?;
+    }
+    loop {
+        match channel.receive()? {
+            None => return Ok(()),
+            Some(ToGuest::Time(secs, nanos)) => sys::set_clock(secs, nanos),
+            Some(ToGuest::File(piece)) => {
+                if let Err(error) = put(&piece) {
+                    let text = format!("{}: {error}", String::from_utf8_lossy(&piece.path));
+                    channel.send(&FromGuest::Note(text.into_bytes()))?;
+                }
+            }
+            Some(ToGuest::Signal(_)) => {}
+            Some(ToGuest::Run(command)) => return run::run(channel, &command),
+        }
+    }
+}
+
+fn put(piece: &FilePiece) -> io::Result<()> {
+    let path = Path::new(std::ffi::OsStr::from_bytes(&piece.path));
+    if let Some(parent) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+    }
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(piece.offset == 0)
+        .write(true)
+        .mode(piece.mode)
+        .open(path)?;
+    file.seek(SeekFrom::Start(piece.offset))?;
+    file.write_all(&piece.data)
+}

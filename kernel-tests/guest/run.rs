@@ -1,0 +1,123 @@
+//! Runs the program, passes its output on as it comes and tells how it ended.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::process::{self, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::channel::{Channel, Writer};
+use crate::protocol::{CHUNK, Command, FromGuest, RESULTS_DIR, ToGuest};
+use crate::{results, sys};
+
+const SIGKILL: i32 = 9;
+
+pub(crate) fn run(channel: &Channel, command: &Command) -> io::Result<()> {
+    let _ = fs::create_dir_all(RESULTS_DIR);
+    let writer = channel.writer();
+    let mut child = match spawn(command) {
+        Ok(child) => child,
+        Err(error) => {
+            let errno = error.raw_os_error().unwrap_or(0) as u32;
+            writer.send(&FromGuest::StartFailed(errno, error.to_string().into_bytes()))?;
+            return writer.send(&FromGuest::Done);
+        }
+    };
+    let pid = child.id() as i32;
+    let pumps = [
+        child.stdout.take().map(|pipe| pump(pipe, writer.clone(), FromGuest::Stdout)),
+        child.stderr.take().map(|pipe| pump(pipe, writer.clone(), FromGuest::Stderr)),
+    ];
+    obey(channel.reader()?, pid);
+    if command.lifetime_secs > 0 {
+        let lifetime = Duration::from_secs(command.lifetime_secs);
+        thread::spawn(move || {
+            thread::sleep(lifetime);
+            sys::power_off();
+        });
+    }
+    let status = reap(pid)?;
+    drain(pumps);
+    writer.send(&FromGuest::Exit(status))?;
+    results::send_all(&writer)?;
+    writer.send(&FromGuest::Done)?;
+    // The host ends the machine; powering off first could cut the last bytes off.
+    thread::sleep(Duration::from_secs(10));
+    Ok(())
+}
+
+fn spawn(command: &Command) -> io::Result<process::Child> {
+    let mut argv = command.argv.iter().map(|arg| OsStr::from_bytes(arg));
+    let program = argv.next().ok_or_else(|| io::Error::other("no program given"))?;
+    let cwd = OsStr::from_bytes(&command.cwd);
+    let _ = fs::create_dir_all(cwd);
+    process::Command::new(program)
+        .args(argv)
+        .env_clear()
+        .envs(command.env.iter().map(|(key, value)| (OsStr::from_bytes(key), OsStr::from_bytes(value))))
+        .current_dir(cwd)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+}
+
+fn pump<R: Read + Send + 'static>(mut pipe: R, to: Writer, wrap: fn(Vec<u8>) -> FromGuest) -> JoinHandle<()> {
+    thread::spawn(move || {
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            match pipe.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(count) => {
+                    if to.send(&wrap(buffer[..count].to_vec())).is_err() {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+    })
+}
+
+/// Signals from the host go to the program's process group; a host that is gone ends the machine.
+fn obey(mut reader: fs::File, pid: i32) {
+    thread::spawn(move || {
+        while let Ok(Some(message)) = ToGuest::read(&mut reader) {
+            if let ToGuest::Signal(signal) = message {
+                sys::kill(-pid, signal as i32);
+            }
+        }
+        sys::power_off();
+    });
+}
+
+/// Waits for the program, reaping whatever orphans end meanwhile. A signal gives 128 + its number, as in a shell.
+fn reap(program: i32) -> io::Result<u32> {
+    loop {
+        let (pid, status) = sys::wait_any()?;
+        if pid != program {
+            continue;
+        }
+        let signal = status & 0x7f;
+        return Ok(if signal == 0 { (status >> 8 & 0xff) as u32 } else { 128 + signal as u32 });
+    }
+}
+
+/// A daemon that the program left behind may hold its output open: it gets a moment, then everything is killed.
+fn drain(pumps: [Option<JoinHandle<()>>; 2]) {
+    for _ in 0..50 {
+        if pumps.iter().flatten().all(JoinHandle::is_finished) {
+            break;
+        }
+        thread::sleep(Duration::from_millis(4));
+    }
+    sys::kill(-1, SIGKILL);
+    for pump in pumps.into_iter().flatten() {
+        let _ = pump.join();
+    }
+}

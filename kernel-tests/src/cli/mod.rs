@@ -1,0 +1,84 @@
+//! The command line `bpf-vm`: one file per subcommand.
+//!
+//! Exit status: 0, everything is as it should be; 1, something was not to be had or did not work; 2, the command line is
+//! wrong. `bpf-vm run` hands on the status of the program that it ran.
+
+mod kernels;
+mod progress;
+mod run;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Run programs on real kernels in virtual machines.
+#[derive(Debug, Parser)]
+#[command(name = "bpf-vm", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a program of this host on other kernels
+    Run(run::Args),
+    /// List, fetch and describe kernels
+    Kernels(kernels::Args),
+}
+
+/// How to print.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, ValueEnum)]
+enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object per line
+    Json,
+}
+
+/// What a subcommand gives back: the exit status, or an error that is printed and ends with status 1.
+type Outcome = Result<ExitCode, Box<dyn std::error::Error>>;
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Nothing can be done about an output that is closed.
+            let _ = e.print();
+            return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let mut out = std::io::stdout().lock();
+    let result: Outcome = match cli.command {
+        Command::Kernels(args) => kernels::main(&args, &mut out),
+        Command::Run(args) => run::main(&args, &mut out),
+    };
+    match result.and_then(|code| Ok(out.flush().map(|()| code)?)) {
+        Ok(code) => code,
+        Err(e) if closed(e.as_ref()) => ExitCode::SUCCESS,
+        Err(e) => {
+            let _ = writeln!(std::io::stderr(), "error: {}", chain(e.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The reader has seen enough (`| head`).
+fn closed(e: &(dyn std::error::Error + 'static)) -> bool {
+    e.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// An error and its causes on one line.
+fn chain(e: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = e.to_string();
+    let mut cause = e.source();
+    while let Some(e) = cause {
+        text.push_str(&format!(": {e}"));
+        cause = e.source();
+    }
+    text
+}

@@ -1,0 +1,214 @@
+//! `bpf-vm run`: a program of the host on other kernels; its exit status is the tool's.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::ArgAction;
+
+use super::Outcome;
+use super::progress::Bars;
+use crate::kernels::{Arch, KernelImage, Kernels, Spec};
+use crate::vm::{self, Accel, Job, Machine, Output, Qemu, Report, Signals, VmError};
+
+/// What `bpf-vm run` takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// A kernel: a version (6.12), a range (5.10..7.3), `newest`, `host`, or the path of a vmlinux or bzImage; several run
+    /// one after another
+    #[arg(long, value_name = "SPEC", default_value = "newest")]
+    kernel: Vec<String>,
+    /// Virtual CPUs
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    cpus: u32,
+    /// Memory, such as 512M or 2G [default: 512M, more for large programs]
+    #[arg(long, value_name = "M", value_parser = mebibytes)]
+    memory: Option<u64>,
+    /// How long the program may take, such as 90, 90s or 10m
+    #[arg(long, value_name = "T", default_value = "10m", value_parser = duration)]
+    timeout: Duration,
+    /// A variable of the program's environment, besides those of cargo and the test harness that are passed on
+    #[arg(long, value_name = "K=V", value_parser = assignment)]
+    env: Vec<(OsString, OsString)>,
+    /// A file or folder of the host to copy into the guest at the same path
+    #[arg(long, value_name = "PATH")]
+    ro: Vec<PathBuf>,
+    /// A kernel module to load first, by name where the kernel's package is known, or a file
+    #[arg(long, value_name = "NAME")]
+    module: Vec<String>,
+    /// The host's folder for what the program leaves in the folder that BPF_VM_RESULTS names
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
+    /// A word for the kernel's command line
+    #[arg(long, value_name = "WORD")]
+    append: Vec<String>,
+    /// Say how long it took
+    #[arg(long, short, action = ArgAction::SetTrue)]
+    verbose: bool,
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+/// A kernel to run on, by a name for people.
+struct Target {
+    name: String,
+    machine: Machine,
+}
+
+pub(super) fn main(args: &Args, out: &mut dyn Write) -> Outcome {
+    let job = job(args)?;
+    let qemu = match Qemu::find() {
+        Ok(qemu) => qemu,
+        Err(error) => return Ok(complain(None, &error)),
+    };
+    let kernels = Kernels::new(Arch::of_host())?.with_report(Bars::new());
+    let targets = targets(args, &kernels)?;
+    let signals = Signals::catch()?;
+    let several = targets.len() > 1;
+    let mut worst = 0;
+    for mut target in targets {
+        let mut say = |text: &str| {
+            let _ = writeln!(std::io::stderr(), "bpf-vm: {text}");
+        };
+        if several {
+            say(&format!("on {}", target.name));
+        }
+        target.machine.accel = vm::choose_accel(&qemu, &target.machine, kernels.cache(), &mut say);
+        let mut output = Output { stdout: out, stderr: &mut std::io::stderr() };
+        let status = match vm::run(&qemu, &target.machine, &job, &mut output, Some(&signals)) {
+            Ok(report) => {
+                report.notes.iter().for_each(|note| say(&format!("guest: {note}")));
+                if args.verbose {
+                    say(&summary(&report, target.machine.accel));
+                }
+                report.status
+            }
+            Err(error @ VmError::Interrupted { .. }) => {
+                complain(several.then_some(&*target.name), &error);
+                return Ok(ExitCode::from(error.exit_code()));
+            }
+            Err(error) => {
+                complain(several.then_some(&*target.name), &error);
+                error.exit_code()
+            }
+        };
+        if worst == 0 {
+            worst = status;
+        }
+    }
+    Ok(ExitCode::from(worst))
+}
+
+/// An error of the machine, not of the program: said apart from the program's output, with its own exit status.
+fn complain(kernel: Option<&str>, error: &VmError) -> ExitCode {
+    let on = kernel.map(|name| format!(" (kernel {name})")).unwrap_or_default();
+    let _ = writeln!(std::io::stderr(), "bpf-vm: error{on}: {error}");
+    ExitCode::from(error.exit_code())
+}
+
+fn summary(report: &Report, accel: Accel) -> String {
+    let how = if accel == Accel::Kvm { "with KVM" } else { "emulated" };
+    format!(
+        "{} {how}: booted in {:.2} s, program ended at {:.2} s with status {}",
+        report.release,
+        report.boot.as_secs_f64(),
+        report.total.as_secs_f64(),
+        report.status
+    )
+}
+
+fn job(args: &Args) -> Result<Job, Box<dyn std::error::Error>> {
+    let (program, rest) = args.command.split_first().ok_or("no program given")?;
+    let mut job = Job::new(program, rest.iter().cloned());
+    job.env.extend(args.env.iter().cloned());
+    job.bring.clone_from(&args.ro);
+    job.results.clone_from(&args.results);
+    job.timeout = args.timeout;
+    Ok(job)
+}
+
+fn targets(args: &Args, kernels: &Kernels) -> Result<Vec<Target>, Box<dyn std::error::Error>> {
+    let mut targets = Vec::new();
+    for spec in &args.kernel {
+        let spec: Spec = spec.parse()?;
+        for image in kernels.get(&spec)? {
+            targets.push(Target { name: image.version.to_string(), machine: of_image(args, &image)? });
+        }
+    }
+    Ok(targets)
+}
+
+fn of_image(args: &Args, image: &KernelImage) -> Result<Machine, Box<dyn std::error::Error>> {
+    let mut machine = Machine::of(image);
+    machine.cpus = args.cpus;
+    machine.memory_mib = args.memory;
+    machine.append.clone_from(&args.append);
+    let (files, names): (Vec<&String>, Vec<&String>) =
+        args.module.iter().partition(|name| name.contains('/'));
+    let names: Vec<&str> = names.into_iter().map(String::as_str).collect();
+    for path in image.load_order(&names)?.into_iter().chain(files.into_iter().map(PathBuf::from)) {
+        if !machine.modules.contains(&path) {
+            machine.modules.push(path);
+        }
+    }
+    Ok(machine)
+}
+
+fn assignment(text: &str) -> Result<(OsString, OsString), String> {
+    let (key, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    if key.is_empty() { Err("the name is empty".to_owned()) } else { Ok((key.into(), value.into())) }
+}
+
+/// A size in MiB from `512`, `512M` or `2G`.
+fn mebibytes(text: &str) -> Result<u64, String> {
+    let (digits, factor) = match text.as_bytes().last() {
+        Some(b'G' | b'g') => (text.get(..text.len() - 1).unwrap_or_default(), 1024),
+        Some(b'M' | b'm') => (text.get(..text.len() - 1).unwrap_or_default(), 1),
+        _ => (text, 1),
+    };
+    let count: u64 = digits.parse().map_err(|_| "expected a size such as 512M or 2G".to_owned())?;
+    let size = count.saturating_mul(factor);
+    if (64..=1 << 20).contains(&size) { Ok(size) } else { Err("expected 64M to 1024G".to_owned()) }
+}
+
+/// A time from `90`, `90s`, `10m` or `2h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (digits, factor) = match text.as_bytes().last() {
+        Some(b's') => (text.get(..text.len() - 1).unwrap_or_default(), 1),
+        Some(b'm') => (text.get(..text.len() - 1).unwrap_or_default(), 60),
+        Some(b'h') => (text.get(..text.len() - 1).unwrap_or_default(), 3600),
+        _ => (text, 1),
+    };
+    let count: u64 = digits.parse().map_err(|_| "expected a time such as 90, 90s, 10m or 2h".to_owned())?;
+    let seconds = count.saturating_mul(factor);
+    if (1..=7 * 86400).contains(&seconds) {
+        Ok(Duration::from_secs(seconds))
+    } else {
+        Err("expected 1s to 168h".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_times_have_units() {
+        assert_eq!(mebibytes("512"), Ok(512));
+        assert_eq!(mebibytes("2G"), Ok(2048));
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
+        for text in ["", "x", "-1", "5T", "M", "0"] {
+            assert!(mebibytes(text).is_err() && duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_assignment_has_a_name_and_may_have_more_signs() {
+        assert_eq!(assignment("A=b=c"), Ok(("A".into(), "b=c".into())));
+        assert!(assignment("A").is_err() && assignment("=x").is_err());
+    }
+}

@@ -1,0 +1,53 @@
+//! A kernel's build configuration (`/boot/config-V`).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// `CONFIG_*` options by name (with the prefix), as written: `y`, `m`, a number, or a string without its quotes. What
+/// is not set is not there.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KernelConfig {
+    options: BTreeMap<String, String>,
+}
+
+impl KernelConfig {
+    /// Reads the text of a configuration; comments and lines of another form are passed over, as kconfig does.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let options = text
+            .lines()
+            .filter_map(|line| line.trim().split_once('='))
+            .filter(|(name, _)| name.starts_with("CONFIG_"))
+            .map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()))
+            .collect();
+        Self { options }
+    }
+
+    /// Whether nothing is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.options.is_empty()
+    }
+
+    /// An option's value, by its name with or without `CONFIG_`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        match self.options.get(name) {
+            Some(value) => Some(value),
+            None => self.options.get(&format!("CONFIG_{name}")).map(String::as_str),
+        }
+    }
+
+    /// Whether an option is built in (`y`); `m` is not.
+    #[must_use]
+    pub fn is_on(&self, name: &str) -> bool {
+        self.get(name) == Some("y")
+    }
+
+    /// All options in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.options.iter().map(|(k, v)| (k.as_str(), v.as_str()))
+    }
+}

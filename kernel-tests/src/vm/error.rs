@@ -1,0 +1,185 @@
+//! What can go wrong between "run this" and its exit status, each with its own name.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a run in a virtual machine has no exit status of the program.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VmError {
+    /// QEMU is not installed.
+    #[error(
+        "{program} was not found on PATH: install it (Debian, Ubuntu: apt install qemu-system-x86; Fedora: dnf install \
+         qemu-system-x86-core; Arch: pacman -S qemu-system-x86) or name it with BPF_VM_QEMU"
+    )]
+    QemuMissing {
+        /// What was looked for.
+        program: String,
+    },
+    /// QEMU was killed or refused its arguments.
+    #[error("QEMU ended before the program did ({status}){}", block("QEMU said", said))]
+    QemuEnded {
+        /// Its exit status, in words.
+        status: String,
+        /// Its standard error, and the console's last lines.
+        said: String,
+    },
+    /// The guest's agent did not answer in time.
+    #[error("the guest did not boot within {seconds} s{}", block("last console lines", console))]
+    NoBoot {
+        /// The deadline.
+        seconds: u64,
+        /// The console's last lines.
+        console: String,
+    },
+    /// The guest's kernel panicked or hit an oops.
+    #[error("the guest kernel crashed: {reason}{}", block("console", trace))]
+    Panic {
+        /// The line that names it.
+        reason: String,
+        /// The console from the first line of the report on.
+        trace: String,
+    },
+    /// The guest ran out of memory and its kernel killed something for it.
+    #[error("the guest ran out of memory ({memory_mib} MiB): {victim}; give it more with --memory")]
+    OutOfMemory {
+        /// The kernel's line that names the victim.
+        victim: String,
+        /// How much the machine has.
+        memory_mib: u64,
+    },
+    /// The program did not end in time.
+    #[error("the program did not end within {seconds} s{}", block("last console lines", console))]
+    Timeout {
+        /// The limit.
+        seconds: u64,
+        /// The console's last lines.
+        console: String,
+    },
+    /// The guest is alive but its agent is not, or speaks nonsense.
+    #[error("the guest's agent was lost: {what}{}", block("last console lines", console))]
+    AgentLost {
+        /// What happened to the channel.
+        what: String,
+        /// The console's last lines.
+        console: String,
+    },
+    /// More output than anyone reads.
+    #[error("more than {limit} bytes of {stream} came from the guest, so it was ended")]
+    Flood {
+        /// `output`, `console` or `results`.
+        stream: &'static str,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The program is not there or could not be executed.
+    #[error("cannot run {program:?} in the guest: {reason}")]
+    CannotStart {
+        /// The program as given.
+        program: String,
+        /// Why.
+        reason: String,
+        /// Whether it was not found (exit status 127) rather than not executable (126).
+        missing: bool,
+    },
+    /// A shared library that the program needs is nowhere.
+    #[error("{needed_by}: needs the shared library {library}, which is in none of: {}", searched.join(", "))]
+    LibraryMissing {
+        /// The library, by its DT_NEEDED name.
+        library: String,
+        /// The object that needs it.
+        needed_by: PathBuf,
+        /// The folders that were searched.
+        searched: Vec<String>,
+    },
+    /// A file of the program cannot go into the guest.
+    #[error("{}: {reason}", path.display())]
+    BadFile {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// This build carries no guest.
+    #[error(
+        "this bpf-vm was built without its guest: a static C library was missing then (Debian: libc6-dev; Fedora: \
+         glibc-static); install it and build again"
+    )]
+    GuestMissing,
+    /// The user ended it.
+    #[error("interrupted by signal {signal}")]
+    Interrupted {
+        /// Which signal.
+        signal: i32,
+    },
+    /// The host refused something.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+impl VmError {
+    /// The exit status a command line reports for it: 124 for a timeout (as `timeout`), 126 and 127 for a program that
+    /// cannot be started (as a shell), 128+n for an interruption, 125 for everything else (as `docker run`).
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Timeout { .. } => 124,
+            Self::CannotStart { missing: false, .. } => 126,
+            Self::CannotStart { missing: true, .. } => 127,
+            Self::Interrupted { signal } => 128u8.wrapping_add(*signal as u8),
+            _ => 125,
+        }
+    }
+
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}
+
+fn block(title: &str, text: &str) -> String {
+    if text.trim().is_empty() {
+        return String::new();
+    }
+    let mut out = format!("\n  {title}:");
+    for line in text.lines() {
+        out.push_str("\n  | ");
+        out.push_str(line);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_of_the_machine_has_a_status_no_test_binary_uses() {
+        let table = [
+            (VmError::Timeout { seconds: 1, console: String::new() }, 124),
+            (VmError::NoBoot { seconds: 1, console: String::new() }, 125),
+            (VmError::CannotStart { program: "x".into(), reason: "?".into(), missing: false }, 126),
+            (VmError::CannotStart { program: "x".into(), reason: "?".into(), missing: true }, 127),
+            (VmError::Interrupted { signal: 2 }, 130),
+        ];
+        for (error, code) in table {
+            assert_eq!(error.exit_code(), code, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_console_is_quoted_line_by_line_and_left_out_when_empty() {
+        let error = VmError::NoBoot { seconds: 3, console: "a\nb".into() };
+        assert_eq!(
+            error.to_string(),
+            "the guest did not boot within 3 s\n  last console lines:\n  | a\n  | b"
+        );
+        let error = VmError::NoBoot { seconds: 3, console: "\n".into() };
+        assert_eq!(error.to_string(), "the guest did not boot within 3 s");
+    }
+}

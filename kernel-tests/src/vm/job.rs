@@ -1,0 +1,252 @@
+//! What is to be run, and the files that it needs in the guest.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::io::Read;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::error::VmError;
+use super::libraries::Search;
+use super::protocol;
+use super::qemu::{Machine, find_program};
+use super::tree::Tree;
+
+/// Variables of the host that a test binary may depend on. Not all of the environment: it may hold secrets and paths of
+/// the host that mean nothing in the guest.
+const PASSED: &[&str] =
+    &["OUT_DIR", "TERM", "LD_LIBRARY_PATH", "CARGO_MANIFEST_DIR", "CARGO_CRATE_NAME", "CI"];
+const PASSED_PREFIXES: &[&str] =
+    &["CARGO_PKG_", "CARGO_BIN_", "RUST_", "NEXTEST", "BPF_HARNESS_", "INSTA_", "PROPTEST_", "__NEXTEST"];
+/// What a `#!` line may lead to in a row; the kernel allows 5 (BINPRM_MAX_RECURSION).
+const MAX_INTERPRETERS: usize = 5;
+
+/// A program to run in a guest.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Job {
+    /// The host's program: a path, or a name to be found on PATH.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// Its environment, whole.
+    pub env: BTreeMap<OsString, OsString>,
+    /// Its working directory, made in the guest when nothing was brought there.
+    pub cwd: PathBuf,
+    /// Files and folders of the host to be copied into the guest, at the same paths.
+    pub bring: Vec<PathBuf>,
+    /// Where the guest's results folder (`BPF_VM_RESULTS` names it) goes on the host.
+    pub results: Option<PathBuf>,
+    /// How long the program may take.
+    pub timeout: Duration,
+    /// How long the guest may take to answer.
+    pub boot_timeout: Duration,
+    /// Bytes of output, console and results after which the guest is ended.
+    pub output_limit: u64,
+}
+
+impl Job {
+    /// A job with the environment a test binary needs, in the current directory.
+    pub fn new(program: impl Into<PathBuf>, args: impl IntoIterator<Item = OsString>) -> Self {
+        Self {
+            program: program.into(),
+            args: args.into_iter().collect(),
+            env: environment(env::vars_os()),
+            cwd: env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
+            bring: Vec::new(),
+            results: None,
+            timeout: Duration::from_secs(600),
+            boot_timeout: Duration::from_secs(60),
+            output_limit: 256 << 20,
+        }
+    }
+
+    /// The guest's first files and the program's absolute path.
+    pub(super) fn pack(&self, machine: &Machine, init: &[u8]) -> Result<(Tree, PathBuf), VmError> {
+        let mut tree = Tree::with_init(init);
+        tree.add_folder(Path::new(protocol::RESULTS_DIR));
+        add_modules(&mut tree, machine)?;
+        let library_path = self.env.get(std::ffi::OsStr::new("LD_LIBRARY_PATH"));
+        let search = Search::of_host(&library_path.map(|path| path.to_string_lossy()).unwrap_or_default());
+        let program = self.locate(&self.program)?;
+        self.add_program(&mut tree, &search, &program)?;
+        for path in &self.bring {
+            let path = self.cwd.join(path);
+            for file in tree.add_host(&path)? {
+                if is_elf(&file) {
+                    add_libraries(&mut tree, &search, &file)?;
+                }
+            }
+        }
+        // The loader of the guest reads the same cache, or it would not find what the cache led to.
+        if Path::new("/etc/ld.so.cache").exists() {
+            tree.add_host_at(Path::new("/etc/ld.so.cache"), Path::new("/etc/ld.so.cache"))?;
+        }
+        Ok((tree, program))
+    }
+
+    fn locate(&self, name: &Path) -> Result<PathBuf, VmError> {
+        let wanted = if name.components().count() > 1 { self.cwd.join(name) } else { name.to_path_buf() };
+        find_program(&wanted, &env::var_os("PATH").unwrap_or_default()).ok_or_else(|| {
+            let there = wanted.is_file();
+            let reason = if there { "it is not executable" } else { "there is no such program on the host" };
+            VmError::CannotStart {
+                program: name.display().to_string(),
+                reason: reason.to_owned(),
+                missing: !there,
+            }
+        })
+    }
+
+    /// The program, and what has to be there so that the kernel can start it: the loader and libraries of an ELF file,
+    /// the interpreter of a script.
+    fn add_program(&self, tree: &mut Tree, search: &Search, program: &Path) -> Result<(), VmError> {
+        let mut program = program.to_path_buf();
+        for _ in 0..MAX_INTERPRETERS {
+            tree.add_host(&program)?;
+            let Some((interpreter, argument)) = script(&program)? else {
+                return add_libraries(tree, search, &program);
+            };
+            if interpreter.ends_with("env")
+                && let Some(name) = argument
+            {
+                let named = self.locate(&name)?;
+                tree.add_host(&named)?;
+                add_libraries(tree, search, &named)?;
+            }
+            program = interpreter;
+        }
+        let reason = "its interpreter is a script whose interpreter is a script, and so on".to_owned();
+        Err(VmError::BadFile { path: program, reason })
+    }
+
+    /// The message that starts the program.
+    pub(super) fn command(&self, program: &Path) -> protocol::Command {
+        let mut argv = vec![program.as_os_str().as_bytes().to_vec()];
+        argv.extend(self.args.iter().map(|arg| arg.as_bytes().to_vec()));
+        let mut env = self.env.clone();
+        env.entry("BPF_VM_RESULTS".into()).or_insert_with(|| protocol::RESULTS_DIR.into());
+        env.entry("BPF_HARNESS_TIER".into()).or_insert_with(|| "kernel".into());
+        protocol::Command {
+            argv,
+            env: env.into_iter().map(|(key, value)| (key.into_vec(), value.into_vec())).collect(),
+            cwd: self.cwd.as_os_str().as_bytes().to_vec(),
+            lifetime_secs: self.timeout.as_secs().saturating_add(60),
+        }
+    }
+}
+
+/// Of the host's variables those that are passed on, and the ones a guest's program starts with.
+fn environment(host: impl Iterator<Item = (OsString, OsString)>) -> BTreeMap<OsString, OsString> {
+    let passed = |key: &OsString| {
+        let key = key.to_string_lossy();
+        PASSED.contains(&&*key) || PASSED_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
+    };
+    let mut env: BTreeMap<OsString, OsString> = host.filter(|(key, _)| passed(key)).collect();
+    for (key, value) in [
+        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        ("HOME", "/root"),
+        ("USER", "root"),
+    ] {
+        env.insert(key.into(), value.into());
+    }
+    env
+}
+
+/// The kernel modules, named so that the guest loads them in the given order.
+pub(super) fn add_modules(tree: &mut Tree, machine: &Machine) -> Result<(), VmError> {
+    for (index, module) in machine.modules.iter().enumerate() {
+        let name = module.file_name().unwrap_or_default().to_string_lossy();
+        tree.add_host_at(module, &Path::new(protocol::MODULES_DIR).join(format!("{index:03}-{name}")))?;
+    }
+    Ok(())
+}
+
+fn add_libraries(tree: &mut Tree, search: &Search, program: &Path) -> Result<(), VmError> {
+    for library in search.closure(program)? {
+        tree.add_host(&library)?;
+    }
+    Ok(())
+}
+
+fn head(path: &Path) -> Result<Vec<u8>, VmError> {
+    let mut head = Vec::new();
+    let file = fs::File::open(path).map_err(VmError::io(path.display().to_string()))?;
+    file.take(256).read_to_end(&mut head).map_err(VmError::io(path.display().to_string()))?;
+    Ok(head)
+}
+
+fn is_elf(path: &Path) -> bool {
+    // ET_EXEC and ET_DYN only: objects for the BPF machine are ELF files too.
+    head(path).is_ok_and(|head| head.starts_with(b"\x7fELF") && matches!(head.get(16), Some(2 | 3)))
+}
+
+/// The interpreter and its argument of a `#!` file.
+fn script(path: &Path) -> Result<Option<(PathBuf, Option<PathBuf>)>, VmError> {
+    let head = head(path)?;
+    let Some(line) = head.strip_prefix(b"#!").and_then(|rest| rest.split(|byte| *byte == b'\n').next())
+    else {
+        return Ok(None);
+    };
+    let line = String::from_utf8_lossy(line).into_owned();
+    let mut words = line.split_whitespace();
+    Ok(words.next().map(|interpreter| (PathBuf::from(interpreter), words.next().map(PathBuf::from))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_of_the_host_stay_there_and_what_tests_read_goes_along() {
+        let host = [
+            ("CARGO_REGISTRY_TOKEN", "secret"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("SSH_AUTH_SOCK", "/tmp/x"),
+            ("PATH", "/home/me/bin"),
+            ("RUST_BACKTRACE", "1"),
+            ("CARGO_MANIFEST_DIR", "/src"),
+            ("NEXTEST_RUN_ID", "7"),
+        ];
+        let env = environment(host.into_iter().map(|(key, value)| (key.into(), value.into())));
+        let keys: Vec<_> = env.keys().filter_map(|key| key.to_str()).collect();
+        assert_eq!(keys, ["CARGO_MANIFEST_DIR", "HOME", "NEXTEST_RUN_ID", "PATH", "RUST_BACKTRACE", "USER"]);
+        assert!(!env.values().any(|value| value == "secret" || value == "/home/me/bin"));
+    }
+
+    #[test]
+    fn a_script_brings_its_interpreter() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("job");
+        fs::write(&path, "#!/bin/sh -e\ntrue\n").expect("a script");
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
+        let (tree, program) =
+            Job::new(&path, []).pack(&Machine::new("/k"), b"init").expect("it can be packed");
+        assert_eq!(program, path);
+        assert!(tree.contains(&path.canonicalize().expect("its real path")));
+        assert!(tree.contains(&Path::new("/bin/sh").canonicalize().expect("a shell")));
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_and_one_that_cannot_be_executed_differ() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("text");
+        fs::write(&path, "hello").expect("a file");
+        for (program, code) in [(dir.path().join("missing"), 127), (path, 126)] {
+            let error =
+                Job::new(&program, []).pack(&Machine::new("/k"), b"").expect_err("it cannot be started");
+            assert_eq!(error.exit_code(), code, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_found_on_the_path_and_its_libraries_come_along() {
+        let (tree, program) =
+            Job::new("true", []).pack(&Machine::new("/k"), b"init").expect("it can be packed");
+        assert!(program.is_absolute());
+        assert!(tree.size() > 100_000, "{}", tree.size());
+    }
+}

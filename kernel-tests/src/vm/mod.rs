@@ -1,0 +1,34 @@
+//! Virtual machines: a program of this host runs as root on another kernel, and nothing of the host can be written.
+//!
+//! [`Qemu::find`] finds the emulator, a [`Machine`] is the hardware and the kernel, a [`Job`] is the program with what it
+//! needs, [`run`] gives a [`Report`] or a [`VmError`] that names what went wrong.
+//!
+//! The guest's files are one initramfs: our init (`guest/`), the program, its loader and libraries as the host has them,
+//! and what was brought along. Host and guest talk over one channel (`protocol.rs`); the console carries the kernel's
+//! messages only, and tells why a guest ended when it did not end well.
+
+mod accel;
+mod console;
+mod error;
+mod job;
+mod ld_cache;
+mod libraries;
+mod process;
+#[allow(dead_code, reason = "this file is the guest's too, which uses the other half")]
+mod protocol;
+#[cfg(test)]
+mod protocol_tests;
+mod qemu;
+mod results;
+mod session;
+#[cfg(test)]
+mod session_tests;
+mod signals;
+mod tree;
+
+pub use accel::choose as choose_accel;
+pub use error::VmError;
+pub use job::Job;
+pub use qemu::{Accel, Link, Machine, QEMU_VARIABLE, Qemu};
+pub use session::{Output, Report, has_guest, run};
+pub use signals::Signals;

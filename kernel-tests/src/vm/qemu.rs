@@ -1,0 +1,237 @@
+//! QEMU: where it is, and the command line that describes the machine.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::error::VmError;
+use super::protocol;
+use crate::kernels::KernelImage;
+
+/// Names the QEMU program to use instead of the one on PATH.
+pub const QEMU_VARIABLE: &str = "BPF_VM_QEMU";
+const PROGRAM: &str = "qemu-system-x86_64";
+/// Memory when nothing else is asked for.
+const DEFAULT_MEMORY_MIB: u64 = 512;
+
+/// How the guest's instructions are executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accel {
+    /// By the processor, through `/dev/kvm`.
+    Kvm,
+    /// By QEMU's translator: slower, everywhere.
+    Tcg,
+}
+
+/// What agent and host talk over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// A virtio-serial port: over 100 MB/s; needs drivers, which kernels before 6.12 have as modules.
+    Virtio,
+    /// The second serial line: 0.1 to 0.4 MB/s, no driver needed.
+    Serial,
+}
+
+/// A virtual machine to be: a kernel and the hardware around it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Machine {
+    /// An uncompressed `vmlinux` with a PVH note (boots fastest) or a `bzImage`.
+    pub kernel: PathBuf,
+    /// Kernel modules to load before anything else, uncompressed or as the kernel itself can read, in order.
+    pub modules: Vec<PathBuf>,
+    /// What agent and host talk over.
+    pub link: Link,
+    /// Virtual CPUs. More than one is slower to boot, and under emulation less dependable.
+    pub cpus: u32,
+    /// Memory in MiB; `None` is 512, or more where the program's files ask for it.
+    pub memory_mib: Option<u64>,
+    /// How instructions are executed.
+    pub accel: Accel,
+    /// More for the kernel's command line.
+    pub append: Vec<String>,
+}
+
+impl Machine {
+    /// One CPU, default memory, emulated.
+    #[must_use]
+    pub fn new(kernel: impl Into<PathBuf>) -> Self {
+        Self {
+            kernel: kernel.into(),
+            modules: Vec::new(),
+            link: Link::Virtio,
+            cpus: 1,
+            memory_mib: None,
+            accel: Accel::Tcg,
+            append: Vec::new(),
+        }
+    }
+
+    /// The same for a known kernel, with the modules and the link that it needs.
+    #[must_use]
+    pub fn of(image: &KernelImage) -> Self {
+        let mut machine = Self::new(&image.vmlinux);
+        machine.modules.clone_from(&image.modules);
+        // Debian's kernels have the driver as a module before 6.12 and built in from then on. Of a bare file nothing is
+        // known, and the serial line is the one channel that every kernel has.
+        let driver = !image.modules.is_empty() || image.builtin.iter().any(|name| name == "virtio_console");
+        machine.link = if driver { Link::Virtio } else { Link::Serial };
+        machine
+    }
+
+    /// The memory that the machine gets for files of this many bytes: they are there twice while the kernel unpacks them.
+    #[must_use]
+    pub fn memory_for(&self, files: u64) -> u64 {
+        self.memory_mib.unwrap_or_else(|| DEFAULT_MEMORY_MIB.max(256 + 3 * (files >> 20)))
+    }
+}
+
+/// An installed QEMU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Qemu {
+    program: PathBuf,
+    qboot: bool,
+}
+
+impl Qemu {
+    /// The QEMU that `BPF_VM_QEMU` names, or the one on PATH.
+    ///
+    /// # Errors
+    ///
+    /// [`VmError::QemuMissing`], which says how to install it.
+    pub fn find() -> Result<Self, VmError> {
+        let named = env::var_os(QEMU_VARIABLE).filter(|name| !name.is_empty());
+        Self::find_in(named.as_deref().map(Path::new), &env::var_os("PATH").unwrap_or_default())
+    }
+
+    /// The QEMU at this path.
+    ///
+    /// # Errors
+    ///
+    /// [`VmError::QemuMissing`].
+    pub fn at(program: &Path) -> Result<Self, VmError> {
+        Self::find_in(Some(program), std::ffi::OsStr::new(""))
+    }
+
+    fn find_in(named: Option<&Path>, path: &std::ffi::OsStr) -> Result<Self, VmError> {
+        let wanted = named.unwrap_or(Path::new(PROGRAM));
+        let program = find_program(wanted, path)
+            .ok_or_else(|| VmError::QemuMissing { program: wanted.display().to_string() })?;
+        let beside = program.canonicalize().ok();
+        let beside =
+            beside.as_deref().and_then(|real| real.parent()?.parent()).map(|root| root.join("share/qemu"));
+        let qboot = beside
+            .into_iter()
+            .chain([PathBuf::from("/usr/share/qemu")])
+            .any(|d| d.join("qboot.rom").exists());
+        Ok(Self { program, qboot })
+    }
+
+    /// The program's path.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// The command line. The console is QEMU's standard output and the agent's channel its standard input, which is a
+    /// socket: no path, no port and no temporary file through which anybody else could reach the guest.
+    pub(super) fn arguments(
+        &self,
+        machine: &Machine,
+        memory_mib: u64,
+        initramfs: &Path,
+        verbose: bool,
+    ) -> Vec<OsString> {
+        let mut args: Vec<OsString> = Vec::new();
+        let mut add = |words: &[&str]| args.extend(words.iter().map(OsString::from));
+        // Nothing by default: no disk, no network, no monitor, no user's configuration.
+        add(&[
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-no-reboot",
+            "-M",
+            "q35",
+            "-name",
+            "bpf-vm",
+        ]);
+        match machine.accel {
+            Accel::Kvm => add(&["-accel", "kvm", "-cpu", "host"]),
+            Accel::Tcg => add(&["-accel", "tcg", "-cpu", "max"]),
+        }
+        add(&["-m", &format!("{memory_mib}M"), "-smp", &machine.cpus.to_string()]);
+        if self.qboot {
+            add(&["-bios", "qboot.rom"]);
+        }
+        add(&["-chardev", "file,id=console,path=/dev/stdout", "-serial", "chardev:console"]);
+        add(&["-chardev", "socket,id=agent,fd=0"]);
+        match machine.link {
+            Link::Virtio => add(&[
+                "-device",
+                "virtio-serial-pci",
+                "-device",
+                &format!("virtserialport,chardev=agent,name={}", protocol::PORT),
+            ]),
+            Link::Serial => add(&["-serial", "chardev:agent"]),
+        }
+        add(&["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]);
+        let level = if verbose { "earlyprintk=ttyS0 loglevel=7" } else { "loglevel=5" };
+        let mut line = format!(
+            "console=ttyS0 {level} panic=-1 oops=panic no_timer_check cryptomgr.notests random.trust_cpu=on rdinit=/init"
+        );
+        let link = (machine.link == Link::Serial).then(|| protocol::SERIAL_LINK.to_owned());
+        for word in link.iter().chain(&machine.append) {
+            line.push(' ');
+            line.push_str(word);
+        }
+        add(&["-append", &line]);
+        args.extend(["-kernel".into(), machine.kernel.clone().into(), "-initrd".into(), initramfs.into()]);
+        args
+    }
+}
+
+/// The file that `name` means: itself when it has a slash, else the first executable of that name on `path`.
+pub(super) fn find_program(name: &Path, path: &std::ffi::OsStr) -> Option<PathBuf> {
+    let executable = |candidate: &Path| {
+        fs::metadata(candidate).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    };
+    if name.components().count() > 1 {
+        return Some(name.to_path_buf()).filter(|name| executable(name));
+    }
+    env::split_paths(path).map(|folder| folder.join(name)).find(|candidate| executable(candidate))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_qemu_says_how_to_get_it() {
+        let error = Qemu::find_in(None, "/nonexistent".as_ref()).expect_err("there is none");
+        assert!(matches!(error, VmError::QemuMissing { .. }));
+        assert!(error.to_string().contains("apt install qemu-system-x86"), "{error}");
+    }
+
+    #[test]
+    fn the_machine_has_no_disk_no_network_and_no_shared_folder() {
+        let qemu = Qemu { program: PROGRAM.into(), qboot: true };
+        let args = qemu.arguments(&Machine::new("/k"), 512, Path::new("/i"), false);
+        let text = args.join(" ".as_ref()).into_string().expect("text");
+        assert!(text.contains("-nodefaults"), "{text}");
+        for word in ["-drive", "-netdev", "-virtfs", "virtiofs", "-hda", "-monitor"] {
+            assert!(!text.contains(word), "{word} in {text}");
+        }
+    }
+
+    #[test]
+    fn memory_grows_with_the_files_unless_it_was_chosen() {
+        let mut machine = Machine::new("/k");
+        assert_eq!(machine.memory_for(20 << 20), 512);
+        assert_eq!(machine.memory_for(400 << 20), 1456);
+        machine.memory_mib = Some(300);
+        assert_eq!(machine.memory_for(400 << 20), 300);
+    }
+}

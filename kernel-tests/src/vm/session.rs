@@ -1,0 +1,339 @@
+//! One run: boot, say what to run, pass output on, give the exit status, or the named reason why there is none.
+
+use std::io::{self, BufWriter, Write};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::console::Console;
+use super::error::VmError;
+use super::job::{Job, add_modules};
+use super::process::{Event, Process};
+use super::protocol::{self, FromGuest, ToGuest};
+use super::qemu::{Machine, Qemu};
+use super::results::Results;
+use super::signals::Signals;
+use super::tree::Tree;
+
+/// The guest's init, built from `guest/` by this crate's build script; empty where it could not be.
+const GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/bpf-guest"));
+/// A machine that panicked, or whose channel is gone, should end by itself within this time.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// What is kept of QEMU's own complaints.
+const QEMU_SAYS: usize = 16 * 1024;
+const SIGKILL: u32 = 9;
+
+/// What a run gave.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Report {
+    /// The program's exit status; 128 + n for signal n.
+    pub status: u8,
+    /// `uname -r` of the guest.
+    pub release: String,
+    /// From the start of QEMU to the agent's first word.
+    pub boot: Duration,
+    /// From the start of QEMU to the program's end.
+    pub total: Duration,
+    /// What the guest's agent found odd.
+    pub notes: Vec<String>,
+}
+
+/// Where a program's output goes.
+pub struct Output<'a> {
+    /// Its standard output.
+    pub stdout: &'a mut dyn Write,
+    /// Its standard error.
+    pub stderr: &'a mut dyn Write,
+}
+
+impl std::fmt::Debug for Output<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Output").finish_non_exhaustive()
+    }
+}
+
+/// Runs a program of this host in a virtual machine.
+///
+/// A machine that does not boot is tried once more, with a talkative console: emulated machines on a loaded host lose
+/// timer interrupts now and then.
+///
+/// # Errors
+///
+/// Those of [`VmError`]: whatever happens, the call ends within the job's two time limits.
+pub fn run(
+    qemu: &Qemu,
+    machine: &Machine,
+    job: &Job,
+    output: &mut Output<'_>,
+    signals: Option<&Signals>,
+) -> Result<Report, VmError> {
+    if GUEST.is_empty() {
+        return Err(VmError::GuestMissing);
+    }
+    let (tree, program) = job.pack(machine, GUEST)?;
+    let initramfs = write(&tree)?;
+    let mut again = false;
+    loop {
+        let memory_mib = machine.memory_for(tree.size());
+        let process = Process::start(qemu, machine, memory_mib, initramfs.path(), again, signals)?;
+        let mut session = Session::new(process, job, memory_mib);
+        match session.boot() {
+            Ok(()) => {}
+            Err(VmError::NoBoot { .. }) if !again => {
+                again = true;
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
+        return session.program(&job.command(&program), output);
+    }
+}
+
+/// Boots to the agent's first word and ends: whether this machine works at all.
+pub(super) fn boots(qemu: &Qemu, machine: &Machine, limit: Duration) -> Result<Duration, VmError> {
+    if GUEST.is_empty() {
+        return Err(VmError::GuestMissing);
+    }
+    let mut job = Job::new("", []);
+    job.boot_timeout = limit;
+    let mut tree = Tree::with_init(GUEST);
+    add_modules(&mut tree, machine)?;
+    let initramfs = write(&tree)?;
+    let memory_mib = machine.memory_for(tree.size());
+    let process = Process::start(qemu, machine, memory_mib, initramfs.path(), false, None)?;
+    let mut session = Session::new(process, &job, memory_mib);
+    session.boot()?;
+    Ok(session.booted)
+}
+
+fn write(tree: &Tree) -> Result<tempfile::NamedTempFile, VmError> {
+    let file = tempfile::NamedTempFile::with_prefix("bpf-vm-").map_err(VmError::io("make the initramfs"))?;
+    let mut to = BufWriter::with_capacity(1 << 20, file.as_file());
+    tree.write(&mut to)?;
+    to.flush().map_err(VmError::io("write the initramfs"))?;
+    drop(to);
+    Ok(file)
+}
+
+struct Session<'a> {
+    process: Process,
+    job: &'a Job,
+    memory_mib: u64,
+    started: Instant,
+    booted: Duration,
+    console: Console,
+    qemu_said: Vec<u8>,
+    release: String,
+    notes: Vec<String>,
+}
+
+impl<'a> Session<'a> {
+    fn new(process: Process, job: &'a Job, memory_mib: u64) -> Self {
+        Self {
+            process,
+            job,
+            memory_mib,
+            started: Instant::now(),
+            booted: Duration::ZERO,
+            console: Console::default(),
+            qemu_said: Vec::new(),
+            release: String::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn boot(&mut self) -> Result<(), VmError> {
+        let deadline = self.started + self.job.boot_timeout;
+        loop {
+            match self.event(deadline)? {
+                Some(Event::Agent(FromGuest::Hello(protocol::VERSION, release))) => {
+                    self.release = String::from_utf8_lossy(&release).into_owned();
+                    self.booted = self.started.elapsed();
+                    return Ok(());
+                }
+                Some(Event::Agent(other)) => return Err(self.lost(format!("its first word was {other:?}"))),
+                Some(Event::Signal(signal)) => return Err(VmError::Interrupted { signal }),
+                Some(_) => {}
+                None => {
+                    let seconds = self.job.boot_timeout.as_secs();
+                    let no_boot = VmError::NoBoot { seconds, console: self.console.tail() };
+                    return Err(self.better(no_boot));
+                }
+            }
+        }
+    }
+
+    fn program(&mut self, command: &protocol::Command, output: &mut Output<'_>) -> Result<Report, VmError> {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.say(&ToGuest::Time(since_epoch.as_secs(), since_epoch.subsec_nanos()))?;
+        self.say(&ToGuest::Run(command.clone()))?;
+        let deadline = Instant::now() + self.job.timeout;
+        let mut results = Results::new(self.job.results.as_deref(), self.job.output_limit);
+        let mut sent = 0;
+        let mut status = None;
+        let mut total = Duration::ZERO;
+        let mut interrupted = false;
+        loop {
+            match self.event(deadline)? {
+                Some(Event::Agent(message)) => match message {
+                    FromGuest::Stdout(bytes) => {
+                        self.pass(&bytes, output.stdout, "standard output", &mut sent)?;
+                    }
+                    FromGuest::Stderr(bytes) => {
+                        self.pass(&bytes, output.stderr, "standard error", &mut sent)?;
+                    }
+                    FromGuest::Note(text) => self.notes.push(String::from_utf8_lossy(&text).into_owned()),
+                    FromGuest::StartFailed(errno, text) => {
+                        let program =
+                            command.argv.first().map(|name| String::from_utf8_lossy(name).into_owned());
+                        let error = VmError::CannotStart {
+                            program: program.unwrap_or_default(),
+                            reason: String::from_utf8_lossy(&text).into_owned(),
+                            missing: errno == 2,
+                        };
+                        // Files that did not fit into the guest's memory are missing, too.
+                        self.settle();
+                        return Err(self.better(error));
+                    }
+                    FromGuest::Exit(code) => {
+                        total = self.started.elapsed();
+                        status = Some(code);
+                    }
+                    FromGuest::Result(piece) => results.take(&piece)?,
+                    FromGuest::Done => {
+                        let Some(code) = status else {
+                            return Err(self.lost("it ended without an exit status".to_owned()));
+                        };
+                        return self.report(code, total);
+                    }
+                    FromGuest::Hello(..) => return Err(self.lost("it started again".to_owned())),
+                },
+                // The first is the program's to handle, the second is the user's impatience.
+                Some(Event::Signal(signal)) if interrupted => return Err(VmError::Interrupted { signal }),
+                Some(Event::Signal(signal)) => {
+                    interrupted = true;
+                    self.say(&ToGuest::Signal(signal as u32))?;
+                }
+                Some(_) => {}
+                None => {
+                    let seconds = self.job.timeout.as_secs();
+                    let timeout = VmError::Timeout { seconds, console: self.console.tail() };
+                    return Err(self.better(timeout));
+                }
+            }
+        }
+    }
+
+    fn report(&mut self, code: u32, total: Duration) -> Result<Report, VmError> {
+        if code == 128 + SIGKILL {
+            self.settle();
+            if let Some(error) = self.console.out_of_memory(self.memory_mib) {
+                return Err(error);
+            }
+        }
+        Ok(Report {
+            status: code as u8,
+            release: std::mem::take(&mut self.release),
+            boot: self.booted,
+            total,
+            notes: std::mem::take(&mut self.notes),
+        })
+    }
+
+    /// Lets the kernel's lines come that are still on their way through the serial line.
+    fn settle(&mut self) {
+        self.drain(Instant::now() + Duration::from_millis(200));
+    }
+
+    /// The next event that is not about the machine itself; `None` at the deadline.
+    fn event(&mut self, deadline: Instant) -> Result<Option<Event>, VmError> {
+        loop {
+            let deadline =
+                if self.console.panicked() { deadline.min(Instant::now() + LAST_WORDS) } else { deadline };
+            match self.process.next(deadline) {
+                Some(Event::Console(bytes)) => {
+                    self.console.feed(&bytes);
+                    if self.console.total() > self.job.output_limit {
+                        return Err(VmError::Flood { stream: "console", limit: self.job.output_limit });
+                    }
+                }
+                Some(Event::Qemu(bytes)) => {
+                    self.qemu_said.extend(bytes);
+                    self.qemu_said.truncate(QEMU_SAYS);
+                }
+                Some(Event::ChannelClosed) => return Err(self.closed("its channel was closed")),
+                Some(Event::ChannelNonsense(what)) => return Err(self.lost(what)),
+                Some(Event::Ended) => return Err(self.ended()),
+                other => return Ok(other),
+            }
+        }
+    }
+
+    fn say(&mut self, message: &ToGuest) -> Result<(), VmError> {
+        self.process.say(message).map_err(|error| self.closed(&format!("it does not listen: {error}")))
+    }
+
+    fn pass(&mut self, bytes: &[u8], to: &mut dyn Write, what: &str, sent: &mut u64) -> Result<(), VmError> {
+        *sent += bytes.len() as u64;
+        if *sent > self.job.output_limit {
+            return Err(VmError::Flood { stream: "output", limit: self.job.output_limit });
+        }
+        match to.write_all(bytes).and_then(|()| to.flush()) {
+            // `bpf-vm run … | head`: the program goes on without a reader, as one would that ignores SIGPIPE.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(VmError::io(format!("write to {what}"))(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The channel is gone: usually because the machine is ending, which says more.
+    fn closed(&mut self, what: &str) -> VmError {
+        if self.drain(Instant::now() + LAST_WORDS) {
+            return self.ended();
+        }
+        self.lost(what.to_owned())
+    }
+
+    /// The agent is there and of no use.
+    fn lost(&mut self, what: String) -> VmError {
+        let console = self.console.tail();
+        self.better(VmError::AgentLost { what, console })
+    }
+
+    /// QEMU ended though the program did not.
+    fn ended(&mut self) -> VmError {
+        self.drain(Instant::now() + Duration::from_millis(50));
+        let status = self.process.wait();
+        let mut said = String::from_utf8_lossy(&self.qemu_said).trim_end().to_owned();
+        let tail = self.console.tail();
+        if !said.is_empty() && !tail.is_empty() {
+            said.push('\n');
+        }
+        said.push_str(&tail);
+        self.better(VmError::QemuEnded { status, said })
+    }
+
+    /// Takes what is still to be read; whether QEMU ended.
+    fn drain(&mut self, deadline: Instant) -> bool {
+        while let Some(event) = self.process.next(deadline) {
+            match event {
+                Event::Console(bytes) => self.console.feed(&bytes),
+                Event::Qemu(bytes) => self.qemu_said.extend(bytes),
+                Event::Ended => return true,
+                _ => {}
+            }
+        }
+        false
+    }
+
+    /// What the console tells about the reason, if it does.
+    fn better(&self, error: VmError) -> VmError {
+        self.console.out_of_memory(self.memory_mib).or_else(|| self.console.crash()).unwrap_or(error)
+    }
+}
+
+/// Whether this build can run anything: its guest is inside.
+#[must_use]
+pub fn has_guest() -> bool {
+    !GUEST.is_empty()
+}

@@ -1,0 +1,323 @@
+//! The files a guest starts with: a plan by guest path, written as one newc archive.
+//!
+//! Host files keep their paths and are seen through the same symbolic links as on the host, so that a program finds
+//! itself, its loader and its libraries where it was linked to look (`/lib` → `usr/lib`, `libfoo.so.1` → `libfoo.so.1.2`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Component, Path, PathBuf};
+
+use cpio::newc;
+
+use super::error::VmError;
+
+/// Symbolic links followed on the way to one file, as in the kernel (MAXSYMLINKS).
+const MAX_LINKS: usize = 40;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Node {
+    Folder,
+    Link(PathBuf),
+    Bytes(Vec<u8>, u32),
+    Host(PathBuf, u32, u64),
+    Console,
+}
+
+/// A guest's first files. Iteration and output are in the order of paths, so parents come before children.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tree {
+    nodes: BTreeMap<PathBuf, Node>,
+}
+
+impl Tree {
+    /// The folders every guest has, the guest's init and the few files the C library asks for.
+    pub(super) fn with_init(init: &[u8]) -> Self {
+        let mut tree = Self::default();
+        for folder in ["dev", "etc", "proc", "root", "run", "sys", "tmp", "var/tmp"] {
+            tree.add_folder(&Path::new("/").join(folder));
+        }
+        tree.nodes.insert("/dev/console".into(), Node::Console);
+        tree.add_bytes("/init", init.to_vec(), 0o755);
+        for (path, text) in [
+            (
+                "/etc/passwd",
+                "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n",
+            ),
+            ("/etc/group", "root:x:0:\nnogroup:x:65534:\n"),
+            ("/etc/hosts", "127.0.0.1 localhost bpf-vm\n::1 localhost bpf-vm\n"),
+            ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
+        ] {
+            tree.add_bytes(path, text.into(), 0o644);
+        }
+        tree
+    }
+
+    /// Adds a file made of `bytes`.
+    pub(super) fn add_bytes(&mut self, path: impl AsRef<Path>, bytes: Vec<u8>, mode: u32) {
+        self.add_parents(path.as_ref());
+        self.nodes.insert(path.as_ref().to_path_buf(), Node::Bytes(bytes, mode));
+    }
+
+    /// Adds a folder and its parents.
+    pub(super) fn add_folder(&mut self, path: &Path) {
+        self.add_parents(path);
+        if path != Path::new("/") {
+            self.nodes.entry(path.to_path_buf()).or_insert(Node::Folder);
+        }
+    }
+
+    /// Adds the host's file or folder (with all below it) at its own absolute path; symbolic links on the way are added
+    /// as links and followed. Returns the regular files that were met.
+    pub(super) fn add_host(&mut self, path: &Path) -> Result<Vec<PathBuf>, VmError> {
+        let mut files = Vec::new();
+        let mut visited = BTreeSet::new();
+        let mut pending = vec![path.to_path_buf()];
+        while let Some(path) = pending.pop() {
+            let real = self.follow(&path)?;
+            if !visited.insert(real.clone()) {
+                continue;
+            }
+            let metadata = fs::metadata(&real).map_err(VmError::io(real.display().to_string()))?;
+            if metadata.is_dir() {
+                self.add_folder(&real);
+                let entries = fs::read_dir(&real).map_err(VmError::io(real.display().to_string()))?;
+                for entry in entries.flatten() {
+                    pending.push(entry.path());
+                }
+            } else if metadata.is_file() {
+                self.nodes.insert(real.clone(), host_node(&real, &metadata)?);
+                files.push(real);
+            } else if real == path && visited.len() == 1 {
+                let reason =
+                    "is neither a regular file nor a folder, so it cannot be brought along".to_owned();
+                return Err(VmError::BadFile { path: real, reason });
+            }
+            // Sockets and devices met inside a folder are left out: they mean nothing in another kernel.
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    /// Adds the content of a host file at another path.
+    pub(super) fn add_host_at(&mut self, host: &Path, at: &Path) -> Result<(), VmError> {
+        let metadata = fs::metadata(host).map_err(VmError::io(host.display().to_string()))?;
+        self.add_parents(at);
+        self.nodes.insert(at.to_path_buf(), host_node(host, &metadata)?);
+        Ok(())
+    }
+
+    /// Walks `path`, adding the folders and links on the way; gives the path without links.
+    fn follow(&mut self, path: &Path) -> Result<PathBuf, VmError> {
+        let mut real = PathBuf::from("/");
+        let mut rest: Vec<PathBuf> = components(path);
+        let mut links = 0;
+        while let Some(part) = rest.pop() {
+            if part == Path::new("..") {
+                real.pop();
+                continue;
+            }
+            let next = real.join(&part);
+            let metadata = fs::symlink_metadata(&next).map_err(VmError::io(next.display().to_string()))?;
+            if metadata.is_symlink() {
+                links += 1;
+                if links > MAX_LINKS {
+                    let reason = "too many symbolic links".to_owned();
+                    return Err(VmError::BadFile { path: path.to_path_buf(), reason });
+                }
+                let target = fs::read_link(&next).map_err(VmError::io(next.display().to_string()))?;
+                self.add_parents(&next);
+                self.nodes.insert(next, Node::Link(target.clone()));
+                if target.is_absolute() {
+                    real = PathBuf::from("/");
+                }
+                rest.extend(components(&target));
+            } else {
+                real = next;
+            }
+        }
+        self.add_parents(&real);
+        Ok(real)
+    }
+
+    fn add_parents(&mut self, path: &Path) {
+        for parent in path.ancestors().skip(1) {
+            if parent != Path::new("/") {
+                self.nodes.entry(parent.to_path_buf()).or_insert(Node::Folder);
+            }
+        }
+    }
+
+    /// Whether something is at `path`.
+    #[cfg(test)]
+    #[must_use]
+    pub(super) fn contains(&self, path: &Path) -> bool {
+        self.nodes.contains_key(path)
+    }
+
+    /// The bytes of all files together.
+    #[must_use]
+    pub(super) fn size(&self) -> u64 {
+        let size = |node: &Node| match node {
+            Node::Host(_, _, size) => *size,
+            Node::Bytes(bytes, _) => bytes.len() as u64,
+            Node::Folder | Node::Link(_) | Node::Console => 0,
+        };
+        self.nodes.values().map(size).sum()
+    }
+
+    /// Writes the archive. Owners are root and times are 0, so equal trees give equal bytes.
+    pub(super) fn write(&self, to: &mut impl Write) -> Result<(), VmError> {
+        for (index, (path, node)) in self.nodes.iter().enumerate() {
+            let name = path.strip_prefix("/").unwrap_or(path).to_str().ok_or_else(|| VmError::BadFile {
+                path: path.clone(),
+                reason: "its name is not UTF-8, which an initramfs entry has to be here".to_owned(),
+            })?;
+            let entry = newc::Builder::new(name).ino(index as u32 + 1).nlink(1);
+            match node {
+                Node::Folder => entry_with(to, entry.mode(0o040_755), &[])?,
+                Node::Console => entry_with(to, entry.mode(0o020_600).rdev_major(5).rdev_minor(1), &[])?,
+                Node::Link(target) => {
+                    entry_with(
+                        to,
+                        entry.mode(0o120_777),
+                        std::os::unix::ffi::OsStrExt::as_bytes(target.as_os_str()),
+                    )?;
+                }
+                Node::Bytes(bytes, mode) => entry_with(to, entry.mode(0o100_000 | mode), bytes)?,
+                Node::Host(host, mode, size) => {
+                    copy(to, entry.mode(0o100_000 | mode), host, *size)
+                        .map_err(VmError::io(format!("put {} into the initramfs", host.display())))?;
+                }
+            }
+        }
+        newc::trailer(to).map_err(VmError::io("write the initramfs"))?;
+        Ok(())
+    }
+}
+
+fn host_node(path: &Path, metadata: &fs::Metadata) -> Result<Node, VmError> {
+    if u32::try_from(metadata.len()).is_err() {
+        let reason = "is 4 GiB or more, which an initramfs cannot hold".to_owned();
+        return Err(VmError::BadFile { path: path.to_path_buf(), reason });
+    }
+    Ok(Node::Host(path.to_path_buf(), metadata.permissions().mode() & 0o7777, metadata.len()))
+}
+
+/// The parts of a path, last first; `.` and the root are dropped.
+fn components(path: &Path) -> Vec<PathBuf> {
+    let mut parts: Vec<PathBuf> = path
+        .components()
+        .filter_map(|part| match part {
+            Component::Normal(name) => Some(PathBuf::from(name)),
+            Component::ParentDir => Some(PathBuf::from("..")),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+        })
+        .collect();
+    parts.reverse();
+    parts
+}
+
+fn entry_with(to: &mut impl Write, entry: newc::Builder, bytes: &[u8]) -> Result<(), VmError> {
+    let mut writer = entry.write(to, bytes.len() as u32);
+    writer.write_all(bytes).and_then(|()| writer.finish()).map_err(VmError::io("write the initramfs"))?;
+    Ok(())
+}
+
+fn copy(to: &mut impl Write, entry: newc::Builder, host: &Path, size: u64) -> io::Result<()> {
+    let mut writer = entry.write(to, size as u32);
+    let copied = io::copy(&mut io::Read::take(File::open(host)?, size), &mut writer)?;
+    if copied != size {
+        return Err(io::Error::other("the file changed while it was read"));
+    }
+    writer.finish()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listing(tree: &Tree) -> Vec<(String, u32, Vec<u8>)> {
+        let mut bytes = Vec::new();
+        tree.write(&mut bytes).expect("the tree can be written");
+        let mut rest = bytes.as_slice();
+        let mut entries = Vec::new();
+        loop {
+            let mut reader = newc::Reader::new(rest).expect("a well-formed entry");
+            if reader.entry().is_trailer() {
+                return entries;
+            }
+            let (name, mode) = (reader.entry().name().to_owned(), reader.entry().mode());
+            let mut content = Vec::new();
+            io::Read::read_to_end(&mut reader, &mut content).expect("its content");
+            entries.push((name, mode, content));
+            rest = reader.finish().expect("the next entry");
+        }
+    }
+
+    #[test]
+    fn parents_come_before_their_children() {
+        let mut tree = Tree::with_init(b"init");
+        tree.add_bytes("/a/b/c", b"text".to_vec(), 0o640);
+        let names: Vec<String> = listing(&tree).into_iter().map(|(name, ..)| name).collect();
+        for name in &names {
+            if let Some((parent, _)) = name.rsplit_once('/') {
+                let at = |wanted: &str| names.iter().position(|name| name == wanted);
+                assert!(at(parent) < at(name) && at(parent).is_some(), "{parent} before {name}");
+            }
+        }
+        assert!(names.iter().any(|name| name == "init") && names.iter().any(|name| name == "a/b/c"));
+    }
+
+    #[test]
+    fn host_files_are_seen_through_the_same_links() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let root = dir.path().canonicalize().expect("its real path");
+        fs::create_dir_all(root.join("usr/lib")).expect("folders");
+        fs::write(root.join("usr/lib/libx.so.1.2"), "elf").expect("a file");
+        std::os::unix::fs::symlink("usr/lib", root.join("lib")).expect("a link");
+        std::os::unix::fs::symlink("libx.so.1.2", root.join("usr/lib/libx.so.1")).expect("a link");
+
+        let mut tree = Tree::default();
+        let files = tree.add_host(&root.join("lib/libx.so.1")).expect("it can be added");
+        assert_eq!(files, [root.join("usr/lib/libx.so.1.2")]);
+        let below = |(name, mode, content): (String, u32, Vec<u8>)| {
+            let path = Path::new("/").join(name);
+            let name = path.strip_prefix(&root).ok()?.to_str()?.to_owned();
+            Some((name, mode & 0o170_000, String::from_utf8(content).ok()?))
+        };
+        let entries: Vec<_> =
+            listing(&tree).into_iter().filter_map(below).filter(|entry| !entry.0.is_empty()).collect();
+        assert_eq!(
+            entries,
+            [
+                ("lib".to_owned(), 0o120_000, "usr/lib".to_owned()),
+                ("usr".to_owned(), 0o040_000, String::new()),
+                ("usr/lib".to_owned(), 0o040_000, String::new()),
+                ("usr/lib/libx.so.1".to_owned(), 0o120_000, "libx.so.1.2".to_owned()),
+                ("usr/lib/libx.so.1.2".to_owned(), 0o100_000, "elf".to_owned()),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_loop_of_links_is_refused() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        std::os::unix::fs::symlink("b", dir.path().join("a")).expect("a link");
+        std::os::unix::fs::symlink("a", dir.path().join("b")).expect("a link");
+        let error = Tree::default().add_host(&dir.path().join("a")).expect_err("it has no end");
+        assert!(error.to_string().contains("too many symbolic links"), "{error}");
+    }
+
+    #[test]
+    fn equal_trees_give_equal_bytes() {
+        let write = || {
+            let mut bytes = Vec::new();
+            Tree::with_init(b"init").write(&mut bytes).expect("the tree can be written");
+            bytes
+        };
+        assert_eq!(write(), write());
+    }
+}

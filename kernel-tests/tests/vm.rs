@@ -1,0 +1,183 @@
+//! Programs in real virtual machines. Each test takes seconds, so they run one at a time, on one kernel: the newest that
+//! is kept (`bpf-vm kernels fetch 6.12`), or the one that BPF_VM_TEST_KERNEL names. Without QEMU, a kernel or a guest they
+//! are skipped with the reason; with BPF_VM_TEST_KERNEL set that is a failure.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::process::{Command, Output as Finished};
+use std::time::Duration;
+
+use bpf_kernel_tests::kernels::{Arch, KernelImage, Kernels};
+use bpf_kernel_tests::vm::{self, Job, Link, Machine, Output, Qemu, Report, VmError, choose_accel};
+use serial_test::serial;
+
+const KERNEL: &str = "BPF_VM_TEST_KERNEL";
+
+/// What a real run needs, or nothing and the reason on standard error.
+fn machine() -> Option<(Qemu, Machine)> {
+    match find() {
+        Ok(found) => Some(found),
+        Err(reason) if env::var_os(KERNEL).is_some() => panic!("{KERNEL} is set, but {reason}"),
+        Err(reason) => {
+            eprintln!("skipped: {reason}");
+            None
+        }
+    }
+}
+
+fn find() -> Result<(Qemu, Machine), String> {
+    if !vm::has_guest() {
+        return Err(VmError::GuestMissing.to_string());
+    }
+    let qemu = Qemu::find().map_err(|error| error.to_string())?;
+    let kernels = Kernels::new(Arch::of_host()).map_err(|error| error.to_string())?;
+    let image: KernelImage = match env::var(KERNEL) {
+        Ok(text) => {
+            let spec = text.parse().map_err(|error| format!("{text}: {error}"))?;
+            kernels.get(&spec).map_err(|error| error.to_string())?.pop()
+        }
+        Err(_) => kernels.kept().pop(),
+    }
+    .ok_or("no kernel is kept here (bpf-vm kernels fetch 6.12)")?;
+    let mut machine = Machine::of(&image);
+    machine.accel = choose_accel(&qemu, &machine, kernels.cache(), &mut |text| eprintln!("{text}"));
+    Ok((qemu, machine))
+}
+
+struct Ran {
+    result: Result<Report, VmError>,
+    stdout: String,
+    stderr: String,
+}
+
+fn sh(qemu: &Qemu, machine: &Machine, script: &str, change: impl FnOnce(&mut Job)) -> Ran {
+    let mut job = Job::new("/bin/sh", ["-c", script].map(OsString::from));
+    job.timeout = Duration::from_secs(60);
+    change(&mut job);
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let mut output = Output { stdout: &mut stdout, stderr: &mut stderr };
+    let result = vm::run(qemu, machine, &job, &mut output, None);
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    Ran { result, stdout: text(stdout), stderr: text(stderr) }
+}
+
+#[test]
+#[serial(vm)]
+fn a_program_runs_as_root_with_its_arguments_environment_folder_and_results() {
+    let Some((qemu, machine)) = machine() else { return };
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    fs::write(dir.path().join("input"), "brought along\n").expect("a file");
+    let script = r#"
+        echo "$GREETING from $PWD"; read line < input; echo "$line"; echo problem >&2
+        echo result > "$BPF_VM_RESULTS/file"; echo changed > input
+        while read _ at kind _; do case $kind in tracefs|debugfs|bpf|cgroup2|devtmpfs) echo "$kind $at";; esac
+        done < /proc/mounts
+        ulimit -l; exit 42"#;
+    let ran = sh(&qemu, &machine, script, |job| {
+        job.env.insert("GREETING".into(), "hello".into());
+        job.cwd = dir.path().to_path_buf();
+        job.bring = vec!["input".into()];
+        job.results = Some(dir.path().join("results"));
+    });
+    let report = ran.result.expect("it ran");
+    assert_eq!(report.status, 42);
+    assert_eq!(ran.stderr, "problem\n");
+    let mut lines: Vec<_> = ran.stdout.lines().collect();
+    lines.sort_unstable();
+    let greeting = format!("hello from {}", dir.path().display());
+    assert_eq!(
+        lines,
+        [
+            "bpf /sys/fs/bpf",
+            "brought along",
+            "cgroup2 /sys/fs/cgroup",
+            "debugfs /sys/kernel/debug",
+            "devtmpfs /dev",
+            greeting.as_str(),
+            "tracefs /sys/kernel/tracing",
+            "unlimited",
+        ]
+    );
+    assert_eq!(fs::read_to_string(dir.path().join("results/file")).expect("a result"), "result\n");
+    // The guest wrote into a copy.
+    assert_eq!(fs::read_to_string(dir.path().join("input")).expect("the input"), "brought along\n");
+}
+
+#[test]
+#[serial(vm)]
+fn the_serial_line_carries_the_same_where_there_is_no_driver() {
+    let Some((qemu, mut machine)) = machine() else { return };
+    machine.link = Link::Serial;
+    machine.modules.clear();
+    let ran = sh(&qemu, &machine, "printf '\\000\\r\\n\\003\\021é'; kill -TERM $$", |_| {});
+    assert_eq!(ran.result.expect("it ran").status, 128 + 15);
+    assert_eq!(ran.stdout, "\0\r\n\u{3}\u{11}é");
+}
+
+#[test]
+#[serial(vm)]
+fn a_crash_of_the_kernel_comes_with_its_trace() {
+    let Some((qemu, machine)) = machine() else { return };
+    let ran = sh(&qemu, &machine, "echo before; echo c > /proc/sysrq-trigger", |_| {});
+    let error = ran.result.expect_err("the kernel crashed");
+    let VmError::Panic { reason, trace } = &error else { panic!("{error}") };
+    assert!(reason.contains("sysrq triggered crash"), "{reason}");
+    assert!(trace.contains("sysrq_handle_crash"), "{trace}");
+}
+
+#[test]
+#[serial(vm)]
+fn a_program_that_eats_all_memory_is_named() {
+    let Some((qemu, machine)) = machine() else { return };
+    let ran = sh(&qemu, &machine, "exec tail /dev/zero", |job| job.bring = vec!["/usr/bin/tail".into()]);
+    let error = ran.result.expect_err("no memory is left");
+    let VmError::OutOfMemory { victim, .. } = &error else { panic!("{error}") };
+    assert!(victim.contains("tail"), "{victim}");
+}
+
+#[test]
+#[serial(vm)]
+fn files_that_do_not_fit_are_out_of_memory_too() {
+    let Some((qemu, mut machine)) = machine() else { return };
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    fs::write(dir.path().join("large"), vec![7; 120 << 20]).expect("a large file");
+    machine.memory_mib = Some(320);
+    let ran = sh(&qemu, &machine, "echo fits", |job| job.bring = vec![dir.path().join("large")]);
+    let error = ran.result.expect_err("it does not fit");
+    assert!(matches!(error, VmError::OutOfMemory { memory_mib: 320, .. }), "{error}");
+}
+
+#[test]
+#[serial(vm)]
+fn the_tool_is_a_cargo_runner() {
+    if machine().is_none() {
+        return;
+    }
+    let kernel = env::var(KERNEL).ok().or_else(|| {
+        let kept = Kernels::new(Arch::of_host()).ok()?.kept().pop()?;
+        Some(kept.version.to_string())
+    });
+    let run = |args: &[&str]| -> Finished {
+        Command::new(env!("CARGO_BIN_EXE_bpf-vm"))
+            .args(["run", "--kernel", kernel.as_deref().unwrap_or("newest"), "--"])
+            .arg(env::current_exe().expect("this test's path"))
+            .args(args)
+            .output()
+            .expect("the tool starts")
+    };
+    // This very binary runs in the guest, where a filter chooses the one test that is made for it.
+    let finished = run(&["--exact", "this_test_runs_on_the_host_and_in_a_guest", "--nocapture"]);
+    let text = String::from_utf8_lossy(&finished.stdout);
+    assert!(finished.status.success(), "{text}{}", String::from_utf8_lossy(&finished.stderr));
+    assert!(text.contains("1 passed") && text.contains("tier=Ok(\"kernel\")"), "{text}");
+    let refused = run(&["--no-such-flag"]);
+    assert_eq!(refused.status.code(), Some(101), "{}", String::from_utf8_lossy(&refused.stderr));
+}
+
+/// Also run by the test above, in a guest.
+#[test]
+fn this_test_runs_on_the_host_and_in_a_guest() {
+    println!("tier={:?}", env::var("BPF_HARNESS_TIER"));
+    assert!(std::process::id() > 1);
+}
