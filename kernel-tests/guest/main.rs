@@ -16,10 +16,11 @@ mod run;
 mod setup;
 mod sys;
 
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::Path;
 
 use protocol::{FilePiece, FromGuest, ToGuest, VERSION};
@@ -55,6 +56,8 @@ fn serve(channel: &mut channel::Channel, notes: &[String]) -> io::Result<()> {
     for note in notes {
         channel.send(&FromGuest::Note(note.clone().into_bytes()))?;
     }
+    // A program without all of its files is not started.
+    let mut missing = None;
     loop {
         match channel.receive()? {
             None => return Ok(()),
@@ -62,26 +65,49 @@ fn serve(channel: &mut channel::Channel, notes: &[String]) -> io::Result<()> {
             Some(ToGuest::File(piece)) => {
                 if let Err(error) = put(&piece) {
                     let text = format!("{}: {error}", String::from_utf8_lossy(&piece.path));
-                    channel.send(&FromGuest::Note(text.into_bytes()))?;
+                    missing.get_or_insert((error.raw_os_error().unwrap_or(0) as u32, text));
                 }
             }
+            Some(ToGuest::Resume(secs, nanos, seed)) => {
+                sys::set_clock(secs, nanos);
+                sys::reseed(&seed);
+                channel.send(&FromGuest::Hello(VERSION, setup::release().into_bytes()))?;
+            }
             Some(ToGuest::Signal(_)) => {}
-            Some(ToGuest::Run(command)) => return run::run(channel, &command),
+            Some(ToGuest::Run(command)) => match missing {
+                None => return run::run(channel, &command),
+                Some((errno, text)) => {
+                    channel.send(&FromGuest::StartFailed(errno, text.into_bytes()))?;
+                    channel.send(&FromGuest::Done)?;
+                    run::linger();
+                    return Ok(());
+                }
+            },
         }
     }
 }
 
 fn put(piece: &FilePiece) -> io::Result<()> {
-    let path = Path::new(std::ffi::OsStr::from_bytes(&piece.path));
+    const KIND: u32 = 0o170_000;
+    const FOLDER: u32 = 0o040_000;
+    const LINK: u32 = 0o120_000;
+    let path = Path::new(OsStr::from_bytes(&piece.path));
     if let Some(parent) = path.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+        fs::create_dir_all(parent)?;
     }
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(piece.offset == 0)
-        .write(true)
-        .mode(piece.mode)
-        .open(path)?;
-    file.seek(SeekFrom::Start(piece.offset))?;
-    file.write_all(&piece.data)
+    match piece.mode & KIND {
+        FOLDER => fs::create_dir_all(path),
+        LINK => {
+            let _ = fs::remove_file(path);
+            symlink(OsStr::from_bytes(&piece.data), path)
+        }
+        _ => {
+            let mode = piece.mode & 0o7777;
+            let truncate = piece.offset == 0;
+            let mut file =
+                OpenOptions::new().create(true).truncate(truncate).write(true).mode(mode).open(path)?;
+            file.seek(SeekFrom::Start(piece.offset))?;
+            file.write_all(&piece.data)
+        }
+    }
 }

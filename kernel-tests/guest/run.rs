@@ -23,7 +23,9 @@ pub(crate) fn run(channel: &Channel, command: &Command) -> io::Result<()> {
         Err(error) => {
             let errno = error.raw_os_error().unwrap_or(0) as u32;
             writer.send(&FromGuest::StartFailed(errno, error.to_string().into_bytes()))?;
-            return writer.send(&FromGuest::Done);
+            writer.send(&FromGuest::Done)?;
+            linger();
+            return Ok(());
         }
     };
     let pid = child.id() as i32;
@@ -44,9 +46,13 @@ pub(crate) fn run(channel: &Channel, command: &Command) -> io::Result<()> {
     writer.send(&FromGuest::Exit(status))?;
     results::send_all(&writer)?;
     writer.send(&FromGuest::Done)?;
-    // The host ends the machine; powering off first could cut the last bytes off.
-    thread::sleep(Duration::from_secs(10));
+    linger();
     Ok(())
+}
+
+/// The host ends the machine; powering off first could cut the last bytes off.
+pub(crate) fn linger() {
+    thread::sleep(Duration::from_secs(10));
 }
 
 fn spawn(command: &Command) -> io::Result<process::Child> {

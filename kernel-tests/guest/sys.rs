@@ -53,6 +53,21 @@ pub(crate) fn set_clock(secs: u64, nanos: u32) {
     }
 }
 
+/// Mixes the host's bytes into the kernel's random numbers and has them used at once: machines restored from one snapshot
+/// would draw the same ones.
+pub(crate) fn reseed(seed: &[u8]) {
+    use std::io::Write;
+    const RNDRESEEDCRNG: c_ulong = 0x5207;
+    let result = std::fs::OpenOptions::new().write(true).open("/dev/urandom").and_then(|mut file| {
+        file.write_all(seed)?;
+        // SAFETY: the request takes no argument.
+        check(unsafe { ioctl(file.as_raw_fd(), RNDRESEEDCRNG) })
+    });
+    if let Err(error) = result {
+        eprintln!("bpf-vm agent: reseed: {error}");
+    }
+}
+
 /// Lifts what would surprise a test: open files, locked memory, processes; no core files.
 pub(crate) fn lift_limits() {
     // RLIMIT_CORE 4, RLIMIT_NPROC 6, RLIMIT_NOFILE 7, RLIMIT_MEMLOCK 8 (asm-generic/resource.h).

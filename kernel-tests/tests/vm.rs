@@ -41,6 +41,7 @@ fn find() -> Result<(Qemu, Machine), String> {
     }
     .ok_or("no kernel is kept here (bpf-vm kernels fetch 6.12)")?;
     let mut machine = Machine::of(&image);
+    machine.snapshots = Some(kernels.cache().join("snapshots"));
     machine.accel = choose_accel(&qemu, &machine, kernels.cache(), &mut |text| eprintln!("{text}"));
     Ok((qemu, machine))
 }
@@ -117,6 +118,51 @@ fn the_serial_line_carries_the_same_where_there_is_no_driver() {
 
 #[test]
 #[serial(vm)]
+fn machines_of_one_snapshot_differ_in_random_numbers_and_know_the_time() {
+    let Some((qemu, mut machine)) = machine() else { return };
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    machine.snapshots = Some(dir.path().to_path_buf());
+    let script = "read uuid < /proc/sys/kernel/random/uuid; echo $uuid; exec date +%s";
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let ran = sh(&qemu, &machine, script, |job| job.bring = vec!["/bin/date".into()]);
+        let report = ran.result.expect("it ran");
+        assert_eq!((report.status, report.notes), (0, Vec::new()), "{}", ran.stderr);
+        let (uuid, seconds) = ran.stdout.trim().split_once('\n').expect("two lines");
+        let now = std::time::UNIX_EPOCH.elapsed().expect("a clock after 1970").as_secs();
+        let seconds: u64 = seconds.parse().expect("a number");
+        assert!(now.abs_diff(seconds) < 30, "{now} {seconds}");
+        seen.push(uuid.to_owned());
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 3);
+    // Without KVM there was one boot; with it, no snapshot is made.
+    let made = fs::read_dir(dir.path()).expect("the folder").count();
+    assert_eq!(made, usize::from(machine.accel == vm::Accel::Tcg));
+}
+
+#[test]
+#[serial(vm)]
+fn a_snapshot_that_does_not_restore_costs_a_boot_and_is_removed() {
+    let Some((qemu, mut machine)) = machine() else { return };
+    if machine.accel != vm::Accel::Tcg {
+        eprintln!("skipped: no snapshots under KVM");
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    machine.snapshots = Some(dir.path().to_path_buf());
+    sh(&qemu, &machine, "exit 0", |_| {}).result.expect("it ran and made a snapshot");
+    let snapshot = fs::read_dir(dir.path()).expect("the folder").flatten().next().expect("a snapshot").path();
+    fs::write(snapshot.join("state"), "damaged").expect("the damage");
+    let report = sh(&qemu, &machine, "exit 9", |_| {}).result.expect("it booted");
+    assert_eq!(report.status, 9);
+    assert!(report.notes.iter().any(|note| note.contains("snapshot")), "{:?}", report.notes);
+    assert!(!snapshot.exists());
+}
+
+#[test]
+#[serial(vm)]
 fn a_crash_of_the_kernel_comes_with_its_trace() {
     let Some((qemu, machine)) = machine() else { return };
     let ran = sh(&qemu, &machine, "echo before; echo c > /proc/sysrq-trigger", |_| {});
@@ -141,11 +187,16 @@ fn a_program_that_eats_all_memory_is_named() {
 fn files_that_do_not_fit_are_out_of_memory_too() {
     let Some((qemu, mut machine)) = machine() else { return };
     let dir = tempfile::tempdir().expect("a temporary folder");
-    fs::write(dir.path().join("large"), vec![7; 120 << 20]).expect("a large file");
     machine.memory_mib = Some(320);
-    let ran = sh(&qemu, &machine, "echo fits", |job| job.bring = vec![dir.path().join("large")]);
-    let error = ran.result.expect_err("it does not fit");
-    assert!(matches!(error, VmError::OutOfMemory { memory_mib: 320, .. }), "{error}");
+    // A boot holds them twice for a while, a restored guest once.
+    for (size, snapshots) in [(120 << 20, None), (330 << 20, machine.snapshots.clone())] {
+        let file = fs::File::create(dir.path().join("large")).expect("a file");
+        file.set_len(size).expect("a large file");
+        machine.snapshots = snapshots;
+        let ran = sh(&qemu, &machine, "echo fits", |job| job.bring = vec![dir.path().join("large")]);
+        let error = ran.result.expect_err("it does not fit");
+        assert!(matches!(error, VmError::OutOfMemory { memory_mib: 320, .. }), "{error}");
+    }
 }
 
 #[test]

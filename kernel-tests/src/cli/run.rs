@@ -44,6 +44,9 @@ pub(super) struct Args {
     /// A word for the kernel's command line
     #[arg(long, value_name = "WORD")]
     append: Vec<String>,
+    /// Boot, even where a snapshot of the booted kernel could be restored
+    #[arg(long)]
+    cold: bool,
     /// Say how long it took
     #[arg(long, short, action = ArgAction::SetTrue)]
     verbose: bool,
@@ -75,6 +78,9 @@ pub(super) fn main(args: &Args, out: &mut dyn Write) -> Outcome {
         };
         if several {
             say(&format!("on {}", target.name));
+        }
+        if !args.cold {
+            target.machine.snapshots = Some(kernels.cache().join("snapshots"));
         }
         target.machine.accel = vm::choose_accel(&qemu, &target.machine, kernels.cache(), &mut say);
         let mut output = Output { stdout: out, stderr: &mut std::io::stderr() };
@@ -112,7 +118,7 @@ fn complain(kernel: Option<&str>, error: &VmError) -> ExitCode {
 fn summary(report: &Report, accel: Accel) -> String {
     let how = if accel == Accel::Kvm { "with KVM" } else { "emulated" };
     format!(
-        "{} {how}: booted in {:.2} s, program ended at {:.2} s with status {}",
+        "{} {how}: guest ready at {:.2} s, program ended at {:.2} s with status {}",
         report.release,
         report.boot.as_secs_f64(),
         report.total.as_secs_f64(),

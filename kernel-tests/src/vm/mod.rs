@@ -19,11 +19,13 @@ mod protocol;
 #[cfg(test)]
 mod protocol_tests;
 mod qemu;
+mod qmp;
 mod results;
 mod session;
 #[cfg(test)]
 mod session_tests;
 mod signals;
+mod snapshot;
 mod tree;
 
 pub use accel::choose as choose_accel;

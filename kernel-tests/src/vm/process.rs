@@ -4,7 +4,6 @@ use std::io::{BufReader, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
@@ -12,7 +11,7 @@ use std::time::Instant;
 
 use super::error::VmError;
 use super::protocol::{FromGuest, ToGuest};
-use super::qemu::{Machine, Qemu};
+use super::qemu::{Machine, Qemu, Start};
 use super::signals::Signals;
 
 /// Events that wait for the reader of them; then whoever writes waits, down to the program in the guest.
@@ -50,14 +49,13 @@ impl Process {
         qemu: &Qemu,
         machine: &Machine,
         memory_mib: u64,
-        initramfs: &Path,
-        verbose: bool,
+        start: Start<'_>,
         signals: Option<&Signals>,
     ) -> Result<Self, VmError> {
         let (agent, theirs) =
             UnixStream::pair().map_err(VmError::io("make a socket for the guest's agent"))?;
         let mut child = Command::new(qemu.program())
-            .args(qemu.arguments(machine, memory_mib, initramfs, verbose))
+            .args(qemu.arguments(machine, memory_mib, start))
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

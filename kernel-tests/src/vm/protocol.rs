@@ -7,7 +7,7 @@
 use std::io::{self, Read, Write};
 
 /// Changes whenever a message changes.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 /// Bytes of file or output that one frame carries at most.
 pub(super) const CHUNK: usize = 64 * 1024;
 /// A longer payload is refused before anything is allocated for it.
@@ -52,6 +52,8 @@ pub(super) struct FilePiece {
 pub(super) enum ToGuest {
     /// Set the wall clock (seconds and nanoseconds since the epoch).
     Time(u64, u32),
+    /// The guest was restored from a snapshot: set the clock, mix these bytes into its random numbers, say hello again.
+    Resume(u64, u32, Vec<u8>),
     /// Put a file.
     File(FilePiece),
     /// Run this; once per life of a guest.
@@ -111,6 +113,12 @@ impl ToGuest {
                 out.u32(*signal);
                 4
             }
+            Self::Resume(secs, nanos, seed) => {
+                out.u64(*secs);
+                out.u32(*nanos);
+                out.bytes(seed);
+                5
+            }
         };
         write_frame(to, kind, &out.0)
     }
@@ -128,6 +136,7 @@ impl ToGuest {
                 Self::Run(Command { argv, env, cwd: fields.bytes()?, lifetime_secs: fields.u64()? })
             }
             4 => Self::Signal(fields.u32()?),
+            5 => Self::Resume(fields.u64()?, fields.u32()?, fields.bytes()?),
             _ => return Err(malformed("unknown kind of frame")),
         };
         fields.end()?;

@@ -31,6 +31,8 @@ fn to_guest() -> impl Strategy<Value = ToGuest> {
         piece().prop_map(ToGuest::File),
         command().prop_map(ToGuest::Run),
         any::<u32>().prop_map(ToGuest::Signal),
+        (any::<u64>(), any::<u32>(), bytes())
+            .prop_map(|(secs, nanos, seed)| ToGuest::Resume(secs, nanos, seed)),
     ]
 }
 

@@ -52,6 +52,8 @@ pub struct Machine {
     pub accel: Accel,
     /// More for the kernel's command line.
     pub append: Vec<String>,
+    /// The folder of snapshots: a machine that was booted once is restored from then on. `None` always boots.
+    pub snapshots: Option<PathBuf>,
 }
 
 impl Machine {
@@ -66,6 +68,7 @@ impl Machine {
             memory_mib: None,
             accel: Accel::Tcg,
             append: Vec::new(),
+            snapshots: None,
         }
     }
 
@@ -86,6 +89,25 @@ impl Machine {
     pub fn memory_for(&self, files: u64) -> u64 {
         self.memory_mib.unwrap_or_else(|| DEFAULT_MEMORY_MIB.max(256 + 3 * (files >> 20)))
     }
+}
+
+/// The file of a snapshot that holds the guest's memory.
+pub(super) const RAM: &str = "ram";
+
+/// How a machine comes to life.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Start<'a> {
+    /// It boots, with a talkative console or not.
+    Cold { initramfs: &'a Path, verbose: bool },
+    /// It boots so that it can be saved in this folder.
+    Save { initramfs: &'a Path, folder: &'a Path, qmp: &'a Path },
+    /// It goes on from what was saved.
+    Restore { folder: &'a Path, qmp: &'a Path },
+}
+
+/// A path inside a QEMU option, where a comma is written twice.
+fn option(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
 }
 
 /// An installed QEMU.
@@ -137,13 +159,7 @@ impl Qemu {
 
     /// The command line. The console is QEMU's standard output and the agent's channel its standard input, which is a
     /// socket: no path, no port and no temporary file through which anybody else could reach the guest.
-    pub(super) fn arguments(
-        &self,
-        machine: &Machine,
-        memory_mib: u64,
-        initramfs: &Path,
-        verbose: bool,
-    ) -> Vec<OsString> {
+    pub(super) fn arguments(&self, machine: &Machine, memory_mib: u64, start: Start<'_>) -> Vec<OsString> {
         let mut args: Vec<OsString> = Vec::new();
         let mut add = |words: &[&str]| args.extend(words.iter().map(OsString::from));
         // Nothing by default: no disk, no network, no monitor, no user's configuration.
@@ -178,6 +194,34 @@ impl Qemu {
             Link::Serial => add(&["-serial", "chardev:agent"]),
         }
         add(&["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]);
+        let (initramfs, verbose) = match start {
+            Start::Cold { initramfs, verbose } => {
+                add(&["-M", "q35"]);
+                (Some(initramfs), verbose)
+            }
+            Start::Save { initramfs, .. } => {
+                add(&["-M", "q35,memory-backend=mem"]);
+                (Some(initramfs), false)
+            }
+            Start::Restore { .. } => {
+                add(&["-M", "q35,memory-backend=mem", "-incoming", "defer"]);
+                (None, false)
+            }
+        };
+        if let Start::Save { folder, qmp, .. } | Start::Restore { folder, qmp } = start {
+            // Shared memory is the saved file itself; a private mapping is a copy made page by page, on write.
+            let share = if matches!(start, Start::Save { .. }) { "on" } else { "off" };
+            let path = folder.join(RAM);
+            add(&[
+                "-object",
+                &format!(
+                    "memory-backend-file,id=mem,size={memory_mib}M,share={share},mem-path={}",
+                    option(&path)
+                ),
+            ]);
+            add(&["-qmp", &format!("unix:{},server=on,wait=off", option(qmp))]);
+        }
+        let Some(initramfs) = initramfs else { return args };
         let level = if verbose { "earlyprintk=ttyS0 loglevel=7" } else { "loglevel=5" };
         let mut line = format!(
             "console=ttyS0 {level} panic=-1 oops=panic no_timer_check cryptomgr.notests random.trust_cpu=on rdinit=/init"
@@ -218,7 +262,11 @@ mod tests {
     #[test]
     fn the_machine_has_no_disk_no_network_and_no_shared_folder() {
         let qemu = Qemu { program: PROGRAM.into(), qboot: true };
-        let args = qemu.arguments(&Machine::new("/k"), 512, Path::new("/i"), false);
+        let args = qemu.arguments(
+            &Machine::new("/k"),
+            512,
+            Start::Cold { initramfs: Path::new("/i"), verbose: false },
+        );
         let text = args.join(" ".as_ref()).into_string().expect("text");
         assert!(text.contains("-nodefaults"), "{text}");
         for word in ["-drive", "-netdev", "-virtfs", "virtiofs", "-hda", "-monitor"] {

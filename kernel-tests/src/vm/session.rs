@@ -1,6 +1,7 @@
 //! One run: boot, say what to run, pass output on, give the exit status, or the named reason why there is none.
 
 use std::io::{self, BufWriter, Write};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::console::Console;
@@ -8,18 +9,25 @@ use super::error::VmError;
 use super::job::{Job, add_modules};
 use super::process::{Event, Process};
 use super::protocol::{self, FromGuest, ToGuest};
-use super::qemu::{Machine, Qemu};
+use super::qemu::{Machine, Qemu, Start};
 use super::results::Results;
 use super::signals::Signals;
+use super::snapshot;
 use super::tree::Tree;
 
 /// The guest's init, built from `guest/` by this crate's build script; empty where it could not be.
 const GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/bpf-guest"));
 /// A machine that panicked, or whose channel is gone, should end by itself within this time.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// A restored agent answers within a tenth of a second.
+const RESTORED_WITHIN: Duration = Duration::from_secs(5);
 /// What is kept of QEMU's own complaints.
 const QEMU_SAYS: usize = 16 * 1024;
 const SIGKILL: u32 = 9;
+// As in the guest's kernel.
+const ENOENT: u32 = 2;
+const ENOMEM: u32 = 12;
+const ENOSPC: u32 = 28;
 
 /// What a run gave.
 #[derive(Debug, Clone)]
@@ -70,22 +78,88 @@ pub fn run(
         return Err(VmError::GuestMissing);
     }
     let (tree, program) = job.pack(machine, GUEST)?;
+    let memory_mib = machine.memory_for(tree.size());
+    let command = job.command(&program);
+    let mut notes = Vec::new();
+    match warm(qemu, machine, job, memory_mib, &tree, signals) {
+        Ok(Some(mut session)) => return session.program(&command, output),
+        Ok(None) => {}
+        Err(error @ VmError::Interrupted { .. }) => return Err(error),
+        Err(error) => notes.push(format!("booting, because the snapshot was of no use: {error}")),
+    }
     let initramfs = write(&tree)?;
     let mut again = false;
     loop {
-        let memory_mib = machine.memory_for(tree.size());
-        let process = Process::start(qemu, machine, memory_mib, initramfs.path(), again, signals)?;
+        let start = Start::Cold { initramfs: initramfs.path(), verbose: again };
+        let process = Process::start(qemu, machine, memory_mib, start, signals)?;
         let mut session = Session::new(process, job, memory_mib);
-        match session.boot() {
-            Ok(()) => {}
-            Err(VmError::NoBoot { .. }) if !again => {
-                again = true;
-                continue;
-            }
+        session.notes.append(&mut notes);
+        match session.boot(job.boot_timeout) {
+            Ok(()) => return session.program(&command, output),
+            Err(VmError::NoBoot { .. }) if !again => again = true,
             Err(error) => return Err(error),
         }
-        return session.program(&job.command(&program), output);
     }
+}
+
+/// A session in a machine restored from its snapshot, which is made first if need be, with the files in place. `None`
+/// where this machine has no snapshots.
+fn warm<'a>(
+    qemu: &Qemu,
+    machine: &Machine,
+    job: &'a Job,
+    memory_mib: u64,
+    tree: &Tree,
+    signals: Option<&Signals>,
+) -> Result<Option<Session<'a>>, VmError> {
+    let Some(place) = snapshot::place(qemu, machine, memory_mib, GUEST) else { return Ok(None) };
+    if snapshot::impossible(&place) {
+        return Ok(None);
+    }
+    let started = Instant::now();
+    if !snapshot::exists(&place) {
+        let made = make_snapshot(qemu, machine, job, memory_mib, &place, signals);
+        if let Err(error) = made {
+            if !matches!(error, VmError::Interrupted { .. }) {
+                snapshot::mark_impossible(&place, &error.to_string());
+            }
+            return Err(error);
+        }
+    }
+    let restored = snapshot::restore(qemu, machine, memory_mib, &place, signals).and_then(|process| {
+        let mut session = Session::new(process, job, memory_mib);
+        session.started = started;
+        session.resume()?;
+        Ok(session)
+    });
+    match restored {
+        Ok(mut session) => {
+            tree.send(|piece| session.say(&ToGuest::File(piece)))?;
+            Ok(Some(session))
+        }
+        Err(error) => {
+            snapshot::forget(&place);
+            Err(error)
+        }
+    }
+}
+
+fn make_snapshot(
+    qemu: &Qemu,
+    machine: &Machine,
+    job: &Job,
+    memory_mib: u64,
+    place: &Path,
+    signals: Option<&Signals>,
+) -> Result<(), VmError> {
+    let mut tree = Tree::with_init(GUEST);
+    add_modules(&mut tree, machine)?;
+    let initramfs = write(&tree)?;
+    let making = snapshot::Making::new(place)?;
+    let process = making.start(qemu, machine, memory_mib, initramfs.path(), signals)?;
+    let mut session = Session::new(process, job, memory_mib);
+    session.boot(job.boot_timeout)?;
+    making.save(place).map_err(VmError::io("save a snapshot"))
 }
 
 /// Boots to the agent's first word and ends: whether this machine works at all.
@@ -93,15 +167,15 @@ pub(super) fn boots(qemu: &Qemu, machine: &Machine, limit: Duration) -> Result<D
     if GUEST.is_empty() {
         return Err(VmError::GuestMissing);
     }
-    let mut job = Job::new("", []);
-    job.boot_timeout = limit;
+    let job = Job::new("", []);
     let mut tree = Tree::with_init(GUEST);
     add_modules(&mut tree, machine)?;
     let initramfs = write(&tree)?;
     let memory_mib = machine.memory_for(tree.size());
-    let process = Process::start(qemu, machine, memory_mib, initramfs.path(), false, None)?;
+    let start = Start::Cold { initramfs: initramfs.path(), verbose: false };
+    let process = Process::start(qemu, machine, memory_mib, start, None)?;
     let mut session = Session::new(process, &job, memory_mib);
-    session.boot()?;
+    session.boot(limit)?;
     Ok(session.booted)
 }
 
@@ -141,8 +215,19 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn boot(&mut self) -> Result<(), VmError> {
-        let deadline = self.started + self.job.boot_timeout;
+    /// The agent of a restored machine waits for a word.
+    fn resume(&mut self) -> Result<(), VmError> {
+        let (secs, nanos) = now();
+        let mut seed = vec![0; 32];
+        std::fs::File::open("/dev/urandom")
+            .and_then(|mut file| io::Read::read_exact(&mut file, &mut seed))
+            .map_err(VmError::io("read /dev/urandom"))?;
+        self.say(&ToGuest::Resume(secs, nanos, seed))?;
+        self.boot(RESTORED_WITHIN)
+    }
+
+    fn boot(&mut self, limit: Duration) -> Result<(), VmError> {
+        let deadline = Instant::now() + limit;
         loop {
             match self.event(deadline)? {
                 Some(Event::Agent(FromGuest::Hello(protocol::VERSION, release))) => {
@@ -154,7 +239,7 @@ impl<'a> Session<'a> {
                 Some(Event::Signal(signal)) => return Err(VmError::Interrupted { signal }),
                 Some(_) => {}
                 None => {
-                    let seconds = self.job.boot_timeout.as_secs();
+                    let seconds = limit.as_secs();
                     let no_boot = VmError::NoBoot { seconds, console: self.console.tail() };
                     return Err(self.better(no_boot));
                 }
@@ -163,8 +248,8 @@ impl<'a> Session<'a> {
     }
 
     fn program(&mut self, command: &protocol::Command, output: &mut Output<'_>) -> Result<Report, VmError> {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.say(&ToGuest::Time(since_epoch.as_secs(), since_epoch.subsec_nanos()))?;
+        let (secs, nanos) = now();
+        self.say(&ToGuest::Time(secs, nanos))?;
         self.say(&ToGuest::Run(command.clone()))?;
         let deadline = Instant::now() + self.job.timeout;
         let mut results = Results::new(self.job.results.as_deref(), self.job.output_limit);
@@ -185,10 +270,12 @@ impl<'a> Session<'a> {
                     FromGuest::StartFailed(errno, text) => {
                         let program =
                             command.argv.first().map(|name| String::from_utf8_lossy(name).into_owned());
-                        let error = VmError::CannotStart {
-                            program: program.unwrap_or_default(),
-                            reason: String::from_utf8_lossy(&text).into_owned(),
-                            missing: errno == 2,
+                        let reason = String::from_utf8_lossy(&text).into_owned();
+                        let error = if matches!(errno, ENOMEM | ENOSPC) {
+                            VmError::OutOfMemory { victim: reason, memory_mib: self.memory_mib }
+                        } else {
+                            let program = program.unwrap_or_default();
+                            VmError::CannotStart { program, reason, missing: errno == ENOENT }
                         };
                         // Files that did not fit into the guest's memory are missing, too.
                         self.settle();
@@ -330,6 +417,12 @@ impl<'a> Session<'a> {
     fn better(&self, error: VmError) -> VmError {
         self.console.out_of_memory(self.memory_mib).or_else(|| self.console.crash()).unwrap_or(error)
     }
+}
+
+/// The wall clock, in seconds and nanoseconds.
+fn now() -> (u64, u32) {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (since_epoch.as_secs(), since_epoch.subsec_nanos())
 }
 
 /// Whether this build can run anything: its guest is inside.

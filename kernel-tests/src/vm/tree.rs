@@ -5,16 +5,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use cpio::newc;
 
 use super::error::VmError;
+use super::protocol::{self, FilePiece};
 
 /// Symbolic links followed on the way to one file, as in the kernel (MAXSYMLINKS).
 const MAX_LINKS: usize = 40;
+
+/// Bytes of a file in one message to a running guest.
+const SENT_AT_ONCE: u64 = 1 << 20;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Node {
@@ -167,6 +172,41 @@ impl Tree {
         self.nodes.values().map(size).sum()
     }
 
+    /// Gives the files as messages to a guest that runs already; what every guest has from its boot is left out.
+    pub(super) fn send(&self, mut to: impl FnMut(FilePiece) -> Result<(), VmError>) -> Result<(), VmError> {
+        for (path, node) in &self.nodes {
+            if path == Path::new("/init") || path.starts_with(protocol::MODULES_DIR) {
+                continue;
+            }
+            let mut piece = |mode: u32, offset: u64, data: Vec<u8>| {
+                to(FilePiece { path: path.as_os_str().as_bytes().to_vec(), mode, offset, data })
+            };
+            match node {
+                Node::Console => {}
+                Node::Folder => piece(0o040_755, 0, Vec::new())?,
+                Node::Link(target) => piece(0o120_777, 0, target.as_os_str().as_bytes().to_vec())?,
+                Node::Bytes(bytes, mode) => piece(0o100_000 | mode, 0, bytes.clone())?,
+                Node::Host(host, mode, size) => {
+                    let failed = |error| VmError::io(format!("send {} to the guest", host.display()))(error);
+                    let mut file = File::open(host).map_err(failed)?;
+                    let mut offset = 0;
+                    loop {
+                        let mut data = Vec::new();
+                        let step = (size - offset).min(SENT_AT_ONCE);
+                        io::Read::take(&mut file, step).read_to_end(&mut data).map_err(failed)?;
+                        let count = data.len() as u64;
+                        piece(0o100_000 | mode, offset, data)?;
+                        offset += count;
+                        if count == 0 || offset >= *size {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Writes the archive. Owners are root and times are 0, so equal trees give equal bytes.
     pub(super) fn write(&self, to: &mut impl Write) -> Result<(), VmError> {
         for (index, (path, node)) in self.nodes.iter().enumerate() {
@@ -179,11 +219,7 @@ impl Tree {
                 Node::Folder => entry_with(to, entry.mode(0o040_755), &[])?,
                 Node::Console => entry_with(to, entry.mode(0o020_600).rdev_major(5).rdev_minor(1), &[])?,
                 Node::Link(target) => {
-                    entry_with(
-                        to,
-                        entry.mode(0o120_777),
-                        std::os::unix::ffi::OsStrExt::as_bytes(target.as_os_str()),
-                    )?;
+                    entry_with(to, entry.mode(0o120_777), target.as_os_str().as_bytes())?;
                 }
                 Node::Bytes(bytes, mode) => entry_with(to, entry.mode(0o100_000 | mode), bytes)?,
                 Node::Host(host, mode, size) => {
