@@ -29,7 +29,7 @@ fn verdict_is_right(bpf: &mut Bpf, packet: &[u8]) -> Result<(), String> {
 }
 
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
-    let config = Config { failure_persistence: None, ..Config::with_cases(64) };
+    let config = Config { failure_persistence: None, max_shrink_iters: 100_000, ..Config::with_cases(64) };
     let bpf = RefCell::new(loaded()?);
     let holds =
         |packet: Vec<u8>| verdict_is_right(&mut bpf.borrow_mut(), &packet).map_err(TestCaseError::fail);

@@ -38,12 +38,48 @@
 //! # Ok::<(), bpf_harness::Error>(())
 //! ```
 //!
+//! # Programs in bcc's dialect
+//!
+//! Text in the dialect of bcc's reference guide needs clang and nothing else: no kernel headers, no bcc. Programs attach
+//! themselves by their names, and the host's functions have the guide's names:
+//!
+//! ```no_run
+//! use bpf_harness::Bpf;
+//! let mut bpf = Bpf::from_text(r#"
+//!     BPF_HASH(sizes, u32);
+//!     int kprobe__vfs_read(struct pt_regs *ctx, struct file *file, char *buf, size_t count)
+//!     {
+//!         sizes.increment(bpf_log2l(count));
+//!         bpf_trace_printk("read %d, flags %x\n", count, file->f_flags);
+//!         return 0;
+//!     }
+//! "#)?;
+//! bpf.kprobe("vfs_read").args([0, 0, 512]).fire()?;
+//! assert_eq!(bpf.get_table("sizes")?.get(10u32)?, Some(1u64.into()));
+//! bpf.trace_print(Some("{1} {5}"))?;
+//! # Ok::<(), bpf_harness::Error>(())
+//! ```
+//!
+//! # Ways in
+//!
+//! Each is a program in `harness/examples`, and each runs as a test:
+//!
+//! | with | example |
+//! |---|---|
+//! | an object for libbpf | `vfsreadlat.rs` |
+//! | text in bcc's dialect | `bcc_text.rs` |
+//! | a packet program | `packet_program.rs` |
+//! | a scenario file | `scenario_file.rs` |
+//! | a property test | `property_test.rs` |
+//! | a snapshot test | `snapshot_test.rs` |
+//!
 //! # Where to look
 //!
 //! | to | use |
 //! |---|---|
 //! | load an object, choose kernel version, CPUs, types, global variables | [`Bpf::builder`] |
 //! | let functions be called, tracepoints hit, packets arrive | [`Bpf::kprobe`] and its like; [`Bpf::event`] with a [`Point`] |
+//! | compile text, choose its macros, types, probes of binaries | [`Bpf::from_text`], [`BpfBuilder::cflag`] and its like, [`compile`], [`profile`] |
 //! | run one program on bytes | [`Bpf::run`] with an [`Input`] |
 //! | attach by name, as bcc's reference guide does | [`Bpf::attach_kprobe`] and its like, [`UprobeTarget`], [`usdt`] |
 //! | get events as they are sent, and the trace | [`Bpf::open_perf_buffer`], [`Bpf::open_ring_buffer`], [`Bpf::trace_print`] |

@@ -111,3 +111,64 @@ fn an_emitted_object_runs_as_its_text() {
     assert_eq!(bcc(&[&[object], &scenario[..]].concat(), None), from_text);
     assert!(from_text.1.contains("path:/favicon.ico status:404"), "{}", from_text.1);
 }
+
+const REQUESTS: &str = "
+    int on_request(struct pt_regs *ctx)
+    {
+        u64 id = 0;
+        int status = 0;
+
+        bpf_usdt_readarg(1, ctx, &id);
+        bpf_usdt_readarg(2, ctx, &status);
+        bpf_trace_printk(\"id %llu status %d\\n\", id, status);
+        return 0;
+    }
+";
+
+/// The library is a real ELF file, with one probe at two places.
+#[test]
+fn arguments_of_probes_come_from_the_notes_of_a_real_binary() {
+    if !has_clang() {
+        return;
+    }
+    let library = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference/data/libserver.so");
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let text = path("requests.c", REQUESTS);
+    let (status, out) = bcc(&[&text, "--usdt", &format!("{library}:request=on_request")], None);
+    assert!(status == 0 && out.contains("id 0 status 0"), "{out}");
+    let (status, out) = bcc(&[&text], None);
+    assert!(status == 0 && out.contains("id 0 status 0"), "{out}");
+    assert!(
+        out.contains("note: reads arguments of a probe that no --usdt BINARY:PROBE=FUNCTION names"),
+        "{out}"
+    );
+    for wrong in ["request=on_request", "nowhere", "/nowhere:request=on_request"] {
+        assert_eq!(bcc(&[&text, "--usdt", wrong], None).0, 2, "{wrong}");
+    }
+
+    let scenario = format!(
+        "[[binary]]
+        path = \"/usr/lib/libserver.so.1\"
+        file = \"{library}\"
+        [[attach]]
+        program = \"on_request\"
+        usdt = \"server:request\"
+        [[event]]
+        probe = \"usdt/http:request\"
+        args = [41, 200]
+        [[event]]
+        probe = \"usdt/http:request\"
+        location = 1
+        args = [7, -404]
+        [[print]]
+        trace = \"{{5}}\"\n"
+    );
+    let scenario = path("requests.toml", &scenario);
+    let (status, out) = bcc(&[&text, "--scenario", &scenario], None);
+    assert_eq!((status, out.as_str()), (0, "id 41 status 200\nid 7 status -404\n"));
+}

@@ -6,12 +6,17 @@ use std::path::Path;
 
 use bpf_fixtures::{BccTool, bcc_tools};
 use bpf_harness::compile::Clang;
-use bpf_harness::scenario::{Output, play_with};
+use bpf_harness::scenario::{Output, Played, play_with};
 use bpf_harness::{Bpf, BpfBuilder};
 
 /// Plays a tool's scenario; whatever a program does wrong fails the test.
 #[track_caller]
 fn play(tool: &BccTool, builder: BpfBuilder) -> Output {
+    played(tool, builder).output
+}
+
+#[track_caller]
+fn played(tool: &BccTool, builder: BpfBuilder) -> Played {
     let scenario =
         Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).join(tool.path).with_extension("toml");
     let played = play_with(&scenario, tool.scenario, builder).unwrap_or_else(|e| panic!("{}", e.render()));
@@ -19,7 +24,19 @@ fn play(tool: &BccTool, builder: BpfBuilder) -> Output {
     for run in &played.runs {
         run.ret().unwrap_or_else(|e| panic!("{}: {e:?}", tool.name));
     }
-    played.output
+    played
+}
+
+/// Programs as they are after both passes.
+#[test]
+fn no_verifier_would_refuse_them() {
+    for tool in bcc_tools() {
+        let bpf = played(tool, Bpf::builder().bcc_object(tool.object)).bpf;
+        for program in bpf.program_names() {
+            let refused = bpf.verify(program).err().map(|r| r.to_string());
+            assert_eq!(refused, None, "{}: {program}", tool.name);
+        }
+    }
 }
 
 #[test]

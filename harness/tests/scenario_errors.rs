@@ -89,7 +89,24 @@ fn errors_point_at_the_line() {
 }
 
 #[test]
-fn lists_make_lines_and_text_ends_where_c_ends_it() {
+fn rows_are_chosen_sorted_and_cut() {
+    let tool = bpf_fixtures::bcc_tools().iter().find(|t| t.name == "funccount").expect("a tool");
+    for (options, expected) in [
+        ("", "vfs_create 1\nvfs_open 27\nvfs_write 390\nvfs_read 1240\n"),
+        ("reverse = true\nlimit = 2\n", "vfs_read 1240\nvfs_write 390\n"),
+        ("only = \"value > 1 and 'write' not in key.ip|ksym\"\n", "vfs_open 27\nvfs_read 1240\n"),
+        ("limit = 0\nheader = \"none\"\n", "none\n"),
+    ] {
+        let before = tool.scenario.split("[[print]]").next().unwrap_or_default();
+        let print = "[[print]]\ntable = \"counts\"\nsort = \"value\"\nline = \"{key.ip|ksym} {value}\"\n";
+        let text = format!("{before}{print}{options}");
+        let played = play_with(Path::new("s.toml"), &text, Bpf::builder().bcc_object(tool.object));
+        assert_eq!(played.map(|p| p.output.to_string()), Ok(expected.to_owned()), "{options}");
+    }
+}
+
+#[test]
+fn lists_make_lines() {
     let line = r#"line = "{stack('stack_traces', key.kernel_stack_id)|ksym(offset=true)} of {value}""#;
     let text = SCENARIO.replacen("line = \"{key.name:<16} {value:>8}\"", line, 1);
     assert_eq!(play(&text).expect("right"), "vfs_read+0x10 of 1\n");

@@ -109,10 +109,13 @@ pub trait Env {
     /// [`Env::helper`] for the interpreter: what simply returns comes back in registers.
     #[doc(hidden)]
     fn helper_value(&mut self, cx: &mut Cx<'_>, id: u32, args: &[u64; 5]) -> Result<u64, Box<CallResult>> {
-        match self.helper(cx, id, args) {
-            Ok(Flow::Return(v)) => Ok(v),
-            other => Err(Box::new(other)),
+        let result = self.helper(cx, id, args);
+        if let Ok(Flow::Return(v)) = result {
+            // There is nothing in it to drop, which the compiler does not always see.
+            std::mem::forget(result);
+            return Ok(v);
         }
+        Err(Box::new(result))
     }
 
     /// A call of a kernel function: `index` is its place in the program's table of them.

@@ -175,13 +175,16 @@ pub struct EventFile {
     /// The system call's number.
     #[serde(default)]
     pub nr: u64,
-    /// Fields of a tracepoint's record.
+    /// Fields of a tracepoint's record: numbers, `"$names"` of what has an address, text, lists of bytes.
     #[serde(default)]
     pub set: BTreeMap<String, Spanned<Value>>,
     /// The task, by thread id.
     pub task: Option<Spanned<u32>>,
     /// The CPU.
     pub cpu: Option<Spanned<u32>>,
+    /// Of a user-space probe with several places, which one is hit, from 0.
+    #[serde(default)]
+    pub location: usize,
     /// Nanoseconds since the event before.
     #[serde(default)]
     pub after: u64,

@@ -146,7 +146,7 @@ fn event(
     for (field, value) in &file.set {
         fields.push((field, field_value(value.get_ref(), names, bpf, tgid).map_err(at(value))?));
     }
-    let mut event = bpf.event(point).payload(payload).args(args).nr(file.nr);
+    let mut event = bpf.event(point).payload(payload).args(args).nr(file.nr).location(file.location);
     if let Some(ret) = file.ret {
         event = event.ret(ret);
     }

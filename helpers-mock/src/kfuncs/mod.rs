@@ -21,6 +21,7 @@ mod section;
 mod stream;
 mod strings;
 mod task;
+mod task_work;
 mod testmod;
 pub(crate) mod timer;
 mod wq;
@@ -86,6 +87,7 @@ static FAMILIES: &[&[KfuncDesc]] = &[
     stream::TABLE,
     strings::TABLE,
     task::TABLE,
+    task_work::TABLE,
     testmod::TABLE,
     timer::TABLE,
     wq::TABLE,

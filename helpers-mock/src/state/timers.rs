@@ -19,6 +19,8 @@ pub enum DeferredKind {
     Timer,
     /// A `struct bpf_wq`.
     Work,
+    /// A `struct bpf_task_work`.
+    TaskWork,
 }
 
 /// A timer or work item.

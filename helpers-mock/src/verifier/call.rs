@@ -128,6 +128,10 @@ impl Walk<'_> {
                 packets_moved(state);
             }
         }
+        if id == 12 {
+            // The program that takes over returns to this function's caller.
+            self.leaves(state, Reg::any())?;
+        }
         let result = match exchanged {
             Some(old) => old,
             None => self.result(state, id, &args)?,

@@ -1,8 +1,10 @@
 //! Where a program is: read-side critical sections, preemption and interrupts off, locks held, and what may therefore
 //! not be done (`in_sleepable_context`, `check_resource_leak`, `check_kfunc_call` in `kernel/bpf/verifier.c`).
 
+use bpf_vm_shim::isa::{Insn, pseudo};
 use bpf_vm_shim::object::{AttachType, ProgType};
 
+use super::call::MOVES_PACKET;
 use super::kfunc_table;
 use super::state::{Reg, Special, State, Step, Target, Trust, refuse};
 use super::walk::Walk;
@@ -50,34 +52,28 @@ impl Walk<'_> {
         self.may_sleep(state, &format!("helper {}#{id}", helpers::name_of(id)))
     }
 
-    /// Whether a global function, or what it calls, certainly contains a call that sleeps (`might_sleep` of
-    /// `struct bpf_subprog_info`).
-    pub(super) fn function_sleeps(&self, at: usize) -> bool {
-        self.reaches(at, &mut Vec::new(), &|insn| {
-            if insn.opcode != 0x85 {
-                return false;
+    /// Whether an instruction is a call that sleeps (`might_sleep` of `struct bpf_subprog_info`).
+    pub(super) fn sleeping_call(&self, insn: &Insn) -> bool {
+        match (insn.opcode, insn.src) {
+            (0x85, pseudo::CALL_HELPER) => SLEEPING_HELPERS.contains(&(insn.imm as u32)),
+            (0x85, pseudo::CALL_KFUNC) => {
+                let kfunc = self.prog.kfuncs.get(insn.imm as u32 as usize);
+                kfunc.is_some_and(|k| kfunc_table::sleeps(&k.name))
             }
-            match insn.src {
-                0 => SLEEPING_HELPERS.contains(&(insn.imm as u32)),
-                2 => {
-                    let kfunc = self.prog.kfuncs.get(insn.imm as u32 as usize);
-                    kfunc.is_some_and(|k| kfunc_table::sleeps(&k.name))
-                }
-                _ => false,
-            }
-        })
+            _ => false,
+        }
     }
 
-    /// Whether a function, or what it calls, may move packets (`changes_pkt_data` of `struct bpf_subprog_info`).
-    pub(super) fn moves_packets(&self, at: usize) -> bool {
-        self.reaches(at, &mut Vec::new(), &|insn| match (insn.opcode, insn.src) {
-            (0x85, 0) => super::call::MOVES_PACKET.contains(&(insn.imm as u32)),
-            (0x85, 2) => {
+    /// Whether an instruction is a call that may move packets (`changes_pkt_data` of `struct bpf_subprog_info`).
+    pub(super) fn packet_call(&self, insn: &Insn) -> bool {
+        match (insn.opcode, insn.src) {
+            (0x85, pseudo::CALL_HELPER) => MOVES_PACKET.contains(&(insn.imm as u32)),
+            (0x85, pseudo::CALL_KFUNC) => {
                 let kfunc = self.prog.kfuncs.get(insn.imm as u32 as usize);
                 kfunc.is_some_and(|k| k.name == "bpf_xdp_pull_data")
             }
             _ => false,
-        })
+        }
     }
 
     /// What must not be left behind where a program ends, throws or is replaced (`check_resource_leak`).

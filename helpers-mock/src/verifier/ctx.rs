@@ -61,6 +61,7 @@ impl Walk<'_> {
                     _ => return number,
                 })
             }
+            ProgType::Tracing if several(self.prog.attach.attach_type).is_some_and(|end| off >= end) => bad(),
             ProgType::Tracing | ProgType::Lsm if self.hook_argument(off, a).is_some() => {
                 Ok(self.hook_argument(off, a).unwrap_or(Reg::Unknown))
             }
@@ -107,6 +108,15 @@ impl Walk<'_> {
             _ if has_numbers(t) && a.size <= 4 => number,
             _ => Ok(Reg::Unknown),
         }
+    }
+}
+
+/// Programs on several functions see no arguments, only a result where there is one.
+const fn several(t: AttachType) -> Option<i64> {
+    match t {
+        AttachType::TraceFentryMulti => Some(0),
+        AttachType::TraceFexitMulti | AttachType::TraceFsessionMulti => Some(8),
+        _ => None,
     }
 }
 

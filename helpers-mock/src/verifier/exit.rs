@@ -32,7 +32,7 @@ impl Walk<'_> {
     /// The end of the program, or of a global function that is looked at by itself.
     pub(super) fn check_exit(&mut self, state: &mut State) -> Step<()> {
         self.nothing_held(state, "BPF_EXIT instruction in main prog")?;
-        let callback = state.global.is_some_and(|f| self.exception_callbacks().contains(&f));
+        let callback = state.global.is_some_and(|f| self.exceptions.contains(&f));
         if let Some(func) = state.global
             && !callback
         {

@@ -80,14 +80,8 @@ impl Walk<'_> {
                 }
                 both(state)
             }
-            (Reg::Scalar(y, _), Reg::Ptr(p)) => {
-                if y.known() == Some(0) && !narrow && matches!(code, cmp::EQ | cmp::NE) {
-                    // The kernel looks for a constant on the right only when it prunes; nothing is certain here.
-                    let _ = p;
-                    return Err(Stop::Unsure);
-                }
-                both(state)
-            }
+            // The kernel looks for null on the right only.
+            (Reg::Scalar(..), Reg::Ptr(_)) => both(state),
             (Reg::Ptr(p), Reg::Ptr(q)) => {
                 let ends = |a: &Ptr, b: &Ptr| match (a.target, b.target) {
                     (Target::Packet, Target::PacketEnd) => true,

@@ -296,7 +296,7 @@ impl Walk<'_> {
     /// `bpf_throw` ends the program: nothing may be held, and the cookie is the result if there is no callback.
     fn throws(&mut self, state: &mut State, cookie: Reg) -> Step<()> {
         self.nothing_held(state, "bpf_throw")?;
-        if self.exception_callbacks().is_empty() {
+        if self.exceptions.is_empty() {
             self.result_in_range(cookie, "R1")?;
         }
         Err(Stop::Unsure)

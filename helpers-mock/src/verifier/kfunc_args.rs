@@ -180,7 +180,7 @@ impl Walk<'_> {
             Target::Packet | Target::PacketMeta => self.check_region(&p, access),
             Target::Ctx if self.prog.prog_type == ProgType::Syscall => {
                 let most = p.off.saturating_add(p.var.smax).saturating_add(access.size as i64);
-                if p.off + p.var.smin < 0 || most > 0xffff {
+                if p.off.saturating_add(p.var.smin) < 0 || most > 0xffff {
                     let m = format!("R{} offset is outside of the allowed memory range", access.reg);
                     return refuse(Why::CtxAccess, m);
                 }

@@ -70,8 +70,8 @@ impl Walk<'_> {
         let Some(p) = deref(&base, a.reg)? else { return Ok(()) };
         match p.target {
             Target::Stack(depth) => {
-                let lo = p.off + a.off + p.var.smin;
                 let place = stack_place(&p, a)?;
+                let lo = p.off.saturating_add(a.off).saturating_add(p.var.smin);
                 let (lo, hi) = match place {
                     Some(at) => (at, at + a.size as i64),
                     None => (lo, p.off + a.off + p.var.smax + a.size as i64),

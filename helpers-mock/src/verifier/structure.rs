@@ -14,6 +14,17 @@ use super::why::Why;
 /// `MAX_BPF_STACK`.
 const MAX_STACK: u32 = 512;
 
+/// What a function, or what it calls, may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Facts {
+    pub(super) throws: bool,
+    pub(super) sleeps: bool,
+    pub(super) moves_packets: bool,
+}
+
+/// How many functions deep the search for large frames goes.
+const MAX_DEPTH: usize = 256;
+
 /// How a function is referred to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Edge {
@@ -59,16 +70,32 @@ impl Walk<'_> {
     }
 
     /// Whether a function, or one that it calls, has an instruction.
-    pub(super) fn reaches(&self, at: usize, seen: &mut Vec<usize>, is: &dyn Fn(&Insn) -> bool) -> bool {
-        if seen.contains(&at) {
-            return false;
+    fn reaches(&self, at: usize, is: &dyn Fn(&Insn) -> bool) -> bool {
+        let (mut seen, mut todo) = (BTreeSet::new(), vec![at]);
+        while let Some(at) = todo.pop() {
+            if !seen.insert(at) {
+                continue;
+            }
+            if self.body(at).any(|i| self.insns.get(i).is_some_and(is)) {
+                return true;
+            }
+            todo.extend(self.edges(at).iter().filter(|e| e.1 == Edge::Call).map(|e| e.2));
         }
-        seen.push(at);
-        if self.body(at).any(|i| self.insns.get(i).is_some_and(is)) {
-            return true;
+        false
+    }
+
+    /// What a function, or what it calls, may do.
+    pub(super) fn facts(&mut self, at: usize) -> Facts {
+        if let Some(facts) = self.facts.get(&at) {
+            return *facts;
         }
-        let calls = self.edges(at);
-        calls.iter().any(|(_, edge, to)| *edge == Edge::Call && self.reaches(*to, seen, is))
+        let facts = Facts {
+            throws: self.may_throw(at),
+            sleeps: self.reaches(at, &|insn| self.sleeping_call(insn)),
+            moves_packets: self.reaches(at, &|insn| self.packet_call(insn)),
+        };
+        self.facts.insert(at, facts);
+        facts
     }
 
     /// Loads from packets leave the function, with 0 as its result.
@@ -92,8 +119,8 @@ impl Walk<'_> {
     }
 
     /// Whether a function may throw.
-    pub(super) fn may_throw(&self, at: usize) -> bool {
-        self.reaches(at, &mut Vec::new(), &|insn| self.throw(insn))
+    fn may_throw(&self, at: usize) -> bool {
+        self.reaches(at, &|insn| self.throw(insn))
     }
 
     fn circle(&self, at: usize, path: &mut Vec<usize>, done: &mut BTreeSet<usize>) -> Option<Found> {
@@ -133,7 +160,7 @@ impl Walk<'_> {
 
     fn exception_callback(&self) -> Option<Found> {
         let found = |m: &str| Some((0, Why::Exception, m.to_owned()));
-        let callbacks = self.exception_callbacks();
+        let callbacks = &self.exceptions;
         let cb = *callbacks.first()?;
         if callbacks.len() > 1 {
             return found("multiple exception callback tags for main subprog");
@@ -167,7 +194,7 @@ impl Walk<'_> {
     }
 
     fn throws_in_callback(&self) -> Option<Found> {
-        let mut callbacks = self.exception_callbacks();
+        let mut callbacks: BTreeSet<usize> = self.exceptions.iter().copied().collect();
         for sub in self.prog.subprogs {
             callbacks.extend(self.edges(sub.start).iter().filter(|e| e.1 == Edge::Pointer).map(|e| e.2));
         }
@@ -201,6 +228,9 @@ impl Walk<'_> {
         if let Some(found) = known.get(&at) {
             return *found;
         }
+        if known.len() >= MAX_DEPTH {
+            return (0, 0);
+        }
         known.insert(at, (0, 0));
         let own = self.depths.get(&at).copied().unwrap_or(0).next_multiple_of(16);
         let deepest = self.edges(at).into_iter().filter_map(|(_, edge, to)| {
@@ -214,7 +244,7 @@ impl Walk<'_> {
 
     /// Callbacks that run later, on a stack of their own: those of timers, work queues and exceptions.
     fn later_callbacks(&self) -> Vec<usize> {
-        let mut out = self.exception_callbacks();
+        let mut out = self.exceptions.clone();
         out.extend(self.later.iter().copied());
         out
     }

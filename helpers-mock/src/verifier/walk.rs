@@ -9,6 +9,7 @@ use bpf_vm_shim::object::{AttachTarget, KfuncDecl, Poison, ProgType, SubprogDef}
 use super::call::forget_packets;
 use super::mem::Access;
 use super::state::{Circle, Frame, Ptr, Reg, State, Step, Stop, Target, Ty, refuse};
+use super::structure::Facts;
 use super::why::Why;
 use crate::kernel::Kernel;
 use crate::maps::MapId;
@@ -67,6 +68,10 @@ pub(super) struct Walk<'a> {
     budget: u32,
     /// The deepest stack slot of each function, in bytes.
     pub(super) depths: BTreeMap<usize, u32>,
+    /// What functions may do.
+    pub(super) facts: BTreeMap<usize, Facts>,
+    /// Exception callbacks.
+    pub(super) exceptions: Vec<usize>,
     /// Which instructions reach the context or a socket.
     kinds: BTreeMap<usize, u8>,
     /// Callbacks that run later.
@@ -99,6 +104,8 @@ impl<'a> Walk<'a> {
             remembered: 0,
             budget: BUDGET,
             depths: BTreeMap::new(),
+            facts: BTreeMap::new(),
+            exceptions: Vec::new(),
             kinds: BTreeMap::new(),
             later: BTreeSet::new(),
             names: Vec::new(),
@@ -131,10 +138,11 @@ impl<'a> Walk<'a> {
 
     /// Follows all paths of the program, then of the global functions that it calls.
     pub(super) fn run(&mut self) -> Option<Found> {
+        self.exceptions = self.exception_callbacks();
         if let Some(found) = self.hook().or_else(|| self.structure()) {
             return Some(found);
         }
-        self.globals.extend(self.exception_callbacks());
+        self.globals.extend(self.exceptions.iter().copied());
         self.walk().or_else(|| self.deep_stack())
     }
 
@@ -277,14 +285,25 @@ impl<'a> Walk<'a> {
         frame.regs[1..6].fill(Reg::NotInit);
         frame.regs[0] = Reg::any();
         // Outside of the packet the function returns 0 at once.
+        self.leaves(state, Reg::constant(0))
+    }
+
+    /// The function may return to its caller from where it is.
+    pub(super) fn leaves(&mut self, state: &State, result: Reg) -> Step<()> {
         if let [.., _, inner] = state.frames.as_slice()
             && inner.callback.is_none()
         {
             let (ret, mut early) = (inner.ret, state.clone());
             early.frames.pop();
+            let depth = early.frames.len();
+            early.for_each(|r| {
+                if matches!(r, Reg::Ptr(p) if p.target == Target::Stack(depth)) {
+                    *r = Reg::Unknown;
+                }
+            });
             let caller = early.frame()?;
             caller.regs[1..6].fill(Reg::NotInit);
-            caller.regs[0] = Reg::constant(0);
+            caller.regs[0] = result;
             early.pc = ret;
             self.todo.push(early);
         }
@@ -507,7 +526,7 @@ impl<'a> Walk<'a> {
             if !known && self.may_change_stack(&mut state) {
                 state.forget_stacks();
             }
-            let moved = self.moves_packets(at);
+            let moved = self.facts(at).moves_packets;
             forget_packets(&mut state, if moved { Reg::any() } else { Reg::Unknown });
             let frame = state.frame()?;
             frame.regs[1..6].fill(Reg::NotInit);
@@ -528,11 +547,12 @@ impl<'a> Walk<'a> {
     }
 
     /// What holds where a global function is called.
-    fn enter_global(&self, state: &State, at: usize) -> Step<()> {
-        if self.may_throw(at) {
+    fn enter_global(&mut self, state: &State, at: usize) -> Step<()> {
+        let facts = self.facts(at);
+        if facts.throws {
             self.nothing_held(state, "bpf_throw")?;
         }
-        if self.function_sleeps(at) {
+        if facts.sleeps {
             self.may_sleep(state, "global function")?;
         }
         Ok(())

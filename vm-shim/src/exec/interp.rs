@@ -163,6 +163,27 @@ pub(super) fn run<const OBSERVED: bool>(
             }};
         }
 
+        /// A legacy packet access (`LD_ABS`, `LD_IND`).
+        macro_rules! legacy_packet {
+            ($op:ident) => {{
+                sync!(pc - 1);
+                match packet(run, mem, env, $op)? {
+                    Some(v) => {
+                        run.regs[0] = v;
+                        again!();
+                    }
+                    None => {
+                        // The function ends with 0, as the kernel's expansion of these instructions does.
+                        run.regs[0] = 0;
+                        match leave(run, mem, env)? {
+                            Left::Program(v) => return Ok(Stop::Returned(v)),
+                            Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
+                        }
+                    }
+                }
+            }};
+        }
+
         /// One operation's effect. The second argument is the decoded operation.
         macro_rules! exec {
             (Add64K, $op:ident) => {{
@@ -583,106 +604,22 @@ pub(super) fn run<const OBSERVED: bool>(
                 dst!($op) = $op.imm;
             }};
             (LdAbsB, $op:ident) => {{
-                sync!(pc - 1);
-                match packet(run, mem, env, $op)? {
-                    Some(v) => {
-                        run.regs[0] = v;
-                        again!();
-                    }
-                    None => {
-                        // The function ends with 0, as the kernel's expansion of these instructions does.
-                        run.regs[0] = 0;
-                        match leave(run, mem, env)? {
-                            Left::Program(v) => return Ok(Stop::Returned(v)),
-                            Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
-                        }
-                    }
-                }
+                legacy_packet!($op);
             }};
             (LdAbsH, $op:ident) => {{
-                sync!(pc - 1);
-                match packet(run, mem, env, $op)? {
-                    Some(v) => {
-                        run.regs[0] = v;
-                        again!();
-                    }
-                    None => {
-                        // The function ends with 0, as the kernel's expansion of these instructions does.
-                        run.regs[0] = 0;
-                        match leave(run, mem, env)? {
-                            Left::Program(v) => return Ok(Stop::Returned(v)),
-                            Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
-                        }
-                    }
-                }
+                legacy_packet!($op);
             }};
             (LdAbsW, $op:ident) => {{
-                sync!(pc - 1);
-                match packet(run, mem, env, $op)? {
-                    Some(v) => {
-                        run.regs[0] = v;
-                        again!();
-                    }
-                    None => {
-                        // The function ends with 0, as the kernel's expansion of these instructions does.
-                        run.regs[0] = 0;
-                        match leave(run, mem, env)? {
-                            Left::Program(v) => return Ok(Stop::Returned(v)),
-                            Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
-                        }
-                    }
-                }
+                legacy_packet!($op);
             }};
             (LdIndB, $op:ident) => {{
-                sync!(pc - 1);
-                match packet(run, mem, env, $op)? {
-                    Some(v) => {
-                        run.regs[0] = v;
-                        again!();
-                    }
-                    None => {
-                        // The function ends with 0, as the kernel's expansion of these instructions does.
-                        run.regs[0] = 0;
-                        match leave(run, mem, env)? {
-                            Left::Program(v) => return Ok(Stop::Returned(v)),
-                            Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
-                        }
-                    }
-                }
+                legacy_packet!($op);
             }};
             (LdIndH, $op:ident) => {{
-                sync!(pc - 1);
-                match packet(run, mem, env, $op)? {
-                    Some(v) => {
-                        run.regs[0] = v;
-                        again!();
-                    }
-                    None => {
-                        // The function ends with 0, as the kernel's expansion of these instructions does.
-                        run.regs[0] = 0;
-                        match leave(run, mem, env)? {
-                            Left::Program(v) => return Ok(Stop::Returned(v)),
-                            Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
-                        }
-                    }
-                }
+                legacy_packet!($op);
             }};
             (LdIndW, $op:ident) => {{
-                sync!(pc - 1);
-                match packet(run, mem, env, $op)? {
-                    Some(v) => {
-                        run.regs[0] = v;
-                        again!();
-                    }
-                    None => {
-                        // The function ends with 0, as the kernel's expansion of these instructions does.
-                        run.regs[0] = 0;
-                        match leave(run, mem, env)? {
-                            Left::Program(v) => return Ok(Stop::Returned(v)),
-                            Left::ToCaller | Left::Elsewhere => return Ok(Stop::Switched),
-                        }
-                    }
-                }
+                legacy_packet!($op);
             }};
             (LdxB, $op:ident) => {{
                 load!($op, u8, 1, |v| v);

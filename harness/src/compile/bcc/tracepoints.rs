@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::super::error::CompileError;
 use super::kernel::BccKernel;
+use crate::profile::tracepoints as format;
 
 /// The bytes that every record begins with and programs may not read (`struct trace_entry`).
 const COMMON: u32 = 8;
@@ -77,8 +78,8 @@ pub(super) fn named(word: &str) -> Vec<(String, String)> {
 fn structure(name: &str, format: &str) -> Result<String, String> {
     let mut fields = Vec::new();
     for line in format.lines() {
-        if let Some(rest) = line.trim().strip_prefix("field:") {
-            let field = field(rest).ok_or_else(|| format!("'{}' is no field", line.trim()))?;
+        if line.trim().starts_with("field:") {
+            let field = field(line).ok_or_else(|| format!("'{}' is no field", line.trim()))?;
             if field.offset >= COMMON {
                 fields.push(field);
             }
@@ -147,19 +148,10 @@ fn pointer(ty: &str) -> &str {
     if known { ty } else { "void *" }
 }
 
-/// Reads one line of a format file behind its `field:`: the declaration, then offset, size and sign.
-fn field(text: &str) -> Option<Field<'_>> {
-    let mut parts = text.split(';').map(str::trim);
-    let declared = parts.next()?;
-    let (mut offset, mut size, mut signed) = (None, None, false);
-    for part in parts {
-        match part.split_once(':') {
-            Some(("offset", n)) => offset = n.trim().parse().ok(),
-            Some(("size", n)) => size = n.trim().parse().ok(),
-            Some(("signed", n)) => signed = n.trim() == "1",
-            _ => {}
-        }
-    }
+/// Reads one line of a format file, `field:...`.
+fn field(line: &str) -> Option<Field<'_>> {
+    let format::Field { offset, size, signed, .. } = format::Field::parse(line)?;
+    let declared = line.trim().strip_prefix("field:")?.split(';').next()?.trim();
     let is_loc = declared.starts_with("__data_loc") || declared.starts_with("__rel_loc");
     let (decl, len, is_array) = match declared.split_once('[').filter(|_| !is_loc) {
         Some((decl, rest)) => (decl, rest.split(']').next().and_then(|n| n.parse().ok()), true),
@@ -168,7 +160,7 @@ fn field(text: &str) -> Option<Field<'_>> {
     let split = decl.trim_end().rfind([' ', '*'])? + 1;
     let (ty, name) = (decl.get(..split)?.trim(), decl.get(split..)?.trim());
     let word = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !name.is_empty();
-    word.then_some(Field { ty, name, len, is_array, offset: offset?, size: size?, signed })
+    word.then_some(Field { ty, name, len, is_array, offset, size, signed })
 }
 
 #[cfg(test)]

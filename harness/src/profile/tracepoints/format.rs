@@ -84,7 +84,7 @@ impl Format {
 
 impl Field {
     /// Reads a line `field:...`.
-    pub(super) fn parse(line: &str) -> Option<Self> {
+    pub(crate) fn parse(line: &str) -> Option<Self> {
         let mut parts = line.trim().strip_prefix("field:")?.split(';').map(str::trim);
         let decl = parts.next()?;
         let (mut offset, mut size, mut signed) = (None, None, false);

@@ -1,17 +1,19 @@
 //! `bpf-harness bcc`: a text in the dialect of bcc's reference guide, compiled, run, and shown as its user would see it.
 
+mod survey;
+
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use bpf_vm_shim::btf::Btf;
 use bpf_vm_shim::exec::Outcome;
-use bpf_vm_shim::object::{AttachKind, AttachPoint, AttachTarget, LinkedProgram, ProgType};
 use serde::Serialize;
 
 use super::{Format, Status, input, json_line};
-use crate::bpf::{Bpf, BpfBuilder, Input, MAX_CPUS, RunReport};
-use crate::error::Error;
+use crate::bpf::{Bpf, BpfBuilder, MAX_CPUS, RunReport};
 use crate::scenario;
+use crate::symbols::Binary;
+use crate::usdt::Usdt;
 
 /// Arguments of `bcc`.
 #[derive(Debug, clap::Args)]
@@ -27,6 +29,9 @@ pub(super) struct Args {
     /// Define a macro
     #[arg(short = 'D', value_name = "NAME[=VALUE]")]
     define: Vec<String>,
+    /// Attach a function to a statically defined probe of a binary: its arguments are what `bpf_usdt_readarg` reads
+    #[arg(long, value_name = "BINARY:PROBE=FUNCTION")]
+    usdt: Vec<String>,
     /// Refuse programs that read kernel memory directly, as the kernel would without bcc's rewriting
     #[arg(long)]
     no_auto_probe_read: bool,
@@ -47,17 +52,8 @@ pub(super) struct Args {
     format: Format,
 }
 
-/// A program of the text, and how it ended.
-#[derive(Serialize)]
-struct Program {
-    program: String,
-    #[serde(rename = "type")]
-    prog_type: String,
-    /// Where its name attaches it; none if the tool says where.
-    attached: Option<String>,
-    insns: usize,
-    outcome: Ended,
-}
+/// What a text calls that reads arguments of a probe that the compiler was not told of (`include/bcc/probes.h`).
+const NO_USDT_CONTEXT: &str = "bpf_usdt_readarg_without_usdt_context";
 
 /// How a run ended.
 #[derive(Serialize)]
@@ -74,6 +70,11 @@ impl Ended {
     fn of(report: &RunReport) -> Self {
         match (&report.outcome, &report.diagnostic) {
             (Outcome::Returned(v), _) => Self::Returned(*v),
+            (Outcome::Fault(_), Some(d)) if d.message.contains(NO_USDT_CONTEXT) => Self::Refused(format!(
+                "it reads arguments of a statically defined probe: name that with --usdt BINARY:PROBE={0}, or in a \
+                 scenario",
+                report.program
+            )),
             (Outcome::Fault(_), Some(d)) => Self::Fault(d.render(false)),
             (Outcome::Fault(fault), None) => Self::Fault(fault.kind.to_string()),
             (Outcome::Unsupported(gap), _) => {
@@ -126,10 +127,34 @@ pub(super) fn main(args: &Args, out: &mut dyn Write) -> io::Result<Status> {
             }
         };
     }
-    match builder.load() {
-        Ok(bpf) => survey(args, &name, bpf, out),
-        Err(e) => error(out, e.to_string()),
+    match with_assumed_probes(args, builder) {
+        Ok((bpf, assumed)) => survey::survey(args, &name, bpf, &assumed, out),
+        Err(e) => error(out, e),
     }
+}
+
+/// Loads the text; functions that read arguments of a probe that nobody has named get one with six of them, in the
+/// registers of a function's. Says which functions these are.
+fn with_assumed_probes(args: &Args, first: BpfBuilder) -> Result<(Bpf, Vec<String>), String> {
+    const IN_REGISTERS: &str = "8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8 8@%r9";
+    let bpf = first.load().map_err(|e| e.to_string())?;
+    let reads = |name: &&str| {
+        let program = bpf.program(name).ok();
+        program.is_some_and(|p| p.poisoned.values().any(|why| why.message.contains(NO_USDT_CONTEXT)))
+    };
+    let assumed: Vec<String> = bpf.program_names().filter(reads).map(str::to_owned).collect();
+    if assumed.is_empty() || args.file.extension().is_some_and(|e| e == "o") {
+        return Ok((bpf, Vec::new()));
+    }
+    let mut again = builder(args)?;
+    for (place, function) in (1..).zip(&assumed) {
+        let binary = Binary::declared(format!("/assumed/{function}"));
+        let binary = binary.probe("assumed", function, place * 0x1000, IN_REGISTERS);
+        let mut usdt = Usdt::from_binary(binary.map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
+        usdt.enable_probe(function, function).map_err(|e| e.to_string())?;
+        again = again.usdt_context(usdt);
+    }
+    Ok((again.load().map_err(|e| e.to_string())?, assumed))
 }
 
 fn builder(args: &Args) -> Result<BpfBuilder, String> {
@@ -141,6 +166,9 @@ fn builder(args: &Args) -> Result<BpfBuilder, String> {
     };
     builder = builder.cflags(args.cflag.iter().cloned());
     builder = builder.cflags(args.define.iter().map(|d| format!("-D{d}")));
+    for place in &args.usdt {
+        builder = builder.usdt_context(usdt(place)?);
+    }
     builder = builder.auto_probe_reads(!args.no_auto_probe_read);
     if let Some(path) = &args.btf {
         let bytes = input::read(path)?;
@@ -153,6 +181,16 @@ fn builder(args: &Args) -> Result<BpfBuilder, String> {
         builder = builder.seed(seed);
     }
     Ok(builder)
+}
+
+/// `BINARY:PROBE=FUNCTION`.
+fn usdt(place: &str) -> Result<Usdt, String> {
+    let wrong = || format!("'{place}' is not written BINARY:PROBE=FUNCTION");
+    let (probe, function) = place.rsplit_once('=').ok_or_else(wrong)?;
+    let (binary, probe) = probe.split_once(':').ok_or_else(wrong)?;
+    let mut usdt = Usdt::from_path(binary).map_err(|e| e.to_string())?;
+    usdt.enable_probe(probe, function).map_err(|e| e.to_string())?;
+    Ok(usdt)
 }
 
 /// Compiles with what the scenario says and writes the object.
@@ -188,84 +226,6 @@ fn show(args: &Args, name: &str, played: &scenario::Played, out: &mut dyn Write)
         Format::Text => write!(out, "{}", played.output)?,
     }
     Ok(status)
-}
-
-/// Without a scenario: every program once, on zeroes.
-fn survey(args: &Args, name: &str, mut bpf: Bpf, out: &mut dyn Write) -> io::Result<Status> {
-    let mut status = Status::Ok;
-    let names: Vec<String> = bpf.program_names().map(str::to_owned).collect();
-    let mut trace = Vec::new();
-    let mut found: Vec<Program> = names.iter().map(|n| try_once(&mut bpf, n, &mut trace)).collect();
-    found.extend(bpf.refused().map(|(name, why)| Program {
-        program: name.to_owned(),
-        prog_type: bpf.program_type(name).name().to_owned(),
-        attached: None,
-        insns: 0,
-        outcome: Ended::Refused(Error::from(why.clone()).to_string()),
-    }));
-    for p in &found {
-        status = status.and(p.outcome.status());
-        match args.format {
-            Format::Json => json_line(out, p)?,
-            Format::Text => {
-                let place = p.attached.as_deref().unwrap_or("where the tool says");
-                match &p.outcome {
-                    Ended::Refused(why) => writeln!(out, "{}: refused\n  {why}", p.program)?,
-                    outcome => {
-                        writeln!(out, "{} ({}, {} instructions): {place}", p.program, p.prog_type, p.insns)?;
-                        match outcome {
-                            Ended::Returned(v) => writeln!(out, "  returned {}", *v as u32 as i32)?,
-                            other => text("  once", other, out)?,
-                        }
-                    }
-                }
-            }
-        }
-    }
-    let maps: Vec<&str> = bpf.map_names().filter(|n| !n.starts_with('.')).collect();
-    match args.format {
-        Format::Json => {
-            json_line(out, &serde_json::json!({ "file": name, "maps": maps, "trace": trace }))?;
-        }
-        Format::Text => {
-            writeln!(out, "maps: {}", if maps.is_empty() { "none".to_owned() } else { maps.join(", ") })?;
-            trace.iter().try_for_each(|l| writeln!(out, "{l}"))?;
-        }
-    }
-    Ok(status)
-}
-
-/// Runs one program in a copy of the machine. What nobody has given a type is tried as what most programs are.
-fn try_once(bpf: &mut Bpf, name: &str, trace: &mut Vec<String>) -> Program {
-    let mut fork = bpf.fork();
-    let late = fork.program_type(name) == ProgType::Unspec;
-    let typed = if late { fork.load_func(name, ProgType::Kprobe).map(|_| ()) } else { Ok(()) };
-    let attached = bpf.program(name).ok().and_then(|p| place(p, late));
-    let (prog_type, insns) =
-        fork.program(name).map_or((ProgType::Unspec, 0), |p| (fork.program_type(name), p.insns.len()));
-    let outcome = match typed.and_then(|()| fork.run(name, Input::default_for_type())) {
-        Ok(report) => Ended::of(&report),
-        Err(e) => Ended::Refused(e.to_string()),
-    };
-    trace.extend(std::iter::from_fn(|| fork.trace_readline()));
-    let program = name.to_owned();
-    Program { program, prog_type: prog_type.name().to_owned(), attached, insns, outcome }
-}
-
-/// Where a program's name or context says that it belongs.
-fn place(program: &LinkedProgram, late: bool) -> Option<String> {
-    let AttachTarget { kind, point, .. } = &program.attach;
-    let named = match point {
-        AttachPoint::Symbol { name, .. } | AttachPoint::Name(name) => name.clone(),
-        AttachPoint::Tracepoint { category, name } => format!("{category}:{name}"),
-        AttachPoint::Syscall(name) => name.clone(),
-        _ => return None,
-    };
-    let kind = match kind {
-        AttachKind::RawTracepoint => "raw_tracepoint".to_owned(),
-        other => format!("{other:?}").to_lowercase(),
-    };
-    (!late).then(|| format!("{kind} {named}"))
 }
 
 fn text(program: &str, ended: &Ended, out: &mut dyn Write) -> io::Result<()> {
