@@ -34,10 +34,11 @@ impl Cache {
         &self.dir
     }
 
-    /// A name in the cache's directory that nobody else uses.
+    /// A name in the cache's directory that nobody else uses. All are as long as each other: objects keep the room that
+    /// the names of their sources took.
     pub(super) fn fresh(&self) -> PathBuf {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        self.dir.join(format!("tmp.{}.{number}", std::process::id()))
+        self.dir.join(format!("tmp.{:010}.{number:010}", std::process::id()))
     }
 
     /// The file of a name, made by `make` (which is given the path to write to) if it is not there.
