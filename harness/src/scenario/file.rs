@@ -69,7 +69,7 @@ pub struct KernelFile {
     pub hz: Option<u32>,
     /// Its types: a file of raw BTF, or an ELF file with them; relative to the scenario.
     pub btf: Option<Spanned<String>>,
-    /// Its functions, for patterns, instead of those that its profile lists.
+    /// Functions beside those that its profile lists, such as those of modules, so that programs can be attached to them.
     pub functions: Option<Vec<String>>,
     /// Its configuration.
     pub kconfig: BTreeMap<String, String>,
@@ -171,7 +171,7 @@ pub struct EventFile {
     #[serde(default)]
     pub args: Vec<Spanned<Number>>,
     /// Return value.
-    pub ret: Option<i64>,
+    pub ret: Option<Spanned<Number>>,
     /// The system call's number.
     #[serde(default)]
     pub nr: u64,

@@ -160,11 +160,16 @@ fn task(t: &toml::Spanned<super::TaskFile>, bpf: &mut Bpf, names: &mut Names) ->
     Ok(())
 }
 
+/// Bytes in a page.
+const PAGE: usize = 4096;
+
 fn kernel_memory(machine: &mut Machine, file: &MemoryFile, bytes: &[u8]) -> Result<u64, String> {
     if file.at.is_some() {
         return Err("kernel memory has no address of one's choice: give it a name and refer to it".to_owned());
     }
-    let size = u32::try_from(bytes.len()).map_err(|_| "too large".to_owned())?;
+    // A kernel's memory goes on behind what somebody is interested in: programs read names into buffers of a fixed size.
+    let size = bytes.len().max(1).next_multiple_of(PAGE);
+    let size = u32::try_from(size).map_err(|_| "too large".to_owned())?;
     let name = file.name.clone().unwrap_or_default();
     let alloc = Alloc::new(Area::Kernel, RegionKind::Kernel, size, name).perm(Perm::ProbeOnly);
     let addr = machine.mem.alloc(alloc).map_err(|e| e.to_string())?;

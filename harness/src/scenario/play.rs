@@ -123,6 +123,10 @@ fn event(
     for a in &file.args {
         args.push(number(a.get_ref(), names, bpf, tgid).map_err(at(a))?);
     }
+    let ret = match &file.ret {
+        Some(ret) => Some(number(ret.get_ref(), names, bpf, tgid).map_err(at(ret))?),
+        None => None,
+    };
     bpf.advance(file.after).map_err(|err| at(e)(err.to_string()))?;
     let payload = match (&file.packet, &file.ctx) {
         (Some(hex), None) | (None, Some(hex)) => {
@@ -147,8 +151,8 @@ fn event(
         fields.push((field, field_value(value.get_ref(), names, bpf, tgid).map_err(at(value))?));
     }
     let mut event = bpf.event(point).payload(payload).args(args).nr(file.nr).location(file.location);
-    if let Some(ret) = file.ret {
-        event = event.ret(ret);
+    if let Some(ret) = ret {
+        event = event.ret(ret.cast_signed());
     }
     for (field, value) in fields {
         event = event.set(field.as_str(), value);

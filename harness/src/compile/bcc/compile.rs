@@ -23,10 +23,13 @@ use super::{params, programs, shims, tracepoints};
 /// The flags of every compilation. Function sections make each function a program; the names of their sections say
 /// nothing. The last pair makes everything inline that can be: kernels before 5.10 have no calls between functions that
 /// tail calls may end, and what a helper function reads of kernel memory is read where its argument is known.
-const FLAGS: [&str; 12] = [
+const FLAGS: [&str; 13] = [
     "--target=bpf",
     "-O2",
     "-g",
+    // Where the compiler was started is nobody's business, and would shorten the names of files that it shares a
+    // folder with.
+    "-fdebug-compilation-dir=/",
     "-nostdinc",
     "-ffunction-sections",
     "-fno-jump-tables",
