@@ -22,9 +22,11 @@ impl WorkDir {
         &self.0
     }
 
-    /// Writes a file into it.
-    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, CompileError> {
-        let path = self.0.join(name);
+    /// Writes a file into a folder of it.
+    pub(super) fn write(&self, folder: &str, name: &str, bytes: &[u8]) -> Result<PathBuf, CompileError> {
+        let folder = self.0.join(folder);
+        std::fs::create_dir_all(&folder).map_err(|e| CompileError::io(&folder, &e))?;
+        let path = folder.join(name);
         std::fs::write(&path, bytes).map_err(|e| CompileError::io(&path, &e))?;
         Ok(path)
     }

@@ -23,13 +23,14 @@ use super::{params, programs, shims, tracepoints};
 /// The flags of every compilation. Function sections make each function a program; the names of their sections say
 /// nothing. The last pair makes everything inline that can be: kernels before 5.10 have no calls between functions that
 /// tail calls may end, and what a helper function reads of kernel memory is read where its argument is known.
-const FLAGS: [&str; 13] = [
+const FLAGS: [&str; 14] = [
     "--target=bpf",
     "-O2",
     "-g",
     // Where the compiler was started is nobody's business, and would shorten the names of files that it shares a
     // folder with.
-    "-fdebug-compilation-dir=/",
+    "-fdebug-compilation-dir=/bcc-text",
+    "-fdebug-prefix-map=/bcc-text=",
     "-nostdinc",
     "-ffunction-sections",
     "-fno-jump-tables",
@@ -316,8 +317,8 @@ impl Run<'_> {
         let text = self.source();
         let records = tracepoints::structures(self.kernel, text, self.fixes.tracepoints())?;
         let undefined = self.fixes.undefined();
-        let events = work.write("events.h", format!("{records}{readers}{undefined}").as_bytes())?;
-        let source = work.write(&file_name(work.path(), name), text.as_bytes())?;
+        let events = work.write("made", "events.h", format!("{records}{readers}{undefined}").as_bytes())?;
+        let source = work.write("text", &file_name(work.path(), name), text.as_bytes())?;
         let includes = shims::includes(text).chain(self.fixes.shims());
         let shims = shims::directory(self.cache, includes)?;
 
@@ -339,9 +340,13 @@ impl Run<'_> {
         let names = vec![
             (path(&source), name.clone()),
             (dir(&header.dir), "bcc/".to_owned()),
-            (dir(work.path()), "bcc/".to_owned()),
+            (dir(&work.path().join("made")), "bcc/".to_owned()),
             (dir(&shims), String::new()),
         ];
+        // No two of these are the beginning of each other: compilers differ in which one would count.
+        for (from, to) in &names {
+            command.arg(format!("-fdebug-prefix-map={from}={to}"));
+        }
         Ok(Prepared { command, names })
     }
 }
