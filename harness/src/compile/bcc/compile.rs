@@ -343,10 +343,6 @@ impl Run<'_> {
             (dir(&work.path().join("made")), "bcc/".to_owned()),
             (dir(&shims), String::new()),
         ];
-        // No two of these are the beginning of each other: compilers differ in which one would count.
-        for (from, to) in &names {
-            command.arg(format!("-fdebug-prefix-map={from}={to}"));
-        }
         Ok(Prepared { command, names })
     }
 }
