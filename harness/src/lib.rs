@@ -115,7 +115,8 @@
 //!
 //! The command line tool `bpf-harness` ([`cli`]) does the same for other languages, with scenarios ([`scenario`]).
 
-#![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "kernel"), forbid(unsafe_code))]
+#![cfg_attr(feature = "kernel", deny(unsafe_code))]
 
 pub mod annotations;
 mod bpf;
@@ -123,6 +124,8 @@ pub mod cli;
 pub mod compile;
 mod error;
 pub mod hist;
+#[cfg(feature = "kernel")]
+mod kernel;
 pub mod profile;
 pub mod report;
 pub mod scenario;
@@ -131,6 +134,7 @@ pub mod strategies;
 mod support;
 pub mod symbols;
 pub mod table;
+mod tier;
 mod trace;
 pub mod usdt;
 pub mod value;
@@ -140,3 +144,4 @@ pub use bpf::{
     PerfEventSpec, Point, Record, RunReport, TraceFields, UprobeTarget, perf,
 };
 pub use error::Error;
+pub use tier::Tier;

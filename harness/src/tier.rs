@@ -1,0 +1,44 @@
+//! On what a test runs.
+
+use std::fmt;
+
+use crate::error::Error;
+
+/// The variable that chooses the tier of tests that do not choose themselves.
+const VARIABLE: &str = "BPF_HARNESS_TIER";
+
+/// On what programs run: a simulated machine, or the kernel that this process runs on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Tier {
+    /// The simulated machine: no privilege, no kernel, the same bytes every time.
+    Simulator,
+    /// The running kernel, through libbpf. Needs root and the feature `kernel`.
+    Kernel,
+}
+
+impl Tier {
+    /// The tier that the environment asks for: `BPF_HARNESS_TIER` is `sim` (or not set) or `kernel`.
+    ///
+    /// # Errors
+    /// If it is something else.
+    pub fn from_env() -> Result<Self, Error> {
+        match std::env::var(VARIABLE).as_deref() {
+            Ok("kernel") => Ok(Self::Kernel),
+            Ok("sim" | "") | Err(std::env::VarError::NotPresent) => Ok(Self::Simulator),
+            Ok(other) => {
+                Err(Error::Invalid(format!("{VARIABLE} is '{other}', and has to be 'sim' or 'kernel'")))
+            }
+            Err(e) => Err(Error::Invalid(format!("{VARIABLE}: {e}"))),
+        }
+    }
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Simulator => "simulator",
+            Self::Kernel => "kernel",
+        })
+    }
+}
