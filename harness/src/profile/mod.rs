@@ -75,6 +75,11 @@ impl Profile {
         running::profile()
     }
 
+    /// As [`Profile::from_running_kernel`], without the names of all functions, whose reading takes long on slow machines.
+    pub(crate) fn types_of_running_kernel() -> Result<Self, Error> {
+        running::types()
+    }
+
     /// The same kernel with another version.
     #[must_use]
     pub fn with_version(mut self, major: u8, minor: u8, patch: u32) -> Self {
