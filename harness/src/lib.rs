@@ -138,6 +138,7 @@ mod tier;
 mod trace;
 pub mod usdt;
 pub mod value;
+pub mod verifier_log;
 
 pub use bpf::{
     Bpf, BpfBuilder, CallbackError, CallbackResult, Event, Fired, Func, Input, MAX_CPUS, PerfBufferOptions,
