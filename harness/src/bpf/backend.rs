@@ -82,6 +82,8 @@ pub(crate) trait Backend: fmt::Debug + Send {
     fn attach(&mut self, attachment: &Attachment) -> Result<Option<Box<dyn Attached>>, Error>;
     /// Lets the kernel run a program at an event that is made up.
     fn fire(&mut self, event: &MadeUp<'_>) -> Result<KernelRun, Error>;
+    /// Sends a frame through the network device that packet programs of this test are attached to.
+    fn send_packet(&mut self, frame: &[u8]) -> Result<(), Error>;
     /// Runs a program on a context or a packet (`BPF_PROG_TEST_RUN`).
     fn run(&mut self, prog: ProgId, ctx: Option<&[u8]>, packet: Option<&[u8]>) -> Result<KernelRun, Error>;
     /// Whether events are made up, so that nothing else reaches the programs.

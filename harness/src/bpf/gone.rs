@@ -54,6 +54,9 @@ impl Backend for Gone {
     fn fire(&mut self, _: &MadeUp<'_>) -> Result<KernelRun, Error> {
         gone()
     }
+    fn send_packet(&mut self, _: &[u8]) -> Result<(), Error> {
+        gone()
+    }
     fn run(&mut self, _: ProgId, _: Option<&[u8]>, _: Option<&[u8]>) -> Result<KernelRun, Error> {
         gone()
     }

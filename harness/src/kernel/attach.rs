@@ -1,15 +1,17 @@
 //! Attaching programs to what they are attached to on the simulator.
 
 use std::fmt;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::NonNull;
 
 use bpf_vm_shim::object::{AttachKind, AttachPoint};
 use libbpf_rs::{
-    AsRawLibbpf, KprobeOpts, Link, PerfEventOpts, ProgramMut, RawTracepointOpts, TracepointOpts, UprobeOpts,
+    AsRawLibbpf, KprobeOpts, Link, PerfEventOpts, ProgramMut, RawTracepointOpts, TC_EGRESS, TC_INGRESS,
+    TcHookBuilder, TracepointOpts, UprobeOpts,
 };
 
 use super::counters::{Event, online_cpus};
+use super::net::{LOOPBACK, Net};
 use super::{Kernel, errors, messages};
 use crate::bpf::{Attached, Attachment};
 use crate::error::Error;
@@ -20,6 +22,8 @@ struct Held {
     links: Vec<Link>,
     /// One that libbpf-rs has no way to make.
     raw: Option<RawLink>,
+    /// What is no link at all.
+    other: Option<Box<dyn Other>>,
 }
 
 impl Attached for Held {}
@@ -27,16 +31,20 @@ impl Attached for Held {}
 impl fmt::Debug for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Held")
-            .field("links", &(self.links.len() + usize::from(self.raw.is_some())))
+            .field(
+                "links",
+                &(self.links.len() + usize::from(self.raw.is_some()) + usize::from(self.other.is_some())),
+            )
             .finish_non_exhaustive()
     }
 }
 
 /// Attaches a program.
-pub(super) fn attach(kernel: &Kernel, attachment: &Attachment) -> Result<Box<dyn Attached>, Error> {
+pub(super) fn attach(kernel: &mut Kernel, attachment: &Attachment) -> Result<Box<dyn Attached>, Error> {
+    let net = if is_of_network(attachment.target.kind) { Some(kernel.net()?.clone()) } else { None };
     let prog = kernel.prog(attachment.prog)?;
     let place = place_of(attachment);
-    let (done, said) = messages::of(|| prog.with(|p| link(&p, attachment)));
+    let (done, said) = messages::of(|| prog.with(|p| link(&p, attachment, net.as_ref())));
     match done? {
         Ok(held) => Ok(Box::new(held)),
         Err(Refused::Libbpf(e)) => Err(errors::attach(&prog.name, &place, &e, &said)),
@@ -60,11 +68,16 @@ impl From<libbpf_rs::Error> for Refused {
 
 impl From<Link> for Held {
     fn from(link: Link) -> Self {
-        Self { links: vec![link], raw: None }
+        Self { links: vec![link], raw: None, other: None }
     }
 }
 
-fn link(prog: &ProgramMut<'_>, a: &Attachment) -> Result<Held, Refused> {
+fn is_of_network(kind: AttachKind) -> bool {
+    use AttachKind as K;
+    matches!(kind, K::Xdp | K::Tc | K::Socket | K::FlowDissector | K::SkLookup)
+}
+
+fn link(prog: &ProgramMut<'_>, a: &Attachment, net: Option<&Net>) -> Result<Held, Refused> {
     use AttachKind as K;
     let target = &a.target;
     let cookie = a.cookie;
@@ -78,7 +91,7 @@ fn link(prog: &ProgramMut<'_>, a: &Attachment) -> Result<Held, Refused> {
         }
         (K::Kprobe, AttachPoint::Symbol { name, offset }) => {
             let link = RawLink::kprobe_at(prog, name, *offset, cookie)?;
-            Held { links: Vec::new(), raw: Some(link) }
+            Held { links: Vec::new(), raw: Some(link), other: None }
         }
         (K::Ksyscall | K::Kretsyscall, AttachPoint::Syscall(name)) => prog.attach_ksyscall(ret, name)?.into(),
         (K::Tracepoint, AttachPoint::Tracepoint { category, name }) => {
@@ -86,6 +99,11 @@ fn link(prog: &ProgramMut<'_>, a: &Attachment) -> Result<Held, Refused> {
         }
         (K::RawTracepoint, AttachPoint::Name(name)) => raw_tracepoint(prog, name, cookie)?.into(),
         (K::PerfEvent, _) => perf_event(prog, a)?,
+        (K::Xdp | K::Tc | K::Socket | K::FlowDissector | K::SkLookup, _) => match net {
+            Some(net) => packets(prog, a, net)?,
+            None => return Err(Refused::Here("there is no network for it".to_owned())),
+        },
+        (K::Cgroup, _) => cgroup(prog)?.into(),
         // Where the section says all, libbpf knows how.
         (K::Unknown, _) => return Err(Refused::Here("its section names no probe point".to_owned())),
         _ => prog.attach()?.into(),
@@ -190,7 +208,7 @@ fn perf_event(prog: &ProgramMut<'_>, a: &Attachment) -> Result<Held, Refused> {
         Some(cpu) => vec![cpu],
         None => (0..online_cpus() as u32).collect(),
     };
-    let mut held = Held { links: Vec::new(), raw: None };
+    let mut held = Held { links: Vec::new(), raw: None, other: None };
     for cpu in cpus {
         let fd = event
             .open(a.link.pid, Some(cpu))
@@ -207,6 +225,95 @@ fn perf_event(prog: &ProgramMut<'_>, a: &Attachment) -> Result<Held, Refused> {
         std::mem::forget(fd);
     }
     Ok(held)
+}
+
+/// On the device, or the namespace, of the test's own network.
+fn packets(prog: &ProgramMut<'_>, a: &Attachment, net: &Net) -> Result<Held, Refused> {
+    use AttachKind as K;
+    let here = |e: Error| Refused::Here(e.to_string());
+    Ok(match a.target.kind {
+        K::Xdp => net.enter(|| prog.attach_xdp(LOOPBACK)).map_err(here)??.into(),
+        K::FlowDissector | K::SkLookup => prog.attach_netns(net.namespace())?.into(),
+        K::Socket => Held { links: Vec::new(), raw: None, other: Some(socket(prog, net)?) },
+        _ => {
+            let egress = a.target.extra.contains("egress") || a.target.name() == Some("egress");
+            Held { links: Vec::new(), raw: None, other: Some(traffic_control(prog, egress, net)?) }
+        }
+    })
+}
+
+/// A packet socket with the program for its filter (`SO_ATTACH_BPF`).
+fn socket(prog: &ProgramMut<'_>, net: &Net) -> Result<Box<dyn Other>, Refused> {
+    let socket = net.packet_socket().map_err(|e| Refused::Here(e.to_string()))?;
+    let fd = prog.as_fd().as_raw_fd();
+    // SAFETY: the option's value is one descriptor, as long as it says.
+    let ret = unsafe {
+        let len = size_of::<i32>() as libc::socklen_t;
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_BPF,
+            (&raw const fd).cast(),
+            len,
+        )
+    };
+    if ret < 0 {
+        return Err(Refused::Libbpf(std::io::Error::last_os_error().into()));
+    }
+    Ok(Box::new(socket))
+}
+
+/// Traffic control of the device: by `clsact`, which all kernels know.
+fn traffic_control(prog: &ProgramMut<'_>, egress: bool, net: &Net) -> Result<Box<dyn Other>, Refused> {
+    let fd = prog.as_fd();
+    let attached = net.enter(|| {
+        let mut builder = TcHookBuilder::new(fd);
+        builder.ifindex(LOOPBACK).replace(true).handle(1).priority(1);
+        let mut hook = builder.hook(if egress { TC_EGRESS } else { TC_INGRESS });
+        hook.create()?;
+        hook.attach()
+    });
+    let needs = "traffic control needs the modules sch_ingress and cls_bpf (in a virtual machine: `bpf-vm run --module \
+                 sch_ingress --module cls_bpf`)";
+    match attached.map_err(|e| Refused::Here(e.to_string()))? {
+        // The namespace takes it away when it ends; so does this before.
+        Ok(hook) => Ok(Box::new(Hook { hook, net: net.clone() })),
+        Err(e) => Err(Refused::Here(format!("{e:#}; {needs}"))),
+    }
+}
+
+/// What holds an attachment that is no link.
+trait Other: Send + Sync {}
+impl Other for std::os::fd::OwnedFd {}
+impl Other for Hook {}
+
+// SAFETY: the pointer in it is a name for attach points of another kind, and null here.
+unsafe impl Send for Hook {}
+// SAFETY: as above; it is used only when it is dropped.
+unsafe impl Sync for Hook {}
+
+/// A filter of traffic control.
+struct Hook {
+    hook: libbpf_rs::TcHook,
+    net: Net,
+}
+
+impl Drop for Hook {
+    fn drop(&mut self) {
+        let mut hook = self.hook;
+        // Nobody can be told, and the namespace ends soon.
+        let _ = self.net.enter(move || hook.detach());
+    }
+}
+
+/// The control group that this process is in.
+fn cgroup(prog: &ProgramMut<'_>) -> Result<Link, Refused> {
+    let of_file =
+        |e: std::io::Error| Refused::Here(format!("the process's control group cannot be found: {e}"));
+    let text = std::fs::read_to_string("/proc/self/cgroup").map_err(of_file)?;
+    let path = text.lines().find_map(|l| l.strip_prefix("0::")).unwrap_or("/");
+    let dir = std::fs::File::open(format!("/sys/fs/cgroup{path}")).map_err(of_file)?;
+    Ok(prog.attach_cgroup(dir.as_raw_fd())?)
 }
 
 fn place_of(a: &Attachment) -> String {

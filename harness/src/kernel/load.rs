@@ -55,6 +55,7 @@ impl Loader {
                 counters: BTreeMap::new(),
                 trace: trace_pipe::TracePipe::open(),
                 symbols: symbols::Kallsyms,
+                net: None,
             },
         }
     }

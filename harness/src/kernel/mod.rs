@@ -15,6 +15,7 @@ mod errors;
 mod load;
 mod maps;
 mod messages;
+mod net;
 mod object;
 mod rewrite;
 mod symbols;
@@ -56,6 +57,8 @@ pub(crate) struct Kernel {
     counters: BTreeMap<MapId, counters::Counters>,
     trace: Option<trace_pipe::TracePipe>,
     symbols: symbols::Kallsyms,
+    /// Made when a program is attached to it.
+    net: Option<net::Net>,
 }
 
 impl Backend for Kernel {
@@ -96,6 +99,10 @@ impl Backend for Kernel {
     fn attach(&mut self, attachment: &Attachment) -> Result<Option<Box<dyn Attached>>, Error> {
         let held = attach::attach(self, attachment)?;
         Ok((!self.made_up).then_some(held))
+    }
+
+    fn send_packet(&mut self, frame: &[u8]) -> Result<(), Error> {
+        self.net()?.send(frame)
     }
 
     fn fire(&mut self, event: &MadeUp<'_>) -> Result<KernelRun, Error> {
@@ -187,6 +194,14 @@ impl Backend for Kernel {
 }
 
 impl Kernel {
+    /// The test's own network.
+    fn net(&mut self) -> Result<&net::Net, Error> {
+        if self.net.is_none() {
+            self.net = Some(net::Net::new()?);
+        }
+        self.net.as_ref().ok_or_else(|| Error::Invalid("there is no network".to_owned()))
+    }
+
     fn kernel_map(&self, map: MapId) -> Result<&maps::KernelMap, MapOpError> {
         self.maps.get(&map).ok_or(MapOpError::NoMap(map))
     }
