@@ -274,10 +274,13 @@ impl BpfBuilder {
         let mut kernel = self.kernel.clone();
         let mut profile = self.profile.clone();
         let has_text = self.sources.iter().any(|(_, s)| s.is_text());
-        if has_text && profile.is_none() && !self.texts.has_kernel() {
+        if has_text && tier == Tier::Kernel && !self.texts.has_kernel() {
+            let running = Profile::types_of_running_kernel()?;
+            kernel = running.kernel().clone();
+            profile = Some(running);
+        } else if has_text && profile.is_none() && !self.texts.has_kernel() {
             profile = Some(match self.btf.clone().or_else(|| kernel.btf.clone()) {
                 Some(btf) => Profile::from_btf(btf),
-                None if tier == Tier::Kernel => Profile::types_of_running_kernel()?,
                 None => Profile::default_x86_64()?,
             });
             kernel = profile.iter().fold(kernel, |kernel, p| p.fill(kernel));
@@ -296,9 +299,9 @@ impl BpfBuilder {
             return Err(Error::NoObject);
         }
         let tier = self.tier.map_or_else(Tier::from_env, Ok)?;
-        let (mut kernel, mut profile) = self.kernel_of_texts(tier)?;
+        let (mut kernel, profile) = self.kernel_of_texts(tier)?;
         if tier == Tier::Kernel {
-            running::fit(&mut kernel, &mut profile)?;
+            running::fit(&mut kernel)?;
         }
         let mut machine = Machine::new(kernel);
         machine.limits = self.limits;
@@ -333,8 +336,8 @@ impl BpfBuilder {
             options.passes =
                 is_text.then(|| self.texts.passes(&bpf.machine.kernel.profile)).or(options.passes);
             let loaded = bpf.machine.load(&object, &options)?;
-            text::refuse(&object, &loaded.refused)?;
             loading.object(i, &object, &loaded, &bpf.machine, &options)?;
+            text::refuse(&object, &loaded.refused)?;
             bpf.objects.push(Arc::new(Loaded {
                 object,
                 rejected: loaded.rejected.into_iter().collect(),

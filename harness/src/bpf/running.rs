@@ -5,14 +5,17 @@ use bpf_vm_shim::object::{KernelProfile, Object};
 
 use super::Backend;
 use crate::error::Error;
+#[cfg(feature = "kernel")]
 use crate::profile::Profile;
 use crate::tier::Tier;
 
-/// Makes the description fit the running kernel: its number of CPUs; functions are looked up when somebody asks.
-pub(super) fn fit(kernel: &mut KernelProfile, _profile: &mut Option<Profile>) -> Result<(), Error> {
+/// Makes the description fit the running kernel, whatever kernel the test would simulate: its version and number of CPUs.
+/// Its functions are looked up when somebody asks.
+pub(super) fn fit(kernel: &mut KernelProfile) -> Result<(), Error> {
     #[cfg(feature = "kernel")]
     {
         kernel.cpus = crate::kernel::possible_cpus()?;
+        kernel.version = Profile::running_version().unwrap_or(kernel.version);
     }
     #[cfg(not(feature = "kernel"))]
     let _ = kernel;

@@ -2,9 +2,10 @@
 
 use libbpf_rs::ErrorKind;
 
-use bpf_vm_shim::object::Object;
+use bpf_vm_shim::object::LinkedProgram;
 
 use crate::error::Error;
+use crate::verifier_log::{Refusal, VerifierLog};
 
 /// A refusal that is about privilege, or `None`.
 pub(super) fn privilege(e: &libbpf_rs::Error) -> Option<&'static str> {
@@ -19,16 +20,17 @@ fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
-/// How much of the verifier's log an error shows.
-const TAIL: usize = 12;
-
-/// The verifier has refused a program.
-pub(super) fn refused(program: &str, log: &[u8], _object: &Object) -> Error {
+/// The verifier has refused a program. The description of the program, if it is the same, says which C line that is
+/// where the log does not.
+pub(super) fn refused(program: &str, log: &[u8], linked: Option<&LinkedProgram>) -> Error {
     let end = log.iter().position(|b| *b == 0).unwrap_or(log.len());
     let text = String::from_utf8_lossy(log.get(..end).unwrap_or_default()).into_owned();
-    let lines: Vec<&str> = text.lines().collect();
-    let tail = lines.get(lines.len().saturating_sub(TAIL)..).unwrap_or_default().join("\n");
-    Error::Invalid(format!("Failed to load BPF program {program}: the kernel's verifier refuses it:\n{tail}"))
+    let refusal = Refusal::of(program);
+    let refusal = match linked {
+        Some(linked) => refusal.linked(linked),
+        None => refusal,
+    };
+    Error::Refused(Box::new(VerifierLog::parse(&text).diagnostic(&refusal)))
 }
 
 /// A program could not be attached.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use bpf_helpers_mock::maps::MapId;
 use bpf_helpers_mock::passes;
-use bpf_helpers_mock::{LoadOptions, Loaded, Machine, ProgId};
-use bpf_vm_shim::object::{AttachKind, AttachTarget, MapDef, Object, ProgType};
+use bpf_helpers_mock::{LoadOptions, Loaded, LoadedProg, Machine, ProgId};
+use bpf_vm_shim::object::{AttachKind, AttachTarget, LinkedProgram, MapDef, Object, ProgType};
 use libbpf_rs::{AsRawLibbpf, MapCore, MapHandle, ObjectBuilder, OpenObject, ProgramAttachType, ProgramType};
 
 use super::maps::KernelMap;
@@ -32,8 +32,18 @@ pub(super) struct Source {
     passes: Option<passes::Options>,
 }
 
-/// A program that is wanted: its type, and where it belongs if its section does not say.
-type Wanted<'a> = BTreeMap<&'a str, (ProgType, &'a AttachTarget)>;
+/// A program that is wanted.
+#[derive(Clone, Copy, Debug)]
+struct Want<'a> {
+    prog_type: ProgType,
+    /// Where it belongs, if its section does not say.
+    target: &'a AttachTarget,
+    /// What it is in the describing machine.
+    linked: Option<&'a LinkedProgram>,
+}
+
+/// Programs that are wanted, by name.
+type Wanted<'a> = BTreeMap<&'a str, Want<'a>>;
 
 /// Loads objects.
 #[derive(Debug)]
@@ -82,8 +92,14 @@ impl Loader {
         };
         let progs = loaded.progs.iter().filter_map(|id| machine.kernel.progs.get(*id));
         let (late, typed): (Vec<_>, Vec<_>) = progs.partition(|p| p.prog_type == ProgType::Unspec);
-        let wanted: Wanted<'_> =
-            typed.iter().map(|p| (p.linked.name.as_str(), (p.prog_type, &p.linked.attach))).collect();
+        let mut wanted: Wanted<'_> = typed.iter().map(|p| want(p)).collect();
+        // What the simulator foresees that a kernel refuses, the kernel is to refuse itself.
+        for p in object.programs.iter().filter(|p| loaded.refused.contains_key(&p.name)) {
+            let want = Want { prog_type: p.prog_type, target: &p.attach, linked: None };
+            if p.prog_type != ProgType::Unspec {
+                wanted.insert(&p.name, want);
+            }
+        }
         let opened = Arc::new(source.load(&wanted, None)?);
         for (def, id) in &source.maps {
             if let Some(handle) = handle_of(&opened, def)? {
@@ -117,7 +133,7 @@ impl Kernel {
         target: &AttachTarget,
     ) -> Result<(), Error> {
         let Some((source, name)) = self.late.get(&prog).cloned() else { return Ok(()) };
-        let wanted: Wanted<'_> = [(name.as_str(), (prog_type, target))].into();
+        let wanted: Wanted<'_> = [(name.as_str(), Want { prog_type, target, linked: None })].into();
         let object = Arc::new(source.load(&wanted, Some(&self.maps))?);
         self.progs.insert(prog, Prog { name, object });
         self.late.remove(&prog);
@@ -158,7 +174,11 @@ impl Source {
             Err(e) => {
                 let refused = logs.iter_mut().find(|(_, log)| log.first().is_some_and(|b| *b != 0));
                 match refused {
-                    Some((program, log)) => Err(errors::refused(program, log, &self.object)),
+                    Some((program, log)) => Err(errors::refused(
+                        program,
+                        log,
+                        wanted.get(program.as_str()).and_then(|w| w.linked),
+                    )),
                     None => Err(failed("loaded", &e, &said)),
                 }
             }
@@ -211,7 +231,7 @@ impl Source {
         }
         for prog in open.progs() {
             let name = prog.name().to_string_lossy().into_owned();
-            if let Some((prog_type, _)) = wanted.get(name.as_str()) {
+            if let Some(Want { prog_type, .. }) = wanted.get(name.as_str()) {
                 rewrite::rewrite(
                     prog.as_libbpf_object().as_ptr(),
                     &name,
@@ -226,6 +246,11 @@ impl Source {
     }
 }
 
+fn want(prog: &LoadedProg) -> (&str, Want<'_>) {
+    let (prog_type, linked) = (prog.prog_type, &prog.linked);
+    (linked.name.as_str(), Want { prog_type, target: &linked.attach, linked: Some(linked) })
+}
+
 /// `bpf_object__prepare`: maps are made and instructions relocated, nothing is loaded.
 fn prepare(open: &OpenObject) -> Result<(), libbpf_rs::Error> {
     // SAFETY: the object is alive, and nobody else uses it meanwhile.
@@ -236,7 +261,7 @@ fn prepare(open: &OpenObject) -> Result<(), libbpf_rs::Error> {
 fn set_programs(open: &mut OpenObject, wanted: &Wanted<'_>) {
     for mut prog in open.progs_mut() {
         let name = prog.name().to_string_lossy().into_owned();
-        let Some((prog_type, target)) = wanted.get(name.as_str()) else {
+        let Some(Want { prog_type, target, .. }) = wanted.get(name.as_str()) else {
             prog.set_autoload(false);
             continue;
         };

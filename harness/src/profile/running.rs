@@ -43,6 +43,11 @@ pub(super) fn types() -> Result<Profile, Error> {
     Ok(profile)
 }
 
+#[cfg(feature = "kernel")]
+pub(super) fn running_version() -> Option<u32> {
+    version(std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?.trim())
+}
+
 /// `6.12.107+deb13-amd64`.
 fn version(release: &str) -> Option<u32> {
     let mut parts = release.split(|c: char| !c.is_ascii_digit());
