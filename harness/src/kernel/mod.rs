@@ -3,3 +3,8 @@
     unsafe_code,
     reason = "libbpf and system calls that no safe crate offers; each use says why it is sound"
 )]
+
+#[allow(dead_code, reason = "used by the backend, which is being built")]
+mod actors;
+#[cfg(test)]
+mod testing;
