@@ -104,6 +104,9 @@ impl Backend for Kernel {
     }
 
     fn attach(&mut self, attachment: &Attachment) -> Result<Option<Box<dyn Attached>>, Error> {
+        if self.made_up && attach::is_imagined(attachment) {
+            return Ok(None);
+        }
         let held = attach::attach(self, attachment)?;
         Ok((!self.made_up).then_some(held))
     }
