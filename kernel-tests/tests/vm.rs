@@ -187,15 +187,15 @@ fn a_program_that_eats_all_memory_is_named() {
 fn files_that_do_not_fit_are_out_of_memory_too() {
     let Some((qemu, mut machine)) = machine() else { return };
     let dir = tempfile::tempdir().expect("a temporary folder");
-    machine.memory_mib = Some(320);
+    machine.memory_mib = Some(192);
     // A boot holds them twice for a while, a restored guest once.
-    for (size, snapshots) in [(120 << 20, None), (330 << 20, machine.snapshots.clone())] {
+    for (size, snapshots) in [(80 << 20, None), (190 << 20, machine.snapshots.clone())] {
         let file = fs::File::create(dir.path().join("large")).expect("a file");
         file.set_len(size).expect("a large file");
         machine.snapshots = snapshots;
         let ran = sh(&qemu, &machine, "echo fits", |job| job.bring = vec![dir.path().join("large")]);
         let error = ran.result.expect_err("it does not fit");
-        assert!(matches!(error, VmError::OutOfMemory { memory_mib: 320, .. }), "{error}");
+        assert!(matches!(error, VmError::OutOfMemory { memory_mib: 192, .. }), "{error}");
     }
 }
 
