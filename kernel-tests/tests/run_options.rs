@@ -1,50 +1,18 @@
-//! What `bpf-vm run` does with its standard input, a terminal, signals and options. Real machines, one at a time; skipped
-//! like those of `vm.rs`.
+//! What `bpf-vm run` does with its standard input, a terminal, signals and options. Real machines.
 
-use std::env;
+mod support;
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bpf_kernel_tests::kernels::{Arch, Kernels};
-use bpf_kernel_tests::vm::{self, Qemu, VmError};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use serial_test::serial;
-
-const KERNEL: &str = "BPF_VM_TEST_KERNEL";
-
-/// `bpf-vm run` on a kernel that is there, or nothing and the reason on standard error.
-fn tool() -> Option<Command> {
-    match kernel() {
-        Ok(kernel) => {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_bpf-vm"));
-            command.args(["run", "--timeout", "60", "--kernel", &kernel]);
-            Some(command)
-        }
-        Err(reason) if env::var_os(KERNEL).is_some() => panic!("{KERNEL} is set, but {reason}"),
-        Err(reason) => {
-            eprintln!("skipped: {reason}");
-            None
-        }
-    }
-}
-
-fn kernel() -> Result<String, String> {
-    if !vm::has_guest() {
-        return Err(VmError::GuestMissing.to_string());
-    }
-    Qemu::find().map_err(|error| error.to_string())?;
-    if let Ok(kernel) = env::var(KERNEL) {
-        return Ok(kernel);
-    }
-    let kept = Kernels::new(Arch::of_host()).map_err(|error| error.to_string())?.kept().pop();
-    kept.map(|image| image.version.to_string())
-        .ok_or_else(|| "no kernel is kept here (bpf-vm kernels fetch 6.12)".to_owned())
-}
+use support::tool;
 
 fn with_input(mut command: Command, input: Vec<u8>) -> Output {
     let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
