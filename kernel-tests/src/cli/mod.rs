@@ -7,6 +7,7 @@
 mod kernels;
 mod progress;
 mod run;
+mod terminal;
 
 use std::io::Write;
 use std::process::ExitCode;
