@@ -142,6 +142,8 @@ impl Job {
             env: env.into_iter().map(|(key, value)| (key.into_vec(), value.into_vec())).collect(),
             cwd: self.cwd.as_os_str().as_bytes().to_vec(),
             lifetime_secs: self.timeout.as_secs().saturating_add(60),
+            input: protocol::Input::Null,
+            service: false,
         }
     }
 }

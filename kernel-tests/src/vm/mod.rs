@@ -14,6 +14,7 @@ mod error;
 mod job;
 mod ld_cache;
 mod libraries;
+mod needs;
 mod process;
 #[allow(dead_code, reason = "this file is the guest's too, which uses the other half")]
 mod protocol;
@@ -27,7 +28,9 @@ mod session;
 mod session_tests;
 mod signals;
 mod snapshot;
+mod sparse;
 mod tree;
+mod warm;
 
 pub use accel::choose as choose_accel;
 pub use error::VmError;
