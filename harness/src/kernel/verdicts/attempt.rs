@@ -4,7 +4,10 @@ use std::ptr::NonNull;
 
 use libbpf_rs::{AsRawLibbpf, OpenObject};
 
-use super::{Verdict, open, prints};
+use super::bcc::Bcc;
+use super::{Verdict, open};
+use crate::error::Error;
+use crate::kernel::messages;
 
 /// Room for the log of a path. Pages that the kernel does not write cost nothing.
 const PATH_LOG: usize = 64 << 20;
@@ -40,6 +43,8 @@ impl Level {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attempt<'a> {
     pub(super) object: &'a [u8],
+    /// For an object made from a text in bcc's dialect.
+    pub(super) bcc: Option<&'a Bcc>,
     pub(super) names: &'a [&'a str],
     pub(super) level: Level,
 }
@@ -79,9 +84,12 @@ pub(super) struct Loaded {
 impl Attempt<'_> {
     pub(super) fn run(&self) -> Done {
         let mut logs: Vec<Vec<u8>> = self.names.iter().map(|_| vec![0; self.level.room()]).collect();
-        let (done, said) = prints::during(|| -> libbpf_rs::Result<(i32, Vec<Loaded>)> {
+        let (done, said) = messages::of(|| -> Result<(i32, Vec<Loaded>), Error> {
             let mut opened = open(self.object)?;
             self.choose(&mut opened, &mut logs)?;
+            if let Some(bcc) = self.bcc {
+                bcc.rewrite(&opened, self.names)?;
+            }
             // SAFETY: the object is open and not loaded yet, and nobody else has it.
             let code = unsafe { libbpf_sys::bpf_object__load(opened.as_libbpf_object().as_ptr()) };
             Ok((code.saturating_abs(), if code < 0 { Vec::new() } else { self.facts(&opened, &logs) }))
@@ -89,31 +97,35 @@ impl Attempt<'_> {
         let ended = match done {
             Ok((0, loaded)) => Ended::Loaded(loaded),
             Ok((errno, _)) => self.failure(errno, &logs, &said),
+            Err(Error::Refused(diagnostic)) => Ended::NotLoaded { errno: 0, why: diagnostic.to_string() },
             Err(error) => {
-                Ended::NotLoaded { errno: 0, why: said.reason().unwrap_or_else(|| error.to_string()) }
+                Ended::NotLoaded { errno: 0, why: reason(&said).unwrap_or_else(|| error.to_string()) }
             }
         };
         Done { ended }
     }
 
     /// Who failed: the verifier writes to the log, the system call alone leaves it empty, and before that libbpf says why.
-    fn failure(&self, errno: i32, logs: &[Vec<u8>], said: &prints::Said) -> Ended {
+    fn failure(&self, errno: i32, logs: &[Vec<u8>], said: &str) -> Ended {
         let written = logs.iter().find(|log| log.first().is_some_and(|b| *b != 0));
         if let Some(written) = written {
             let full = written.iter().rev().take(8).any(|b| *b != 0);
             return Ended::Refused { errno, truncated: full || errno == libc::ENOSPC, log: text(written) };
         }
-        match said.reason() {
+        match reason(said) {
             Some(why) if !why.contains(": failed to load: ") => Ended::NotLoaded { errno, why },
             _ => Ended::Refused { errno, truncated: false, log: String::new() },
         }
     }
 
     /// Says which programs are to be loaded, and where their logs go.
-    fn choose(&self, opened: &mut OpenObject, logs: &mut [Vec<u8>]) -> libbpf_rs::Result<()> {
+    fn choose(&self, opened: &mut OpenObject, logs: &mut [Vec<u8>]) -> Result<(), Error> {
         for mut program in opened.progs_mut() {
             let wanted = self.names.iter().position(|name| program.name() == *name);
             program.set_autoload(wanted.is_some());
+            if let Some(bcc) = self.bcc {
+                bcc.set_type(&mut program);
+            }
             let Some(log) = wanted.and_then(|at| logs.get_mut(at)) else { continue };
             program.set_log_level(self.level.bits());
             let size = libbpf_sys::size_t::try_from(log.len()).unwrap_or(0);
@@ -127,7 +139,7 @@ impl Attempt<'_> {
                 )
             };
             if failed != 0 {
-                return Err(libbpf_rs::Error::from_raw_os_error(failed.saturating_abs()));
+                return Err(Error::Invalid(format!("libbpf takes no buffer for a log (error {failed})")));
             }
         }
         Ok(())
@@ -163,6 +175,14 @@ fn lengths(fd: i32) -> (u32, u32) {
 pub(super) fn unpin(map: &NonNull<libbpf_sys::bpf_map>) {
     // SAFETY: the map belongs to an object that is open; a null path means no path.
     let _ = unsafe { libbpf_sys::bpf_map__set_pin_path(map.as_ptr(), std::ptr::null()) };
+}
+
+/// The first of libbpf's messages that says something about a cause.
+pub(super) fn reason(said: &str) -> Option<String> {
+    let echoes = ["failed to load object", "BPF program load failed", "-- BEGIN PROG LOAD LOG --"];
+    let told = |line: &&str| !line.is_empty() && !echoes.iter().any(|e| line.contains(e));
+    let mut lines = said.lines().map(|line| line.trim().trim_start_matches("libbpf: "));
+    lines.clone().find(told).or_else(|| lines.find(|line| !line.is_empty())).map(str::to_owned)
 }
 
 fn text(log: &[u8]) -> String {

@@ -1,16 +1,19 @@
 //! What the verifier of the running kernel says of each program of an object.
 //!
 //! libbpf loads an object whole: one refused program hides the others. So programs are loaded together first, which is
-//! quick, and each on its own if that fails. Nothing is attached, pinned or kept. `bpf-vm verify` runs this in virtual
+//! quick, and each on its own if that fails. Programs made from a text in bcc's dialect get bcc's rewrites first. Nothing is attached, pinned or kept. `bpf-vm verify` runs this in virtual
 //! machines.
 
 mod attempt;
-mod prints;
+mod bcc;
 
 use libbpf_rs::{AsRawLibbpf, MapType, ObjectBuilder, OpenObject};
 use serde::{Deserialize, Serialize};
 
+use super::messages;
+use crate::error::Error;
 use attempt::{Attempt, Ended, Level};
+use bcc::Bcc;
 
 /// What the kernel says of one program.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -71,16 +74,19 @@ pub struct NotOpened {
 /// If libbpf cannot read the object.
 pub fn verdicts(object: &[u8], only: Option<&str>) -> Result<Vec<ProgramVerdict>, NotOpened> {
     let programs: Vec<(String, String)> = {
-        let (opened, said) = prints::during(|| open(object));
-        let opened = opened.map_err(|e| NotOpened { why: said.reason().unwrap_or_else(|| e.to_string()) })?;
+        let (opened, said) = messages::of(|| open(object));
+        let opened =
+            opened.map_err(|e| NotOpened { why: attempt::reason(&said).unwrap_or_else(|| e.to_string()) })?;
         let text = |s: &std::ffi::OsStr| s.to_string_lossy().into_owned();
         opened.progs().map(|p| (text(p.name()), text(p.section()))).collect()
     };
     let wanted: Vec<&(String, String)> =
         programs.iter().filter(|(name, _)| only.is_none_or(|only| only == name)).collect();
+    let bcc = Bcc::of(object);
+    let bcc = bcc.as_ref();
     if wanted.len() > 1 {
         let names: Vec<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
-        let all = Attempt { object, names: &names, level: Level::Stats }.run();
+        let all = Attempt { object, bcc, names: &names, level: Level::Stats }.run();
         if let Ended::Loaded(loaded) = all.ended
             && loaded.len() == wanted.len()
         {
@@ -93,12 +99,12 @@ pub fn verdicts(object: &[u8], only: Option<&str>) -> Result<Vec<ProgramVerdict>
             return Ok(verdicts.collect());
         }
     }
-    Ok(wanted.into_iter().map(|(program, section)| alone(object, program, section)).collect())
+    Ok(wanted.into_iter().map(|(program, section)| alone(object, bcc, program, section)).collect())
 }
 
 /// One program on its own. The path of a refusal is asked for only when there is one: writing it costs time.
-fn alone(object: &[u8], program: &str, section: &str) -> ProgramVerdict {
-    let run = |level| Attempt { object, names: &[program], level }.run();
+fn alone(object: &[u8], bcc: Option<&Bcc>, program: &str, section: &str) -> ProgramVerdict {
+    let run = |level| Attempt { object, bcc, names: &[program], level }.run();
     let mut attempt = run(Level::Stats);
     let refused = matches!(attempt.ended, Ended::Refused { .. });
     // The path of a program that is too large is a million instructions long and says nothing.
@@ -132,8 +138,9 @@ fn alone(object: &[u8], program: &str, section: &str) -> ProgramVerdict {
 }
 
 /// Opens an object so that loading it leaves nothing behind and needs nothing that only its user knows.
-fn open(object: &[u8]) -> libbpf_rs::Result<OpenObject> {
-    let mut opened = ObjectBuilder::default().open_memory(object)?;
+fn open(object: &[u8]) -> Result<OpenObject, Error> {
+    let invalid = |e: libbpf_rs::Error| Error::Invalid(format!("{e:#}"));
+    let mut opened = ObjectBuilder::default().open_memory(object).map_err(invalid)?;
     for mut map in opened.maps_mut() {
         // Its user would have set the size. Those that must have none, or get theirs from libbpf, keep it.
         let sized = !matches!(
@@ -149,7 +156,7 @@ fn open(object: &[u8]) -> libbpf_rs::Result<OpenObject> {
         );
         if map.max_entries() == 0 && sized {
             let ring = matches!(map.map_type(), MapType::RingBuf | MapType::UserRingBuf);
-            map.set_max_entries(if ring { 4096 } else { 1 })?;
+            map.set_max_entries(if ring { 4096 } else { 1 }).map_err(invalid)?;
         }
         attempt::unpin(&map.as_libbpf_object());
     }
