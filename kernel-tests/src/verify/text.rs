@@ -123,3 +123,63 @@ fn reason(row: &Row) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Place, Row, Verdict, table};
+
+    fn row(program: &str, kernel: &str) -> Row {
+        let mut row = Row::new(kernel, "a.o", program, "kprobe");
+        row.counts.insns_processed = Some(12);
+        row.counts.total_states = Some(3);
+        row
+    }
+
+    fn refused(program: &str, kernel: &str, message: &str) -> Row {
+        let mut row = row(program, kernel);
+        row.verdict = Verdict::Refused;
+        row.message = message.to_owned();
+        row.insn = Some(7);
+        row.source = Some(Place { file: "a.bpf.c".to_owned(), line: 9, text: "return *v;".to_owned() });
+        row
+    }
+
+    #[test]
+    fn a_reason_is_said_once_for_all_kernels_that_gave_it() {
+        let mut accepted = row("fine", "6.12");
+        accepted.verdict = Verdict::Accepted;
+        accepted.counts.jited_bytes = Some(100);
+        let mut missing = row("gone", "6.12");
+        missing.error = "ESRCH".to_owned();
+        missing.message = "prog 'gone': failed to find kernel BTF type".to_owned();
+        let rows = [
+            accepted,
+            missing,
+            refused("wrong", "5.10", "R0 invalid mem access 'inv'"),
+            refused("wrong", "6.1", "R0 invalid mem access 'scalar'"),
+            refused("wrong", "6.12", "R0 invalid mem access 'scalar'"),
+            Row { object: "b.o".to_owned(), ..Row::of_object("6.12", "", "not an ELF file".to_owned()) },
+        ];
+        let rows: Vec<&Row> = rows.iter().collect();
+        assert_eq!(
+            table(&rows),
+            "\
+a.o
+  program  kernel  verdict     insns  states  peak  max/insn  stack  xlated  jited
+  fine     6.12    accepted       12       3                                   100
+  gone     6.12    not loaded     12       3
+    6.12: prog 'gone': failed to find kernel BTF type (ESRCH)
+  wrong    5.10    refused        12       3
+           6.1     refused        12       3
+           6.12    refused        12       3
+    5.10: R0 invalid mem access 'inv'
+      at a.bpf.c:9: return *v;
+    6.1, 6.12: R0 invalid mem access 'scalar'
+      at a.bpf.c:9: return *v;
+
+b.o
+    6.12: not an ELF file
+"
+        );
+    }
+}

@@ -15,6 +15,9 @@ use crate::error::Error;
 use attempt::{Attempt, Ended, Level};
 use bcc::Bcc;
 
+/// Room for as many addresses as the kernel follows by default (`kernel.perf_event_max_stack`).
+const STACK_BYTES: u32 = 127 * 8;
+
 /// What the kernel says of one program.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -157,6 +160,9 @@ fn open(object: &[u8]) -> Result<OpenObject, Error> {
         if map.max_entries() == 0 && sized {
             let ring = matches!(map.map_type(), MapType::RingBuf | MapType::UserRingBuf);
             map.set_max_entries(if ring { 4096 } else { 1 }).map_err(invalid)?;
+        }
+        if map.map_type() == MapType::StackTrace && map.value_size() == 0 {
+            map.set_value_size(STACK_BYTES).map_err(invalid)?;
         }
         attempt::unpin(&map.as_libbpf_object());
     }
