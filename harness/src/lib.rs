@@ -145,4 +145,6 @@ pub use bpf::{
     PerfEventSpec, Point, Record, RunReport, TraceFields, UprobeTarget, perf,
 };
 pub use error::Error;
+#[cfg(feature = "kernel")]
+pub use kernel::verdicts;
 pub use tier::Tier;
