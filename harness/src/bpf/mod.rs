@@ -21,6 +21,7 @@ mod records;
 mod report;
 mod simulated;
 mod state;
+mod stimulate;
 mod syms;
 mod text;
 mod trace;

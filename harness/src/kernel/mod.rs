@@ -3,3 +3,5 @@
     unsafe_code,
     reason = "libbpf and system calls that no safe crate offers; each use says why it is sound"
 )]
+
+pub(crate) mod actions;
