@@ -9,7 +9,7 @@
 //! # let object = bpf_fixtures::object("vfsreadlat").unwrap();
 //! // let object = std::fs::read("vfsreadlat.bpf.o")?;
 //! let mut bpf = Bpf::builder().object(object).cpus(2).global("target_tgid", 42u32).load()?;
-//! bpf.attach_all();
+//! bpf.attach_all()?;
 //! bpf.add_task(Task::new(42, "cat"));
 //!
 //! bpf.kprobe("vfs_read").task(42).args([0x1000, 0, 512]).fire()?;
@@ -139,6 +139,7 @@ mod tier;
 mod trace;
 pub mod usdt;
 pub mod value;
+pub mod verifier_log;
 
 pub use bpf::{
     Bpf, BpfBuilder, CallbackError, CallbackResult, Event, Fired, Func, Input, MAX_CPUS, PerfBufferOptions,

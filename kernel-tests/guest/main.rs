@@ -7,6 +7,7 @@
 //! host shows) and end the machine through `sys::exit_machine`.
 
 mod channel;
+mod host;
 mod modules;
 #[path = "../src/vm/protocol.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the host's half is not used here")]
@@ -73,16 +74,16 @@ fn serve(channel: &mut channel::Channel, notes: &[String]) -> io::Result<()> {
                 sys::reseed(&seed);
                 channel.send(&FromGuest::Hello(VERSION, setup::release().into_bytes()))?;
             }
-            Some(ToGuest::Signal(_)) => {}
-            Some(ToGuest::Run(command)) => match missing {
-                None => return run::run(channel, &command),
-                Some((errno, text)) => {
-                    channel.send(&FromGuest::StartFailed(errno, text.into_bytes()))?;
-                    channel.send(&FromGuest::Done)?;
-                    run::linger();
-                    return Ok(());
-                }
-            },
+            Some(ToGuest::Sync) if missing.is_none() => channel.send(&FromGuest::Synced)?,
+            Some(ToGuest::Run(command)) if missing.is_none() => return run::run(channel, &command),
+            Some(ToGuest::Sync | ToGuest::Run(_)) => {
+                let (errno, text) = missing.unwrap_or_default();
+                channel.send(&FromGuest::StartFailed(errno, text.into_bytes()))?;
+                channel.send(&FromGuest::Done)?;
+                run::linger();
+                return Ok(());
+            }
+            Some(ToGuest::Signal(_) | ToGuest::Answer(..) | ToGuest::Stdin(_) | ToGuest::Resize(..)) => {}
         }
     }
 }

@@ -232,3 +232,31 @@ fn this_test_runs_on_the_host_and_in_a_guest() {
     println!("tier={:?}", env::var("BPF_HARNESS_TIER"));
     assert!(std::process::id() > 1);
 }
+
+#[test]
+#[serial(vm)]
+fn large_files_are_kept_in_a_snapshot_until_they_change() {
+    let Some((qemu, mut machine)) = machine() else { return };
+    if machine.accel != vm::Accel::Tcg {
+        eprintln!("skipped: no snapshots under KVM");
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    machine.snapshots = Some(dir.path().join("snapshots"));
+    let large = dir.path().join("large");
+    for (content, snapshots) in [("first", 2), ("first", 2), ("second", 2)] {
+        let mut bytes = vec![b'x'; 12 << 20];
+        bytes.extend(content.bytes());
+        if fs::read(&large).ok().as_ref() != Some(&bytes) {
+            fs::write(&large, &bytes).expect("a large file");
+        }
+        let script = format!("exec tail -c 6 {}", large.display());
+        let ran = sh(&qemu, &machine, &script, |job| job.bring = vec![large.clone(), "/usr/bin/tail".into()]);
+        let report = ran.result.expect("it ran");
+        assert!(ran.stdout.ends_with(content), "{}", ran.stdout);
+        assert_eq!((report.status, report.notes), (0, Vec::new()));
+        // One of the machine that was booted, one with the files as they are now.
+        let made = fs::read_dir(machine.snapshots.as_ref().expect("set above")).expect("the folder").count();
+        assert_eq!(made, snapshots);
+    }
+}

@@ -1,9 +1,12 @@
 //! Records that programs have sent: ring buffers and perf event arrays.
 
+use std::time::Duration;
+
 use bpf_helpers_mock::state::PerfRecordKind;
 use bpf_vm_shim::btf::{Btf, Kind, TypeId};
 
 use super::Bpf;
+use super::backend::Item;
 use crate::error::Error;
 use crate::value::{Value, decode};
 
@@ -14,6 +17,20 @@ impl Bpf {
     /// If there is no such map, or it has no records.
     pub fn take_records(&mut self, map: &str) -> Result<Vec<Vec<u8>>, Error> {
         let id = self.map(map)?.id();
+        if let Some(kernel) = &mut self.kernel {
+            let of_type = |t| self.machine.kernel.maps.get(id).is_some_and(|m| m.def.map_type == t);
+            let ring = of_type(bpf_vm_shim::object::MapType::Ringbuf);
+            let items = if ring {
+                kernel.take_ring(id, Duration::ZERO)
+            } else {
+                kernel.take_perf(id, Duration::ZERO)
+            }?;
+            let data = |item| match item {
+                Item::Record(_, data) => Some(data),
+                Item::Lost(_) => None,
+            };
+            return Ok(items.into_iter().filter_map(data).collect());
+        }
         if let Some(ring) = self.machine.take_ringbuf(id) {
             return Ok(ring.records);
         }

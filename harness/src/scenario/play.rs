@@ -74,7 +74,7 @@ fn run(scenario: &Scenario, dir: &Path, builder: BpfBuilder) -> Result<Played, P
     })?;
     let names = populate(scenario, dir, &mut bpf)?;
     if scenario.attach.is_empty() {
-        bpf.attach_all();
+        bpf.attach_all().map_err(|e| (None, e.to_string()))?;
     }
     for a in &scenario.attach {
         attach(a, &mut bpf)?;

@@ -1,7 +1,7 @@
 //! A packet that a device receives (`net/core/dev.c`).
 
 use super::simulation::{Occasion, STEP_NS, Simulation};
-use super::{Action, Stimulated, real};
+use super::{Action, Real, Stimulated, real};
 use crate::bpf::Point;
 use crate::error::Error;
 
@@ -22,7 +22,8 @@ impl Packet {
         Self { bytes, device: None }
     }
 
-    /// The device through which it is sent on a kernel: the other end of a pair, so that this end receives it.
+    /// The device through which it is sent on a kernel, if not the loopback of the test's own network: one end of a pair,
+    /// so that the other receives it.
     #[must_use]
     pub fn device(mut self, name: impl Into<String>) -> Self {
         self.device = Some(name.into());
@@ -62,12 +63,13 @@ impl Action for Packet {
         Ok(Stimulated { ret: 1, ..Stimulated::default() })
     }
 
-    fn perform(&self) -> Result<Stimulated, Error> {
-        let Some(device) = &self.device else {
-            return Err(Error::Invalid(
-                "a packet needs a device to be sent through: name it with `device()`".to_owned(),
-            ));
-        };
-        real::packet(device, &self.bytes)
+    fn perform(&self, real: &mut Real<'_>) -> Result<Stimulated, Error> {
+        match &self.device {
+            Some(device) => real::packet(device, &self.bytes),
+            None => {
+                real.send_packet(&self.bytes)?;
+                Ok(Stimulated::returning(1))
+            }
+        }
     }
 }

@@ -60,7 +60,10 @@ use bpf_helpers_mock::state::Task;
 
 /// The object with one program for each thing that a host does, for a machine of two CPUs.
 fn builder() -> BpfBuilder {
-    Bpf::builder().object(bpf_fixtures::object("hostapi").expect("a fixture of this name")).cpus(2)
+    Bpf::builder()
+        .object(bpf_fixtures::object("hostapi").expect("a fixture of this name"))
+        .cpus(2)
+        .made_up_events()
 }
 
 fn load() -> Bpf {

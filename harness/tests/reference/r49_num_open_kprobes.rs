@@ -31,7 +31,7 @@ fn distinct_events_are_counted() {
 #[test]
 fn programs_that_are_attached_by_their_sections_count_too() {
     let mut bpf = Bpf::load(bpf_fixtures::object("vfsreadlat").unwrap()).unwrap();
-    bpf.attach_all();
+    bpf.attach_all().unwrap();
     assert_eq!(bpf.num_open_kprobes(), 2);
     bpf.detach_kprobe("vfs_read").unwrap();
     assert_eq!(bpf.num_open_kprobes(), 1);

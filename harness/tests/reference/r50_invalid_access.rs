@@ -1,6 +1,6 @@
 //! Row 50: reading memory without `bpf_probe_read` is refused before it runs, in the verifier's words.
 
-use crate::support::refused;
+use crate::support::{on_kernel, refused};
 use bpf_harness::Bpf;
 
 const TEXT: &str =
@@ -8,13 +8,16 @@ const TEXT: &str =
 
 #[test]
 fn a_direct_load_is_refused_with_its_line() {
-    for (version, word) in [((6, 12, 0), "scalar"), ((5, 10, 0), "inv")] {
+    let kernels = [((6, 12, 0), "scalar"), ((5, 10, 0), "inv")];
+    for (version, word) in kernels {
         let builder =
             Bpf::builder().text(TEXT).auto_probe_reads(false).kernel_version(version.0, version.1, version.2);
         let Some(error) = refused(builder) else { return };
         let error = error.to_string();
+        // A real kernel is of its own version.
+        let words = if on_kernel() { kernels.map(|(_, word)| word).to_vec() } else { vec![word] };
         assert!(error.contains("Failed to load BPF program kprobe__vfs_read"), "{error}");
-        assert!(error.contains(&format!("invalid mem access '{word}'")), "{error}");
+        assert!(words.iter().any(|w| error.contains(&format!("invalid mem access '{w}'"))), "{error}");
         assert!(error.contains(":2"), "{error}");
     }
 }

@@ -1,18 +1,23 @@
 //! Loading bcc-style texts, and what the rows share.
 
 use bpf_harness::compile::CompileError;
-use bpf_harness::{Bpf, BpfBuilder, Error};
+use bpf_harness::{Bpf, BpfBuilder, Error, Tier};
 
-/// Loads a text as a test's subject; `None` where no compiler is installed, which is said.
+/// Loads a text as a test's subject, whose events the test makes up; `None` where no compiler is installed, which is said.
 #[track_caller]
 pub(crate) fn bcc(text: &str) -> Option<Bpf> {
     load(Bpf::builder().text(text))
 }
 
+/// Whether the tests run on a real kernel.
+pub(crate) fn on_kernel() -> bool {
+    Tier::from_env().expect("a tier") == Tier::Kernel
+}
+
 /// Loads what a builder has; `None` where no compiler is installed.
 #[track_caller]
 pub(crate) fn load(builder: BpfBuilder) -> Option<Bpf> {
-    match builder.load() {
+    match builder.made_up_events().load() {
         Ok(bpf) => Some(bpf),
         Err(e) if no_compiler(&e) => {
             eprintln!("skipped: {e}");

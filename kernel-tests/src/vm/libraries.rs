@@ -3,12 +3,11 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use goblin::elf::Elf;
-
 use super::error::VmError;
-use super::ld_cache;
+use super::{ld_cache, needs};
 
 /// Where the loader looks after the cache. The Debian multiarch folders are built into Debian's loader.
 const DEFAULT_FOLDERS: &[&str] = &[
@@ -57,37 +56,40 @@ impl Search {
         let mut pending = VecDeque::from([(program.to_path_buf(), Vec::new())]);
         let mut first = true;
         while let Some((path, inherited)) = pending.pop_front() {
-            let bytes = fs::read(&path).map_err(VmError::io(format!("read {}", path.display())))?;
-            let bad = |reason: String| VmError::BadFile { path: path.clone(), reason };
-            let elf =
-                Elf::parse(&bytes).map_err(|error| bad(format!("not a program for Linux (ELF): {error}")))?;
+            let needs = needs::read(&path).map_err(|error| match error.kind() {
+                io::ErrorKind::InvalidData => {
+                    let reason = format!("not a program for Linux (ELF): {error}");
+                    VmError::BadFile { path: path.clone(), reason }
+                }
+                _ => VmError::io(format!("read {}", path.display()))(error),
+            })?;
             if std::mem::take(&mut first)
-                && let Some(interpreter) = elf.interpreter
+                && let Some(interpreter) = needs.interpreter
             {
                 found.insert(PathBuf::from(interpreter));
             }
             let origin = path.canonicalize().ok().and_then(|real| real.parent().map(Path::to_path_buf));
-            let expand = |lists: &[&str]| -> Vec<PathBuf> {
+            let expand = |lists: &[String]| -> Vec<PathBuf> {
                 let folders =
                     lists.iter().flat_map(|list| list.split(':')).filter(|folder| !folder.is_empty());
                 folders.map(|folder| expand_tokens(folder, origin.as_deref())).collect()
             };
-            let runpath = expand(&elf.runpaths);
+            let runpath = expand(&needs.runpaths);
             let mut rpath = inherited;
             if runpath.is_empty() {
-                rpath.splice(0..0, expand(&elf.rpaths));
+                rpath.splice(0..0, expand(&needs.rpaths));
             }
-            for library in &elf.libraries {
-                if !names.insert((*library).to_owned()) {
+            for library in &needs.libraries {
+                if !names.insert(library.clone()) {
                     continue;
                 }
-                let machine = elf.header.e_machine;
-                let place =
-                    self.find(library, &rpath, &runpath, machine).ok_or_else(|| VmError::LibraryMissing {
-                        library: (*library).to_owned(),
+                let place = self.find(library, &rpath, &runpath, needs.machine).ok_or_else(|| {
+                    VmError::LibraryMissing {
+                        library: library.clone(),
                         needed_by: path.clone(),
                         searched: self.searched(&rpath, &runpath),
-                    })?;
+                    }
+                })?;
                 if found.insert(place.clone()) {
                     pending.push_back((place, rpath.clone()));
                 }

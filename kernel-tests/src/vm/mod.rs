@@ -14,6 +14,7 @@ mod error;
 mod job;
 mod ld_cache;
 mod libraries;
+mod needs;
 mod process;
 #[allow(dead_code, reason = "this file is the guest's too, which uses the other half")]
 mod protocol;
@@ -22,16 +23,20 @@ mod protocol_tests;
 mod qemu;
 mod qmp;
 mod results;
+mod service;
 mod session;
 #[cfg(test)]
 mod session_tests;
 mod signals;
 mod snapshot;
+mod sparse;
 mod tree;
+mod warm;
 
 pub use accel::choose as choose_accel;
 pub use error::VmError;
 pub use job::Job;
 pub use qemu::{Accel, Link, Machine, QEMU_VARIABLE, Qemu};
+pub use service::Service;
 pub use session::{Output, Report, has_guest, run};
 pub use signals::Signals;

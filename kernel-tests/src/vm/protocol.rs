@@ -4,12 +4,15 @@
 //! the standard library and there is one description of the format. Host and guest are always built together; the
 //! version in [`FromGuest::Hello`] only guards against a stale snapshot or a foreign initramfs.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 
 /// Changes whenever a message changes.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 /// Bytes of file or output that one frame carries at most.
 pub(super) const CHUNK: usize = 64 * 1024;
+/// Bytes of a request or a reply that one frame carries at most.
+const PIECE: usize = 1 << 20;
 /// A longer payload is refused before anything is allocated for it.
 pub(super) const MAX_PAYLOAD: usize = 4 << 20;
 /// The virtio-serial port's name, seen in the guest as `/sys/class/virtio-ports/*/name`.
@@ -20,6 +23,26 @@ pub(super) const SERIAL_LINK: &str = "bpf_vm.link=serial";
 pub(super) const MODULES_DIR: &str = "/.bpf-vm/modules";
 /// The guest's results folder: what a program leaves here comes back to the host.
 pub(super) const RESULTS_DIR: &str = "/.bpf-vm/results";
+
+/// Where a program in the guest reaches the host's service: one request and its reply per connection, each a length
+/// (u32, little endian) and that many bytes.
+pub(super) const HOST_SOCKET: &str = "/.bpf-vm/host";
+/// Names that socket to the program.
+pub(super) const HOST_SOCKET_VARIABLE: &str = "BPF_VM_HOST_SOCKET";
+/// A longer request or reply of the service is refused.
+pub(super) const MAX_SERVICE: usize = 64 << 20;
+
+/// What a program's standard input is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Input {
+    /// Nothing.
+    #[default]
+    Null,
+    /// What the host sends, up to an empty message.
+    Pipe,
+    /// A terminal of this many rows and columns, which is the program's output as well.
+    Terminal(u16, u16),
+}
 
 /// The program to run in the guest.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -32,6 +55,10 @@ pub(super) struct Command {
     pub cwd: Vec<u8>,
     /// Power off after this many seconds even if the host has vanished.
     pub lifetime_secs: u64,
+    /// Its standard input.
+    pub input: Input,
+    /// Whether the host answers requests.
+    pub service: bool,
 }
 
 /// A piece of a file: the first piece has offset 0 and truncates.
@@ -60,6 +87,14 @@ pub(super) enum ToGuest {
     Run(Command),
     /// Send this signal to the program's process group.
     Signal(u32),
+    /// Say so when everything up to here is done.
+    Sync,
+    /// A piece of the reply to a request, and whether it is the last.
+    Answer(u32, bool, Vec<u8>),
+    /// The program's standard input; nothing is its end.
+    Stdin(Vec<u8>),
+    /// The terminal has this many rows and columns now.
+    Resize(u16, u16),
 }
 
 /// Messages of the guest.
@@ -81,6 +116,10 @@ pub(super) enum FromGuest {
     Result(FilePiece),
     /// Nothing more will come: the sentinel without which a run is not complete.
     Done,
+    /// Everything up to [`ToGuest::Sync`] is done.
+    Synced,
+    /// A piece of a request to the host's service, by a number of the guest's choice, and whether it is the last.
+    Ask(u32, bool, Vec<u8>),
 }
 
 impl ToGuest {
@@ -107,6 +146,14 @@ impl ToGuest {
                 }
                 out.bytes(&command.cwd);
                 out.u64(command.lifetime_secs);
+                let (kind, rows, columns) = match command.input {
+                    Input::Null => (0, 0, 0),
+                    Input::Pipe => (1, 0, 0),
+                    Input::Terminal(rows, columns) => (2, rows, columns),
+                };
+                [kind, u32::from(rows), u32::from(columns), u32::from(command.service)]
+                    .into_iter()
+                    .for_each(|word| out.u32(word));
                 3
             }
             Self::Signal(signal) => {
@@ -118,6 +165,20 @@ impl ToGuest {
                 out.u32(*nanos);
                 out.bytes(seed);
                 5
+            }
+            Self::Sync => 6,
+            Self::Answer(id, last, data) => {
+                out.part(*id, *last, data);
+                7
+            }
+            Self::Stdin(data) => {
+                out.bytes(data);
+                8
+            }
+            Self::Resize(rows, columns) => {
+                out.u32(u32::from(*rows));
+                out.u32(u32::from(*columns));
+                9
             }
         };
         write_frame(to, kind, &out.0)
@@ -133,10 +194,21 @@ impl ToGuest {
             3 => {
                 let argv = fields.list(Fields::bytes)?;
                 let env = fields.list(|fields| Ok((fields.bytes()?, fields.bytes()?)))?;
-                Self::Run(Command { argv, env, cwd: fields.bytes()?, lifetime_secs: fields.u64()? })
+                let (cwd, lifetime_secs) = (fields.bytes()?, fields.u64()?);
+                let input = match (fields.u32()?, fields.u16()?, fields.u16()?) {
+                    (0, ..) => Input::Null,
+                    (1, ..) => Input::Pipe,
+                    (2, rows, columns) => Input::Terminal(rows, columns),
+                    _ => return Err(malformed("unknown kind of input")),
+                };
+                Self::Run(Command { argv, env, cwd, lifetime_secs, input, service: fields.u32()? != 0 })
             }
             4 => Self::Signal(fields.u32()?),
             5 => Self::Resume(fields.u64()?, fields.u32()?, fields.bytes()?),
+            6 => Self::Sync,
+            7 => Self::Answer(fields.u32()?, fields.u32()? != 0, fields.bytes()?),
+            8 => Self::Stdin(fields.bytes()?),
+            9 => Self::Resize(fields.u16()?, fields.u16()?),
             _ => return Err(malformed("unknown kind of frame")),
         };
         fields.end()?;
@@ -180,6 +252,11 @@ impl FromGuest {
                 7
             }
             Self::Done => 8,
+            Self::Synced => 9,
+            Self::Ask(id, last, data) => {
+                out.part(*id, *last, data);
+                10
+            }
         };
         write_frame(to, kind, &out.0)
     }
@@ -197,10 +274,46 @@ impl FromGuest {
             6 => Self::Exit(fields.u32()?),
             7 => Self::Result(fields.piece()?),
             8 => Self::Done,
+            9 => Self::Synced,
+            10 => Self::Ask(fields.u32()?, fields.u32()? != 0, fields.bytes()?),
             _ => return Err(malformed("unknown kind of frame")),
         };
         fields.end()?;
         Ok(Some(message))
+    }
+}
+
+/// The pieces in which a request or a reply travels, and whether each is the last: at least one.
+pub(super) fn pieces(data: &[u8]) -> impl Iterator<Item = (bool, &[u8])> {
+    let count = data.len().div_ceil(PIECE).max(1);
+    (0..count).map(move |index| {
+        let end = data.len().min((index + 1) * PIECE);
+        (index + 1 == count, data.get(index * PIECE..end).unwrap_or_default())
+    })
+}
+
+/// Puts the pieces of requests or replies together, each by its number.
+#[derive(Debug, Default)]
+pub(super) struct Gathering {
+    parts: BTreeMap<u32, Vec<u8>>,
+    held: usize,
+}
+
+impl Gathering {
+    /// Takes a piece; gives the whole with the last one.
+    pub(super) fn take(&mut self, id: u32, last: bool, data: Vec<u8>) -> io::Result<Option<Vec<u8>>> {
+        self.held += data.len();
+        let part = self.parts.entry(id).or_default();
+        part.extend(data);
+        if part.len() > MAX_SERVICE || self.held > 4 * MAX_SERVICE {
+            return Err(malformed("request too long"));
+        }
+        if !last {
+            return Ok(None);
+        }
+        let whole = self.parts.remove(&id);
+        self.held -= whole.as_ref().map_or(0, Vec::len);
+        Ok(whole)
     }
 }
 
@@ -260,6 +373,12 @@ impl Payload {
         self.0.extend_from_slice(value);
     }
 
+    fn part(&mut self, id: u32, last: bool, data: &[u8]) {
+        self.u32(id);
+        self.u32(u32::from(last));
+        self.bytes(data);
+    }
+
     fn piece(&mut self, piece: &FilePiece) {
         self.bytes(&piece.path);
         self.u32(piece.mode);
@@ -279,6 +398,10 @@ impl Fields<'_> {
 
     fn u32(&mut self) -> io::Result<u32> {
         Ok(u32::from_le_bytes(self.take()?))
+    }
+
+    fn u16(&mut self) -> io::Result<u16> {
+        u16::try_from(self.u32()?).map_err(|_| malformed("number too large"))
     }
 
     fn u64(&mut self) -> io::Result<u64> {

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use proptest::prelude::*;
 
-use super::protocol::{Command, FilePiece, FromGuest, MAX_PAYLOAD, ToGuest};
+use super::protocol::{Command, FilePiece, FromGuest, Gathering, Input, MAX_PAYLOAD, ToGuest, pieces};
 
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(any::<u8>(), 0..200)
@@ -21,8 +21,21 @@ fn piece() -> impl Strategy<Value = FilePiece> {
 
 fn command() -> impl Strategy<Value = Command> {
     let pairs = prop::collection::vec((bytes(), bytes()), 0..5);
-    (prop::collection::vec(bytes(), 0..5), pairs, bytes(), any::<u64>())
-        .prop_map(|(argv, env, cwd, lifetime_secs)| Command { argv, env, cwd, lifetime_secs })
+    let input = prop_oneof![
+        Just(Input::Null),
+        Just(Input::Pipe),
+        any::<(u16, u16)>().prop_map(|(rows, columns)| Input::Terminal(rows, columns)),
+    ];
+    (prop::collection::vec(bytes(), 0..5), pairs, bytes(), any::<u64>(), input, any::<bool>()).prop_map(
+        |(argv, env, cwd, lifetime_secs, input, service)| Command {
+            argv,
+            env,
+            cwd,
+            lifetime_secs,
+            input,
+            service,
+        },
+    )
 }
 
 fn to_guest() -> impl Strategy<Value = ToGuest> {
@@ -33,6 +46,10 @@ fn to_guest() -> impl Strategy<Value = ToGuest> {
         any::<u32>().prop_map(ToGuest::Signal),
         (any::<u64>(), any::<u32>(), bytes())
             .prop_map(|(secs, nanos, seed)| ToGuest::Resume(secs, nanos, seed)),
+        Just(ToGuest::Sync),
+        (any::<u32>(), any::<bool>(), bytes()).prop_map(|(id, last, data)| ToGuest::Answer(id, last, data)),
+        bytes().prop_map(ToGuest::Stdin),
+        any::<(u16, u16)>().prop_map(|(rows, columns)| ToGuest::Resize(rows, columns)),
     ]
 }
 
@@ -46,6 +63,8 @@ fn from_guest() -> impl Strategy<Value = FromGuest> {
         any::<u32>().prop_map(FromGuest::Exit),
         piece().prop_map(FromGuest::Result),
         Just(FromGuest::Done),
+        Just(FromGuest::Synced),
+        (any::<u32>(), any::<bool>(), bytes()).prop_map(|(id, last, data)| FromGuest::Ask(id, last, data)),
     ]
 }
 
@@ -120,4 +139,27 @@ fn a_length_beyond_the_limit_is_refused_at_once() {
     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     let long = FromGuest::Stdout(vec![0; MAX_PAYLOAD]);
     assert!(long.write(&mut Vec::new()).is_err());
+}
+
+#[test]
+fn requests_in_pieces_are_put_together_by_their_numbers() {
+    let long = vec![7; (3 << 20) + 1];
+    let mut gathering = Gathering::default();
+    let mut whole = Vec::new();
+    let both = pieces(&long).map(|piece| (1, piece)).chain(pieces(b"").map(|piece| (2, piece)));
+    let mut both: Vec<_> = both.collect();
+    // The short one arrives between the pieces of the long one.
+    let short = both.pop().expect("a piece of nothing");
+    both.insert(2, short);
+    for (id, (last, data)) in both {
+        whole.extend(gathering.take(id, last, data.to_vec()).expect("within the limit").map(|all| (id, all)));
+    }
+    assert_eq!(whole, [(2, Vec::new()), (1, long)]);
+}
+
+#[test]
+fn a_request_without_an_end_is_refused() {
+    let mut gathering = Gathering::default();
+    let refused = (0..100).any(|_| gathering.take(1, false, vec![0; 1 << 20]).is_err());
+    assert!(refused);
 }

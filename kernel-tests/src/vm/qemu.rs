@@ -87,7 +87,8 @@ impl Machine {
     /// The memory that the machine gets for files of this many bytes: they are there twice while the kernel unpacks them.
     #[must_use]
     pub fn memory_for(&self, files: u64) -> u64 {
-        self.memory_mib.unwrap_or_else(|| DEFAULT_MEMORY_MIB.max(256 + 3 * (files >> 20)))
+        // In large steps: a snapshot serves machines of one size only.
+        self.memory_mib.unwrap_or_else(|| (256 + 3 * (files >> 20)).next_multiple_of(DEFAULT_MEMORY_MIB))
     }
 }
 
@@ -101,8 +102,8 @@ pub(super) enum Start<'a> {
     Cold { initramfs: &'a Path, verbose: bool },
     /// It boots so that it can be saved in this folder.
     Save { initramfs: &'a Path, folder: &'a Path, qmp: &'a Path },
-    /// It goes on from what was saved.
-    Restore { folder: &'a Path, qmp: &'a Path },
+    /// It goes on from what was saved, and `changes` the memory in the folder or has a copy of its own.
+    Restore { folder: &'a Path, qmp: &'a Path, changes: bool },
 }
 
 /// A path inside a QEMU option, where a comma is written twice.
@@ -208,9 +209,10 @@ impl Qemu {
                 (None, false)
             }
         };
-        if let Start::Save { folder, qmp, .. } | Start::Restore { folder, qmp } = start {
+        if let Start::Save { folder, qmp, .. } | Start::Restore { folder, qmp, .. } = start {
             // Shared memory is the saved file itself; a private mapping is a copy made page by page, on write.
-            let share = if matches!(start, Start::Save { .. }) { "on" } else { "off" };
+            let own = matches!(start, Start::Restore { changes: false, .. });
+            let share = if own { "off" } else { "on" };
             let path = folder.join(RAM);
             add(&[
                 "-object",
@@ -278,7 +280,7 @@ mod tests {
     fn memory_grows_with_the_files_unless_it_was_chosen() {
         let mut machine = Machine::new("/k");
         assert_eq!(machine.memory_for(20 << 20), 512);
-        assert_eq!(machine.memory_for(400 << 20), 1456);
+        assert_eq!(machine.memory_for(400 << 20), 1536);
         machine.memory_mib = Some(300);
         assert_eq!(machine.memory_for(400 << 20), 300);
     }

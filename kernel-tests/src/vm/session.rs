@@ -1,7 +1,6 @@
 //! One run: boot, say what to run, pass output on, give the exit status, or the named reason why there is none.
 
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::console::Console;
@@ -11,16 +10,15 @@ use super::process::{Event, Process};
 use super::protocol::{self, FromGuest, ToGuest};
 use super::qemu::{Machine, Qemu, Start};
 use super::results::Results;
+use super::service::Desk;
 use super::signals::Signals;
-use super::snapshot;
 use super::tree::Tree;
+use super::warm::Parts;
 
 /// The guest's init, built from `guest/` by this crate's build script; empty where it could not be.
-const GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/bpf-guest"));
+pub(super) const GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/bpf-guest"));
 /// A machine that panicked, or whose channel is gone, should end by itself within this time.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// A restored agent answers within a tenth of a second.
-const RESTORED_WITHIN: Duration = Duration::from_secs(5);
 /// What is kept of QEMU's own complaints.
 const QEMU_SAYS: usize = 16 * 1024;
 const SIGKILL: u32 = 9;
@@ -81,10 +79,11 @@ pub fn run(
     let memory_mib = machine.memory_for(tree.size());
     let command = job.command(&program);
     let mut notes = Vec::new();
-    match warm(qemu, machine, job, memory_mib, &tree, signals) {
+    let parts = Parts { qemu, machine, job, memory_mib, signals };
+    match parts.warm(&tree) {
         Ok(Some(mut session)) => return session.program(&command, output),
         Ok(None) => {}
-        Err(error @ VmError::Interrupted { .. }) => return Err(error),
+        Err(error @ (VmError::Interrupted { .. } | VmError::OutOfMemory { .. })) => return Err(error),
         Err(error) => notes.push(format!("booting, because the snapshot was of no use: {error}")),
     }
     let initramfs = write(&tree)?;
@@ -92,7 +91,7 @@ pub fn run(
     loop {
         let start = Start::Cold { initramfs: initramfs.path(), verbose: again };
         let process = Process::start(qemu, machine, memory_mib, start, signals)?;
-        let mut session = Session::new(process, job, memory_mib);
+        let mut session = parts.session(process);
         session.notes.append(&mut notes);
         match session.boot(job.boot_timeout) {
             Ok(()) => return session.program(&command, output),
@@ -100,66 +99,6 @@ pub fn run(
             Err(error) => return Err(error),
         }
     }
-}
-
-/// A session in a machine restored from its snapshot, which is made first if need be, with the files in place. `None`
-/// where this machine has no snapshots.
-fn warm<'a>(
-    qemu: &Qemu,
-    machine: &Machine,
-    job: &'a Job,
-    memory_mib: u64,
-    tree: &Tree,
-    signals: Option<&Signals>,
-) -> Result<Option<Session<'a>>, VmError> {
-    let Some(place) = snapshot::place(qemu, machine, memory_mib, GUEST) else { return Ok(None) };
-    if snapshot::impossible(&place) {
-        return Ok(None);
-    }
-    let started = Instant::now();
-    if !snapshot::exists(&place) {
-        let made = make_snapshot(qemu, machine, job, memory_mib, &place, signals);
-        if let Err(error) = made {
-            if !matches!(error, VmError::Interrupted { .. }) {
-                snapshot::mark_impossible(&place, &error.to_string());
-            }
-            return Err(error);
-        }
-    }
-    let restored = snapshot::restore(qemu, machine, memory_mib, &place, signals).and_then(|process| {
-        let mut session = Session::new(process, job, memory_mib);
-        session.started = started;
-        session.resume()?;
-        Ok(session)
-    });
-    match restored {
-        Ok(mut session) => {
-            tree.send(job.wants_debug_info(), |piece| session.say(&ToGuest::File(piece)))?;
-            Ok(Some(session))
-        }
-        Err(error) => {
-            snapshot::forget(&place);
-            Err(error)
-        }
-    }
-}
-
-fn make_snapshot(
-    qemu: &Qemu,
-    machine: &Machine,
-    job: &Job,
-    memory_mib: u64,
-    place: &Path,
-    signals: Option<&Signals>,
-) -> Result<(), VmError> {
-    let mut tree = Tree::with_init(GUEST);
-    add_modules(&mut tree, machine)?;
-    let initramfs = write(&tree)?;
-    let making = snapshot::Making::new(place)?;
-    let process = making.start(qemu, machine, memory_mib, initramfs.path(), signals)?;
-    let mut session = Session::new(process, job, memory_mib);
-    session.boot(job.boot_timeout)?;
-    making.save(place).map_err(VmError::io("save a snapshot"))
 }
 
 /// Boots to the agent's first word and ends: whether this machine works at all.
@@ -179,7 +118,7 @@ pub(super) fn boots(qemu: &Qemu, machine: &Machine, limit: Duration) -> Result<D
     Ok(session.booted)
 }
 
-fn write(tree: &Tree) -> Result<tempfile::NamedTempFile, VmError> {
+pub(super) fn write(tree: &Tree) -> Result<tempfile::NamedTempFile, VmError> {
     let file = tempfile::NamedTempFile::with_prefix("bpf-vm-").map_err(VmError::io("make the initramfs"))?;
     let mut to = BufWriter::with_capacity(1 << 20, file.as_file());
     tree.write(&mut to)?;
@@ -188,7 +127,9 @@ fn write(tree: &Tree) -> Result<tempfile::NamedTempFile, VmError> {
     Ok(file)
 }
 
-struct Session<'a> {
+/// A running machine and what is known of it.
+#[derive(Debug)]
+pub(super) struct Session<'a> {
     process: Process,
     job: &'a Job,
     memory_mib: u64,
@@ -201,7 +142,7 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn new(process: Process, job: &'a Job, memory_mib: u64) -> Self {
+    pub(super) fn new(process: Process, job: &'a Job, memory_mib: u64) -> Self {
         Self {
             process,
             job,
@@ -215,18 +156,24 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Counts from then: making and restoring snapshots is part of what a run takes.
+    pub(super) fn ready_since(&mut self, started: Instant) {
+        self.started = started;
+        self.booted = started.elapsed();
+    }
+
     /// The agent of a restored machine waits for a word.
-    fn resume(&mut self) -> Result<(), VmError> {
+    pub(super) fn resume(&mut self, patience: Duration) -> Result<(), VmError> {
         let (secs, nanos) = now();
         let mut seed = vec![0; 32];
         std::fs::File::open("/dev/urandom")
             .and_then(|mut file| io::Read::read_exact(&mut file, &mut seed))
             .map_err(VmError::io("read /dev/urandom"))?;
         self.say(&ToGuest::Resume(secs, nanos, seed))?;
-        self.boot(RESTORED_WITHIN)
+        self.boot(patience)
     }
 
-    fn boot(&mut self, limit: Duration) -> Result<(), VmError> {
+    pub(super) fn boot(&mut self, limit: Duration) -> Result<(), VmError> {
         let deadline = Instant::now() + limit;
         loop {
             match self.event(deadline)? {
@@ -247,6 +194,42 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Waits until the agent has done everything that it was told.
+    pub(super) fn synced(&mut self, limit: Duration) -> Result<(), VmError> {
+        let deadline = Instant::now() + limit;
+        loop {
+            match self.event(deadline)? {
+                Some(Event::Agent(FromGuest::Synced)) => return Ok(()),
+                Some(Event::Agent(FromGuest::Note(text))) => self.note(&text),
+                Some(Event::Agent(FromGuest::StartFailed(errno, text))) => {
+                    return Err(self.not_started(errno, &text, b""));
+                }
+                Some(Event::Agent(other)) => return Err(self.lost(format!("it answered {other:?}"))),
+                Some(Event::Signal(signal)) => return Err(VmError::Interrupted { signal }),
+                Some(_) => {}
+                None => return Err(self.lost("it does not answer".to_owned())),
+            }
+        }
+    }
+
+    /// Why there is no program, as the agent says.
+    fn not_started(&mut self, errno: u32, reason: &[u8], program: &[u8]) -> VmError {
+        let reason = String::from_utf8_lossy(reason).into_owned();
+        let error = if matches!(errno, ENOMEM | ENOSPC) {
+            VmError::OutOfMemory { victim: reason, memory_mib: self.memory_mib }
+        } else {
+            let program = String::from_utf8_lossy(program).into_owned();
+            VmError::CannotStart { program, reason, missing: errno == ENOENT }
+        };
+        // Files that did not fit into the guest's memory are missing, too.
+        self.settle();
+        self.better(error)
+    }
+
+    fn note(&mut self, text: &[u8]) {
+        self.notes.push(String::from_utf8_lossy(text).into_owned());
+    }
+
     fn program(&mut self, command: &protocol::Command, output: &mut Output<'_>) -> Result<Report, VmError> {
         let (secs, nanos) = now();
         self.say(&ToGuest::Time(secs, nanos))?;
@@ -257,6 +240,7 @@ impl<'a> Session<'a> {
         let mut status = None;
         let mut total = Duration::ZERO;
         let mut interrupted = false;
+        let mut desk = Desk::new(self.job.service.clone(), self.process.sender());
         loop {
             match self.event(deadline)? {
                 Some(Event::Agent(message)) => match message {
@@ -266,20 +250,10 @@ impl<'a> Session<'a> {
                     FromGuest::Stderr(bytes) => {
                         self.pass(&bytes, output.stderr, "standard error", &mut sent)?;
                     }
-                    FromGuest::Note(text) => self.notes.push(String::from_utf8_lossy(&text).into_owned()),
+                    FromGuest::Note(text) => self.note(&text),
                     FromGuest::StartFailed(errno, text) => {
-                        let program =
-                            command.argv.first().map(|name| String::from_utf8_lossy(name).into_owned());
-                        let reason = String::from_utf8_lossy(&text).into_owned();
-                        let error = if matches!(errno, ENOMEM | ENOSPC) {
-                            VmError::OutOfMemory { victim: reason, memory_mib: self.memory_mib }
-                        } else {
-                            let program = program.unwrap_or_default();
-                            VmError::CannotStart { program, reason, missing: errno == ENOENT }
-                        };
-                        // Files that did not fit into the guest's memory are missing, too.
-                        self.settle();
-                        return Err(self.better(error));
+                        let program = command.argv.first().map(Vec::as_slice).unwrap_or_default();
+                        return Err(self.not_started(errno, &text, program));
                     }
                     FromGuest::Exit(code) => {
                         total = self.started.elapsed();
@@ -292,8 +266,17 @@ impl<'a> Session<'a> {
                         };
                         return self.report(code, total);
                     }
+                    FromGuest::Synced => {}
+                    FromGuest::Ask(id, last, data) => {
+                        desk.take(id, last, data).map_err(|error| self.lost(error.to_string()))?;
+                    }
                     FromGuest::Hello(..) => return Err(self.lost("it started again".to_owned())),
                 },
+                Some(Event::Reply(id, reply)) => {
+                    for (last, piece) in protocol::pieces(&reply) {
+                        self.say(&ToGuest::Answer(id, last, piece.to_vec()))?;
+                    }
+                }
                 // The first is the program's to handle, the second is the user's impatience.
                 Some(Event::Signal(signal)) if interrupted => return Err(VmError::Interrupted { signal }),
                 Some(Event::Signal(signal)) => {
@@ -355,7 +338,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn say(&mut self, message: &ToGuest) -> Result<(), VmError> {
+    pub(super) fn say(&mut self, message: &ToGuest) -> Result<(), VmError> {
         self.process.say(message).map_err(|error| self.closed(&format!("it does not listen: {error}")))
     }
 

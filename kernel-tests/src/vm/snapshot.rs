@@ -1,30 +1,44 @@
-//! Machines that were booted once and saved when their agent was ready: restoring one takes a tenth of a second.
+//! Machines that were booted once and saved when their agent was ready: restoring one takes a tenth of a second. So does
+//! restoring one that was saved again with a program's files in its memory.
 //!
 //! A snapshot is a folder named by a hash of all that it depends on. It is made beside its place and renamed into it, so
 //! there is never half of one; two makers at once make it twice. A snapshot that cannot be made leaves a mark, so that
 //! the time is not spent again, and one that cannot be restored is removed. Both fall back to a boot.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use fs4::fs_std::FileExt;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::error::VmError;
 use super::process::Process;
 use super::protocol;
-use super::qemu::{Accel, Link, Machine, Qemu, Start};
+use super::qemu::{Accel, Link, Machine, Qemu, RAM, Start};
 use super::qmp::Qmp;
 use super::signals::Signals;
+use super::sparse;
 
 /// The file of a snapshot that holds the devices' state.
 const STATE: &str = "state";
 /// In place of a snapshot that cannot be made here.
 const IMPOSSIBLE: &str = "impossible";
-/// Snapshots kept, each of some 85 MB on disk: the most recently made.
-const KEPT: usize = 16;
+/// Snapshots kept, each of 85 MB on disk and more: the most recently used, and no more bytes of them than this.
+const KEPT: usize = 32;
+const KEPT_BYTES: u64 = 8 << 30;
+/// How long it is believed that there can be none.
+const IMPOSSIBLE_FOR: Duration = Duration::from_secs(3600);
+/// Beginnings of names: of what is being made, and of a file that says by whom.
+const NEW: &str = ".new-";
+const TURN: &str = ".turn-";
+/// What is older than this was left behind by a maker that was killed.
+const LEFT_BEHIND: Duration = Duration::from_secs(3600);
 
 /// The place of this machine's snapshot, or nothing where there can be none: over the serial line files would take
 /// minutes, and under KVM a boot is short and restoring is untried.
@@ -52,13 +66,77 @@ pub(super) fn place(qemu: &Qemu, machine: &Machine, memory_mib: u64, init: &[u8]
         hash.update(metadata.len().to_le_bytes());
         hash.update(modified.as_nanos().to_le_bytes());
     }
-    let name: String = hash.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-    Some(folder.join(name))
+    Some(folder.join(hex(&hash.finalize(), 12)))
+}
+
+/// The place of the same machine with a program's files, with debug information (`whole`) or not; what decides about
+/// them hashes to `identity`.
+pub(super) fn with_files(booted: &Path, program: &Path, whole: bool, identity: &str) -> PathBuf {
+    let mut name = family(booted, program, whole);
+    name.push(identity);
+    booted.with_file_name(name)
+}
+
+/// What the snapshots of all builds of one program have in common: only the last one is of use.
+fn family(booted: &Path, program: &Path, whole: bool) -> OsString {
+    let hash =
+        Sha256::new_with_prefix([u8::from(whole)]).chain_update(program.as_os_str().as_encoded_bytes());
+    let program = hex(&hash.finalize(), 4);
+    let mut name = booted.file_name().unwrap_or_default().to_os_string();
+    name.push(format!("-{program}-"));
+    name
+}
+
+/// The first bytes of a hash as text.
+pub(super) fn hex(hash: &[u8], bytes: usize) -> String {
+    hash.iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Whether it was found out that there can be none here.
 pub(super) fn impossible(place: &Path) -> bool {
-    place.join(IMPOSSIBLE).exists()
+    let marked = fs::metadata(place.join(IMPOSSIBLE)).and_then(|mark| mark.modified());
+    marked.is_ok_and(|time| time.elapsed().unwrap_or_default() < IMPOSSIBLE_FOR)
+}
+
+/// Notes that it is in use, so that others are removed before it.
+pub(super) fn used(place: &Path) {
+    let _ = fs::File::open(place).and_then(|folder| folder.set_modified(SystemTime::now()));
+}
+
+/// The right to make a snapshot, given to one process at a time.
+#[derive(Debug)]
+pub(super) struct Turn {
+    path: PathBuf,
+    _file: fs::File,
+}
+
+impl Turn {
+    /// Waits until nobody else makes this snapshot; `None` at the deadline, or where there are no locks.
+    pub(super) fn wait(place: &Path, patience: Duration) -> Option<Self> {
+        let mut name = OsString::from(TURN);
+        name.push(place.file_name()?);
+        let path = place.with_file_name(name);
+        fs::create_dir_all(path.parent()?).ok()?;
+        let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path).ok()?;
+        let deadline = Instant::now() + patience;
+        loop {
+            // False is somebody else's turn.
+            if FileExt::try_lock_exclusive(&file).ok()? {
+                return Some(Self { path, _file: file });
+            }
+            if Instant::now() > deadline {
+                return None;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // Whoever waits for the old file and whoever makes a new one both find the snapshot there.
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 /// Remembers that.
@@ -74,7 +152,12 @@ pub(super) fn exists(place: &Path) -> bool {
 
 /// Removes one that does not restore.
 pub(super) fn forget(place: &Path) {
-    let _ = fs::remove_dir_all(place);
+    // Gone at once for whoever looks, though its files take a while.
+    let mut name = OsString::from(NEW);
+    name.push(format!("{}-", std::process::id()));
+    name.push(place.file_name().unwrap_or_default());
+    let aside = place.with_file_name(name);
+    let _ = fs::remove_dir_all(if fs::rename(place, &aside).is_ok() { &aside } else { place });
 }
 
 /// Where a snapshot is being made.
@@ -87,7 +170,7 @@ impl Making {
     pub(super) fn new(place: &Path) -> Result<Self, VmError> {
         let parent = place.parent().unwrap_or(place);
         fs::create_dir_all(parent).map_err(VmError::io(format!("make {}", parent.display())))?;
-        let folder = tempfile::TempDir::with_prefix_in(".new-", parent);
+        let folder = tempfile::TempDir::with_prefix_in(NEW, parent);
         Ok(Self { folder: folder.map_err(VmError::io("make a folder for a snapshot"))? })
     }
 
@@ -103,6 +186,27 @@ impl Making {
         let qmp = self.qmp();
         let start = Start::Save { initramfs, folder: self.folder.path(), qmp: &qmp };
         Process::start(qemu, machine, memory_mib, start, signals)
+    }
+
+    /// Copies the memory of a snapshot, for a machine that will change it.
+    pub(super) fn copy_memory(&self, from: &Path) -> io::Result<()> {
+        sparse::copy(&from.join(RAM), &self.folder.path().join(RAM))
+    }
+
+    /// Goes on with a saved machine, in memory that becomes the new snapshot's.
+    pub(super) fn restore(
+        &self,
+        qemu: &Qemu,
+        machine: &Machine,
+        memory_mib: u64,
+        from: &Path,
+        signals: Option<&Signals>,
+    ) -> Result<Process, VmError> {
+        let qmp = self.qmp();
+        let start = Start::Restore { folder: self.folder.path(), qmp: &qmp, changes: true };
+        let process = Process::start(qemu, machine, memory_mib, start, signals)?;
+        resume(&qmp, from).map_err(VmError::io("restore a snapshot"))?;
+        Ok(process)
     }
 
     /// Saves the machine, whose agent waits, and puts the snapshot into its place.
@@ -125,7 +229,7 @@ impl Making {
             Err(_) if exists(place) => {}
             Err(error) => return Err(error),
         }
-        prune(place.parent().unwrap_or(place));
+        prune(place);
         Ok(())
     }
 
@@ -145,18 +249,20 @@ pub(super) fn restore(
     let folder =
         tempfile::TempDir::with_prefix("bpf-vm-").map_err(VmError::io("make a folder for QEMU's socket"))?;
     let qmp = folder.path().join("qmp");
-    let start = Start::Restore { folder: place, qmp: &qmp };
+    let start = Start::Restore { folder: place, qmp: &qmp, changes: false };
     let process = Process::start(qemu, machine, memory_mib, start, signals)?;
-    let resume = || -> io::Result<()> {
-        let mut qmp = Qmp::connect(&qmp)?;
-        qmp.ignore_shared()?;
-        let uri = format!("exec:cat {}", quoted(&place.join(STATE)));
-        qmp.command("migrate-incoming", json!({ "uri": uri }))?;
-        qmp.wait("query-status", &["paused", "running", "prelaunch", "postmigrate"])?;
-        qmp.command("cont", json!({})).map(drop)
-    };
-    resume().map_err(VmError::io("restore a snapshot"))?;
+    resume(&qmp, place).map_err(VmError::io("restore a snapshot"))?;
     Ok(process)
+}
+
+/// Has a QEMU that waits for it go on with what was saved.
+fn resume(qmp: &Path, from: &Path) -> io::Result<()> {
+    let mut qmp = Qmp::connect(qmp)?;
+    qmp.ignore_shared()?;
+    let uri = format!("exec:cat {}", quoted(&from.join(STATE)));
+    qmp.command("migrate-incoming", json!({ "uri": uri }))?;
+    qmp.wait("query-status", &["paused", "running", "prelaunch", "postmigrate"])?;
+    qmp.command("cont", json!({})).map(drop)
 }
 
 /// A path as one word of the shell that QEMU's `exec:` starts.
@@ -164,24 +270,43 @@ fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 
-/// Removes all but the most recent snapshots, and what a killed maker left behind.
-fn prune(folder: &Path) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
+/// Removes all but the most recently used snapshots, those of the new one's program from before, and what a killed
+/// maker left behind.
+fn prune(new: &Path) {
+    let Some(entries) = new.parent().and_then(|folder| fs::read_dir(folder).ok()) else { return };
     let mut dated: Vec<_> = entries
         .flatten()
         .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
         .collect();
     dated.sort();
-    let old = |path: &Path, age: Duration| {
-        let new = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".new-"));
-        new && age > Duration::from_secs(3600)
-    };
-    let count = dated.len();
-    for (index, (modified, path)) in dated.into_iter().enumerate() {
-        if index + KEPT < count || old(&path, modified.elapsed().unwrap_or_default()) {
-            let _ = fs::remove_dir_all(path);
+    let (mut count, mut bytes) = (0, 0);
+    for (modified, path) in dated.into_iter().rev() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let age = modified.elapsed().unwrap_or_default();
+        if name.starts_with(TURN) || name.starts_with(NEW) {
+            if age > LEFT_BEHIND {
+                let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
+            }
+            continue;
+        }
+        count += 1;
+        bytes += on_disk(&path);
+        if path != new && (count > KEPT || bytes > KEPT_BYTES || older_build(&path, new)) {
+            forget(&path);
         }
     }
+}
+
+/// Whether both are of the same machine and program.
+fn older_build(path: &Path, new: &Path) -> bool {
+    let family = |path: &Path| Some(path.file_name()?.to_str()?.rsplit_once('-')?.0.to_owned());
+    family(new).is_some_and(|new| family(path) == Some(new))
+}
+
+/// What a snapshot's files take; memory files have holes.
+fn on_disk(path: &Path) -> u64 {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries.filter_map(|entry| Some(entry.metadata().ok()?.blocks() * 512)).sum()
 }
 
 #[cfg(test)]
@@ -199,7 +324,35 @@ mod tests {
         for index in 0..KEPT + 3 {
             fs::create_dir(dir.path().join(format!("{index}"))).expect("a folder");
         }
-        prune(dir.path());
-        assert_eq!(fs::read_dir(dir.path()).expect("the folder").count(), KEPT);
+        prune(&dir.path().join("0"));
+        let left = fs::read_dir(dir.path()).expect("the folder").count();
+        // The new one is never removed.
+        assert!(left == KEPT || left == KEPT + 1 && dir.path().join("0").exists(), "{left}");
+    }
+
+    #[test]
+    fn a_program_that_was_built_again_has_one_snapshot() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let booted = dir.path().join("0123");
+        let place = |program: &str, whole, id: &str| with_files(&booted, Path::new(program), whole, id);
+        let (old, new) = (place("/a", false, "1"), place("/a", false, "2"));
+        let (other, debug) = (place("/b", false, "1"), place("/a", true, "1"));
+        for folder in [&booted, &old, &new, &other, &debug] {
+            fs::create_dir(folder).expect("a folder");
+        }
+        prune(&new);
+        let left = [&booted, &old, &new, &other, &debug].map(|folder| folder.exists());
+        assert_eq!(left, [true, false, true, true, true]);
+    }
+
+    #[test]
+    fn one_process_makes_a_snapshot_at_a_time() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let place = dir.path().join("x");
+        let turn = Turn::wait(&place, Duration::ZERO).expect("nobody else is there");
+        assert!(Turn::wait(&place, Duration::from_millis(30)).is_none());
+        drop(turn);
+        assert!(Turn::wait(&place, Duration::ZERO).is_some());
+        assert_eq!(fs::read_dir(dir.path()).expect("the folder").count(), 0);
     }
 }

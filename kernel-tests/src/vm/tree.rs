@@ -8,14 +8,16 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use cpio::newc;
+use sha2::{Digest, Sha256};
 
 use super::debug_info;
 use super::error::VmError;
 use super::protocol::{self, FilePiece};
+use super::snapshot::hex;
 
 /// Symbolic links followed on the way to one file, as in the kernel (MAXSYMLINKS).
 const MAX_LINKS: usize = 40;
@@ -172,6 +174,39 @@ impl Tree {
             Node::Folder | Node::Link(_) | Node::Console => 0,
         };
         self.nodes.values().map(size).sum()
+    }
+
+    /// A hash of what the guest gets, by paths, sizes and times, not by reading every file; `None` if one is gone.
+    /// `whole` is with debug information.
+    pub(super) fn identity(&self, whole: bool) -> Option<String> {
+        let mut hash = Sha256::new();
+        let mut add = |bytes: &[u8]| {
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        };
+        add(&[u8::from(whole)]);
+        for (path, node) in &self.nodes {
+            add(path.as_os_str().as_bytes());
+            match node {
+                Node::Folder | Node::Console => add(b""),
+                Node::Link(target) => add(target.as_os_str().as_bytes()),
+                Node::Bytes(bytes, mode) => {
+                    add(bytes);
+                    add(&mode.to_le_bytes());
+                }
+                Node::Host(host, mode, _) => {
+                    let found = fs::metadata(host).ok()?;
+                    add(host.as_os_str().as_bytes());
+                    add(&mode.to_le_bytes());
+                    for number in [found.len(), found.ino(), found.dev()] {
+                        add(&number.to_le_bytes());
+                    }
+                    add(&found.mtime().to_le_bytes());
+                    add(&found.mtime_nsec().to_le_bytes());
+                }
+            }
+        }
+        Some(hex(&hash.finalize(), 12))
     }
 
     /// Gives the files as messages to a guest that runs already; what every guest has from its boot is left out.

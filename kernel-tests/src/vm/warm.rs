@@ -1,0 +1,159 @@
+//! A machine that runs already: restored from a snapshot, with the program's files in its memory.
+//!
+//! There are two snapshots. The first is of a machine that was just booted, the second of the same machine after it got
+//! the files of one program: a test runner starts the same program of a hundred megabytes once for every test.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::error::VmError;
+use super::job::{Job, add_modules};
+use super::process::Process;
+use super::protocol::ToGuest;
+use super::qemu::{Machine, Qemu};
+use super::session::{GUEST, Session, write};
+use super::signals::Signals;
+use super::snapshot;
+use super::tree::Tree;
+
+/// Fewer bytes are sent faster than they are saved and restored.
+const WORTH_KEEPING: u64 = 8 << 20;
+/// A machine that boots does so within seconds; one that hangs is better started again soon.
+const FIRST_BOOT: Duration = Duration::from_secs(30);
+/// A restored agent answers within a tenth of a second; the second attempt gets the patience for a loaded host.
+const RESTORED_WITHIN: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(20)];
+/// As long as files take to be sent.
+const LOADED_WITHIN: Duration = Duration::from_secs(60);
+
+/// What a run is made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parts<'a> {
+    pub(super) qemu: &'a Qemu,
+    pub(super) machine: &'a Machine,
+    pub(super) job: &'a Job,
+    pub(super) memory_mib: u64,
+    pub(super) signals: Option<&'a Signals>,
+}
+
+impl<'a> Parts<'a> {
+    pub(super) fn session(&self, process: Process) -> Session<'a> {
+        Session::new(process, self.job, self.memory_mib)
+    }
+
+    /// A session in a machine restored from its snapshot, which is made first if need be, with the files in place.
+    /// `None` where this machine has no snapshots.
+    pub(super) fn warm(&self, tree: &Tree) -> Result<Option<Session<'a>>, VmError> {
+        let Some(booted) = snapshot::place(self.qemu, self.machine, self.memory_mib, GUEST) else {
+            return Ok(None);
+        };
+        if snapshot::impossible(&booted) {
+            return Ok(None);
+        }
+        let started = Instant::now();
+        let mut session = match self.loaded(&booted, tree) {
+            Some(Ok(session)) => session,
+            Some(Err(error @ (VmError::Interrupted { .. } | VmError::OutOfMemory { .. }))) => {
+                return Err(error);
+            }
+            // Nothing is lost but time: the files are sent again, to a machine that is thrown away afterwards.
+            None | Some(Err(_)) => {
+                self.make_booted(&booted)?;
+                let mut session = self.restored(&booted)?;
+                tree.send(self.job.wants_debug_info(), |piece| session.say(&ToGuest::File(piece)))?;
+                session
+            }
+        };
+        session.ready_since(started);
+        Ok(Some(session))
+    }
+
+    /// The machine with the files in its memory, where they are worth being kept there.
+    fn loaded(&self, booted: &Path, tree: &Tree) -> Option<Result<Session<'a>, VmError>> {
+        let whole = self.job.wants_debug_info();
+        if tree.size() < WORTH_KEEPING {
+            return None;
+        }
+        let place = snapshot::with_files(booted, &self.job.program, whole, &tree.identity(whole)?);
+        if !snapshot::exists(&place) {
+            let _making = snapshot::Turn::wait(&place, LOADED_WITHIN)?;
+            // Another run may have made it meanwhile.
+            if !snapshot::exists(&place)
+                && let Err(error) =
+                    self.make_booted(booted).and_then(|()| self.make_loaded(booted, &place, tree))
+            {
+                return Some(Err(error));
+            }
+        }
+        Some(self.restored(&place))
+    }
+
+    fn restored(&self, place: &Path) -> Result<Session<'a>, VmError> {
+        snapshot::used(place);
+        let mut last = None;
+        for patience in RESTORED_WITHIN {
+            let attempt = snapshot::restore(self.qemu, self.machine, self.memory_mib, place, self.signals)
+                .and_then(|process| {
+                    let mut session = self.session(process);
+                    session.resume(patience).map(|()| session)
+                });
+            match attempt {
+                Ok(session) => return Ok(session),
+                Err(error @ VmError::Interrupted { .. }) => return Err(error),
+                Err(error) => last = Some(error),
+            }
+            if !snapshot::exists(place) {
+                break;
+            }
+        }
+        snapshot::forget(place);
+        Err(last.unwrap_or_else(|| VmError::io("restore a snapshot")(std::io::ErrorKind::NotFound.into())))
+    }
+
+    /// Boots a machine and saves it, if that was not done.
+    fn make_booted(&self, place: &Path) -> Result<(), VmError> {
+        if snapshot::exists(place) {
+            return Ok(());
+        }
+        let mut tree = Tree::with_init(GUEST);
+        add_modules(&mut tree, self.machine)?;
+        let initramfs = write(&tree)?;
+        let limits = [FIRST_BOOT.min(self.job.boot_timeout), self.job.boot_timeout];
+        let mut last = None;
+        for limit in limits {
+            let making = snapshot::Making::new(place)?;
+            let Parts { qemu, machine, memory_mib, signals, .. } = *self;
+            let process = making.start(qemu, machine, memory_mib, initramfs.path(), signals)?;
+            let mut session = self.session(process);
+            match session.boot(limit) {
+                Ok(()) => {
+                    return making.save(place).map_err(|error| {
+                        snapshot::mark_impossible(place, &error.to_string());
+                        VmError::io("save a snapshot")(error)
+                    });
+                }
+                Err(error @ VmError::NoBoot { .. }) => last = Some(error),
+                // This QEMU may not have what saving takes.
+                Err(error @ VmError::QemuEnded { .. }) => {
+                    snapshot::mark_impossible(place, &error.to_string());
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last.unwrap_or(VmError::GuestMissing))
+    }
+
+    /// Gives a restored machine the files and saves it again.
+    fn make_loaded(&self, booted: &Path, place: &Path, tree: &Tree) -> Result<(), VmError> {
+        let making = snapshot::Making::new(place)?;
+        making.copy_memory(booted).map_err(VmError::io("copy the memory of a snapshot"))?;
+        let process = making.restore(self.qemu, self.machine, self.memory_mib, booted, self.signals)?;
+        let mut session = self.session(process);
+        let [_, patience] = RESTORED_WITHIN;
+        session.resume(patience)?;
+        tree.send(self.job.wants_debug_info(), |piece| session.say(&ToGuest::File(piece)))?;
+        session.say(&ToGuest::Sync)?;
+        session.synced(LOADED_WITHIN)?;
+        making.save(place).map_err(VmError::io("save a snapshot"))
+    }
+}
