@@ -7,6 +7,7 @@
 //! host shows) and end the machine through `sys::exit_machine`.
 
 mod channel;
+mod host;
 mod modules;
 #[path = "../src/vm/protocol.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the host's half is not used here")]

@@ -10,7 +10,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::channel::{Channel, Writer};
-use crate::protocol::{CHUNK, Command, FromGuest, RESULTS_DIR, ToGuest};
+use crate::host::Desk;
+use crate::protocol::{CHUNK, Command, FromGuest, HOST_SOCKET, HOST_SOCKET_VARIABLE, RESULTS_DIR, ToGuest};
 use crate::{results, sys};
 
 const SIGKILL: i32 = 9;
@@ -18,7 +19,9 @@ const SIGKILL: i32 = 9;
 pub(crate) fn run(channel: &Channel, command: &Command) -> io::Result<()> {
     let _ = fs::create_dir_all(RESULTS_DIR);
     let writer = channel.writer();
-    let mut child = match spawn(command) {
+    let desk = Desk::default();
+    let opened = if command.service { desk.open(&writer) } else { Ok(()) };
+    let mut child = match opened.and_then(|()| spawn(command)) {
         Ok(child) => child,
         Err(error) => {
             let errno = error.raw_os_error().unwrap_or(0) as u32;
@@ -33,7 +36,7 @@ pub(crate) fn run(channel: &Channel, command: &Command) -> io::Result<()> {
         child.stdout.take().map(|pipe| pump(pipe, writer.clone(), FromGuest::Stdout)),
         child.stderr.take().map(|pipe| pump(pipe, writer.clone(), FromGuest::Stderr)),
     ];
-    obey(channel.reader()?, pid);
+    obey(channel.reader()?, pid, desk);
     if command.lifetime_secs > 0 {
         let lifetime = Duration::from_secs(command.lifetime_secs);
         thread::spawn(move || {
@@ -60,10 +63,12 @@ fn spawn(command: &Command) -> io::Result<process::Child> {
     let program = argv.next().ok_or_else(|| io::Error::other("no program given"))?;
     let cwd = OsStr::from_bytes(&command.cwd);
     let _ = fs::create_dir_all(cwd);
+    let socket = command.service.then_some((HOST_SOCKET_VARIABLE, HOST_SOCKET));
     process::Command::new(program)
         .args(argv)
         .env_clear()
         .envs(command.env.iter().map(|(key, value)| (OsStr::from_bytes(key), OsStr::from_bytes(value))))
+        .envs(socket)
         .current_dir(cwd)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -91,11 +96,13 @@ fn pump<R: Read + Send + 'static>(mut pipe: R, to: Writer, wrap: fn(Vec<u8>) -> 
 }
 
 /// Signals from the host go to the program's process group; a host that is gone ends the machine.
-fn obey(mut reader: fs::File, pid: i32) {
+fn obey(mut reader: fs::File, pid: i32, desk: Desk) {
     thread::spawn(move || {
         while let Ok(Some(message)) = ToGuest::read(&mut reader) {
-            if let ToGuest::Signal(signal) = message {
-                sys::kill(-pid, signal as i32);
+            match message {
+                ToGuest::Signal(signal) => sys::kill(-pid, signal as i32),
+                ToGuest::Answer(id, last, data) => desk.answer(id, last, data),
+                _ => {}
             }
         }
         sys::power_off();

@@ -4,6 +4,7 @@
 //!   them, a [`kernels::KernelImage`] is what a virtual machine boots.
 //! * [`vm`] boots one and runs a program of the host in it.
 //! * `verify` (feature `kernel`) loads objects on many kernels and compares what their verifiers say.
+//! * [`compiler`] is the host's clang, for programs in there that have C to compile.
 //! * [`cli`] is the tool `bpf-vm`.
 //!
 //! Nothing in the other crates depends on this one, and none of them needs QEMU or root.
@@ -11,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod compiler;
 pub mod kernels;
 #[cfg(feature = "kernel")]
 pub mod verify;

@@ -35,8 +35,8 @@
 	 : __BCC_IS(t, "queue")                   ? BPF_MAP_TYPE_QUEUE                                           \
 	 : __BCC_IS(t, "stack")                   ? BPF_MAP_TYPE_STACK                                           \
 	 : __BCC_IS(t, "sk_storage")              ? BPF_MAP_TYPE_SK_STORAGE                                      \
-	 : __BCC_IS(t, "inode_storage")           ? BPF_MAP_TYPE_INODE_STORAGE                                   \
-	 : __BCC_IS(t, "task_storage")            ? BPF_MAP_TYPE_TASK_STORAGE                                    \
+	 : __BCC_IS(t, "inode_storage")           ? 28 /* from 5.10 on, not in the types of older kernels */       \
+	 : __BCC_IS(t, "task_storage")            ? 29 /* from 5.11 on */                                          \
 	 : __BCC_IS(t, "cgroup_storage")          ? BPF_MAP_TYPE_CGROUP_STORAGE                                  \
 	 : __BCC_IS(t, "percpu_cgroup_storage")   ? BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE                           \
 	 : __BCC_IS(t, "ringbuf_output")          ? BPF_MAP_TYPE_RINGBUF                                         \

@@ -10,7 +10,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bpf_helpers_mock::maps::{Entry, MapId, MapOpError};
-use bpf_helpers_mock::state::Task;
+use bpf_helpers_mock::state::Tasks;
 use bpf_helpers_mock::{Machine, ProgId};
 use bpf_vm_shim::object::{AttachTarget, ProgType};
 
@@ -40,10 +40,11 @@ pub(crate) struct MadeUp<'a> {
     pub(crate) args: &'a [u64],
     pub(crate) ret: Option<u64>,
     pub(crate) packet: &'a [u8],
-    /// The task in whose context it happens.
-    pub(crate) task: &'a Task,
-    /// The CPU on which it happens, if one was chosen.
-    pub(crate) cpu: Option<u32>,
+    /// The tasks that the test has described, and the thread id of that in whose context it happens.
+    pub(crate) tasks: &'a Tasks,
+    pub(crate) pid: u32,
+    /// The CPU on which it happens.
+    pub(crate) cpu: u32,
 }
 
 /// What is known of a run in the kernel.
@@ -85,7 +86,13 @@ pub(crate) trait Backend: fmt::Debug + Send {
     /// Sends a frame through the network device that packet programs of this test are attached to.
     fn send_packet(&mut self, frame: &[u8]) -> Result<(), Error>;
     /// Runs a program on a context or a packet (`BPF_PROG_TEST_RUN`).
-    fn run(&mut self, prog: ProgId, ctx: Option<&[u8]>, packet: Option<&[u8]>) -> Result<KernelRun, Error>;
+    fn run(
+        &mut self,
+        prog: ProgId,
+        ctx: Option<&[u8]>,
+        packet: Option<&[u8]>,
+        tasks: &Tasks,
+    ) -> Result<KernelRun, Error>;
     /// Whether events are made up, so that nothing else reaches the programs.
     fn makes_up_events(&self) -> bool;
 

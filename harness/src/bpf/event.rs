@@ -190,7 +190,6 @@ impl<'a> Event<'a> {
         }
         let state = &mut bpf.machine.kernel.state;
         let before = state.cpus.current;
-        let chosen_cpu = cpu;
         let cpu = cpu.unwrap_or(before);
         if cpu >= state.cpus.count {
             return Err(Error::Invalid(format!("there is no CPU {cpu}: there are {}", state.cpus.count)));
@@ -217,8 +216,9 @@ impl<'a> Event<'a> {
                     args: &what.args,
                     ret: what.ret,
                     packet: &what.packet,
-                    task: &running,
-                    cpu: chosen_cpu,
+                    tasks: &bpf.machine.kernel.state.tasks,
+                    pid: running.pid,
+                    cpu,
                 };
                 let run = kernel.fire(&event)?;
                 reports.push(RunReport::of_kernel(&prog.linked.name, run));

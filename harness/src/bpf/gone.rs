@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bpf_helpers_mock::maps::{Entry, MapId, MapOpError};
+use bpf_helpers_mock::state::Tasks;
 use bpf_helpers_mock::{Errno, ProgId};
 use bpf_vm_shim::object::{AttachTarget, ProgType};
 
@@ -57,7 +58,7 @@ impl Backend for Gone {
     fn send_packet(&mut self, _: &[u8]) -> Result<(), Error> {
         gone()
     }
-    fn run(&mut self, _: ProgId, _: Option<&[u8]>, _: Option<&[u8]>) -> Result<KernelRun, Error> {
+    fn run(&mut self, _: ProgId, _: Option<&[u8]>, _: Option<&[u8]>, _: &Tasks) -> Result<KernelRun, Error> {
         gone()
     }
     fn makes_up_events(&self) -> bool {

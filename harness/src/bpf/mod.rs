@@ -204,7 +204,7 @@ impl Bpf {
         let (id, prog_type) = (prog.id, prog.prog_type);
         if let Some(kernel) = &mut self.kernel {
             let (ctx, packet) = input.bytes();
-            let run = kernel.run(id, ctx, packet)?;
+            let run = kernel.run(id, ctx, packet, &self.machine.kernel.state.tasks)?;
             return Ok(RunReport::of_kernel(program, run));
         }
         let run_input = input.prepare(&mut self.machine, id, prog_type)?;

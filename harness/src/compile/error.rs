@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 /// Compiling failed.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum CompileError {
     /// There is no clang.
@@ -53,6 +55,12 @@ pub enum CompileError {
         /// Its name.
         event: String,
         /// What is wrong with its format.
+        why: String,
+    },
+    /// The host of this guest was to compile, and did not.
+    #[error("compiling on the host of this virtual machine: {why}")]
+    Host {
+        /// Why.
         why: String,
     },
     /// An argument spec of a statically defined probe is not understood.

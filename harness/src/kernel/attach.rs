@@ -13,7 +13,7 @@ use libbpf_rs::{
 use super::counters::{Event, online_cpus};
 use super::net::{LOOPBACK, Net};
 use super::{Kernel, errors, messages};
-use crate::bpf::{Attached, Attachment};
+use crate::bpf::{Attached, Attachment, Backend};
 use crate::error::Error;
 use crate::symbols::Binary;
 
@@ -47,11 +47,27 @@ pub(super) fn attach(kernel: &mut Kernel, attachment: &Attachment) -> Result<Box
     let (done, said) = messages::of(|| prog.with(|p| link(&p, attachment, net.as_ref())));
     match done? {
         Ok(held) => Ok(Box::new(held)),
+        Err(Refused::Libbpf(e)) if is_unknown_function(kernel, attachment, &e) => {
+            let known = kernel.kernel_functions()?;
+            let name = attachment.target.name().unwrap_or_default();
+            Err(Error::unknown("kernel function", name, known.iter().map(String::as_str)))
+        }
         Err(Refused::Libbpf(e)) => Err(errors::attach(&prog.name, &place, &e, &said)),
         Err(Refused::Here(why)) => {
             Err(Error::Invalid(format!("program '{}' cannot be attached to {place}: {why}", prog.name)))
         }
     }
+}
+
+/// Whether the place is in a binary that only the test has declared: it has no instructions that a kernel could probe.
+pub(super) fn is_imagined(a: &Attachment) -> bool {
+    a.link.user.as_ref().is_some_and(|site| !std::path::Path::new(&site.path).is_file())
+}
+
+fn is_unknown_function(kernel: &Kernel, a: &Attachment, e: &libbpf_rs::Error) -> bool {
+    let of_function = matches!(a.target.kind, AttachKind::Kprobe | AttachKind::Kretprobe);
+    let missing = matches!(e.kind(), libbpf_rs::ErrorKind::NotFound | libbpf_rs::ErrorKind::InvalidInput);
+    of_function && missing && a.target.name().is_some_and(|name| kernel.kernel_address(name).is_none())
 }
 
 /// Why it is not attached.

@@ -47,6 +47,11 @@ pub(super) fn attach(program: &str, place: &str, e: &libbpf_rs::Error, messages:
     Error::Invalid(format!("program '{program}' cannot be attached to {place}: {why}{said}"))
 }
 
+/// A made-up event cannot happen.
+pub(super) fn actor(e: super::actors::ActorError) -> Error {
+    Error::Invalid(e.to_string())
+}
+
 /// A program could not be run by `BPF_PROG_TEST_RUN`.
 pub(super) fn test_run(program: &str, e: &libbpf_rs::Error) -> Error {
     let why = match e.kind() {

@@ -69,6 +69,7 @@ impl Loader {
                 trace: trace_pipe::TracePipe::open(),
                 symbols: symbols::Kallsyms,
                 net: None,
+                actors: None,
             },
         }
     }

@@ -8,10 +8,12 @@
     reason = "libbpf and system calls that no safe crate offers; each use says why it is sound"
 )]
 
+mod actors;
 mod attach;
 mod buffers;
 mod counters;
 mod errors;
+mod fire;
 mod load;
 mod maps;
 mod messages;
@@ -19,6 +21,8 @@ mod net;
 mod object;
 mod rewrite;
 mod symbols;
+#[cfg(test)]
+mod testing;
 mod trace_pipe;
 pub mod verdicts;
 
@@ -28,6 +32,7 @@ use std::time::Duration;
 
 use bpf_helpers_mock::ProgId;
 use bpf_helpers_mock::maps::{Entry, MapId, MapOpError};
+use bpf_helpers_mock::state::Tasks;
 use bpf_vm_shim::object::{AttachTarget, ProgType};
 
 use crate::bpf::{Attached, Attachment, Backend, Item, KernelRun, MadeUp};
@@ -60,6 +65,8 @@ pub(crate) struct Kernel {
     symbols: symbols::Kallsyms,
     /// Made when a program is attached to it.
     net: Option<net::Net>,
+    /// Made when an event is made up.
+    actors: Option<actors::Actors>,
 }
 
 impl Backend for Kernel {
@@ -98,6 +105,9 @@ impl Backend for Kernel {
     }
 
     fn attach(&mut self, attachment: &Attachment) -> Result<Option<Box<dyn Attached>>, Error> {
+        if self.made_up && attach::is_imagined(attachment) {
+            return Ok(None);
+        }
         let held = attach::attach(self, attachment)?;
         Ok((!self.made_up).then_some(held))
     }
@@ -107,24 +117,17 @@ impl Backend for Kernel {
     }
 
     fn fire(&mut self, event: &MadeUp<'_>) -> Result<KernelRun, Error> {
-        let _ = event;
-        Err(Error::Invalid("events cannot be made up on a kernel yet".to_owned()))
+        fire::fire(self, event)
     }
 
-    fn run(&mut self, prog: ProgId, ctx: Option<&[u8]>, packet: Option<&[u8]>) -> Result<KernelRun, Error> {
-        let prog = self.prog(prog)?;
-        let mut data_out = vec![0; packet.map_or(0, |p| p.len() + 512)];
-        let mut ctx_in = ctx.map(<[u8]>::to_vec);
-        let input = libbpf_rs::ProgramInput {
-            context_in: ctx_in.as_deref_mut(),
-            data_in: packet,
-            data_out: packet.map(|_| data_out.as_mut_slice()),
-            ..libbpf_rs::ProgramInput::default()
-        };
-        let name = prog.name.clone();
-        let out = prog.with(|p| p.test_run(input))?;
-        let out = out.map_err(|e| errors::test_run(&name, &e))?;
-        Ok(KernelRun { ret: Some(out.return_value.into()), packet: out.data.map(|d| d.to_vec()) })
+    fn run(
+        &mut self,
+        prog: ProgId,
+        ctx: Option<&[u8]>,
+        packet: Option<&[u8]>,
+        tasks: &Tasks,
+    ) -> Result<KernelRun, Error> {
+        fire::run(self, prog, ctx, packet, tasks)
     }
 
     fn makes_up_events(&self) -> bool {
@@ -185,8 +188,7 @@ impl Backend for Kernel {
     }
 
     fn place_user(&mut self, bytes: &[u8]) -> Result<u64, Error> {
-        // Never freed: tests keep the address for as long as they like.
-        Ok(Box::leak(bytes.to_vec().into_boxed_slice()).as_ptr() as u64)
+        self.actors()?.place(bytes).map_err(errors::actor)
     }
 
     fn now(&self) -> u64 {
@@ -201,6 +203,14 @@ impl Kernel {
             self.net = Some(net::Net::new()?);
         }
         self.net.as_ref().ok_or_else(|| Error::Invalid("there is no network".to_owned()))
+    }
+
+    /// The tasks in which made-up events happen.
+    fn actors(&mut self) -> Result<&mut actors::Actors, Error> {
+        if self.actors.is_none() {
+            self.actors = Some(actors::Actors::new().map_err(errors::actor)?);
+        }
+        self.actors.as_mut().ok_or_else(|| Error::Invalid("there are no actors".to_owned()))
     }
 
     fn kernel_map(&self, map: MapId) -> Result<&maps::KernelMap, MapOpError> {

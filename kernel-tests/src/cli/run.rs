@@ -10,6 +10,7 @@ use clap::ArgAction;
 
 use super::Outcome;
 use super::progress::Bars;
+use crate::compiler;
 use crate::kernels::{Arch, KernelImage, Kernels, Spec};
 use crate::vm::{self, Accel, Job, Machine, Output, Qemu, Report, Signals, VmError};
 
@@ -59,10 +60,11 @@ pub(super) struct Args {
 struct Target {
     name: String,
     machine: Machine,
+    image: KernelImage,
 }
 
 pub(super) fn main(args: &Args, out: &mut dyn Write) -> Outcome {
-    let job = job(args)?;
+    let mut job = job(args)?;
     let qemu = match Qemu::find() {
         Ok(qemu) => qemu,
         Err(error) => return Ok(complain(None, &error)),
@@ -83,6 +85,7 @@ pub(super) fn main(args: &Args, out: &mut dyn Write) -> Outcome {
             target.machine.snapshots = Some(kernels.cache().join("snapshots"));
         }
         target.machine.accel = vm::choose_accel(&qemu, &target.machine, kernels.cache(), &mut say);
+        job.service = Some(compiler::service(&target.image));
         let mut output = Output { stdout: out, stderr: &mut std::io::stderr() };
         let status = match vm::run(&qemu, &target.machine, &job, &mut output, Some(&signals)) {
             Ok(report) => {
@@ -141,7 +144,8 @@ fn targets(args: &Args, kernels: &Kernels) -> Result<Vec<Target>, Box<dyn std::e
     for spec in &args.kernel {
         let spec: Spec = spec.parse()?;
         for image in kernels.get(&spec)? {
-            targets.push(Target { name: image.version.to_string(), machine: of_image(args, &image)? });
+            let machine = of_image(args, &image)?;
+            targets.push(Target { name: image.version.to_string(), machine, image });
         }
     }
     Ok(targets)

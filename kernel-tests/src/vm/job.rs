@@ -13,6 +13,7 @@ use super::error::VmError;
 use super::libraries::Search;
 use super::protocol;
 use super::qemu::{Machine, find_program};
+use super::service::Service;
 use super::tree::Tree;
 
 /// Variables of the host that a test binary may depend on. Not all of the environment: it may hold secrets and paths of
@@ -46,6 +47,8 @@ pub struct Job {
     pub boot_timeout: Duration,
     /// Bytes of output, console and results after which the guest is ended.
     pub output_limit: u64,
+    /// What the host does for the program while it runs.
+    pub service: Option<Service>,
 }
 
 impl Job {
@@ -61,6 +64,7 @@ impl Job {
             timeout: Duration::from_secs(600),
             boot_timeout: Duration::from_secs(60),
             output_limit: 256 << 20,
+            service: None,
         }
     }
 
@@ -143,7 +147,7 @@ impl Job {
             cwd: self.cwd.as_os_str().as_bytes().to_vec(),
             lifetime_secs: self.timeout.as_secs().saturating_add(60),
             input: protocol::Input::Null,
-            service: false,
+            service: self.service.is_some(),
         }
     }
 }

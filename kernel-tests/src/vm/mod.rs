@@ -23,6 +23,7 @@ mod protocol_tests;
 mod qemu;
 mod qmp;
 mod results;
+mod service;
 mod session;
 #[cfg(test)]
 mod session_tests;
@@ -36,5 +37,6 @@ pub use accel::choose as choose_accel;
 pub use error::VmError;
 pub use job::Job;
 pub use qemu::{Accel, Link, Machine, QEMU_VARIABLE, Qemu};
+pub use service::Service;
 pub use session::{Output, Report, has_guest, run};
 pub use signals::Signals;

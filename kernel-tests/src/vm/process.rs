@@ -34,6 +34,8 @@ pub(super) enum Event {
     Ended,
     /// The user sent a signal.
     Signal(i32),
+    /// The host's reply to a request of the guest.
+    Reply(u32, Vec<u8>),
 }
 
 /// A running QEMU; dropping it ends it.
@@ -42,6 +44,7 @@ pub(super) struct Process {
     child: Child,
     agent: UnixStream,
     events: Receiver<Event>,
+    sender: SyncSender<Event>,
 }
 
 impl Process {
@@ -73,9 +76,9 @@ impl Process {
         let reader = agent.try_clone().map_err(VmError::io("read from the guest's agent"))?;
         listen(reader, sender.clone());
         if let Some(signals) = signals {
-            signals.subscribe(sender);
+            signals.subscribe(sender.clone());
         }
-        Ok(Self { child, agent, events })
+        Ok(Self { child, agent, events, sender })
     }
 
     /// The next event, or `None` at the deadline.
@@ -85,6 +88,11 @@ impl Process {
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => Some(Event::Ended),
         }
+    }
+
+    /// Where others may send events.
+    pub(super) fn sender(&self) -> SyncSender<Event> {
+        self.sender.clone()
     }
 
     pub(super) fn say(&mut self, message: &ToGuest) -> std::io::Result<()> {

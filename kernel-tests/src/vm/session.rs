@@ -10,6 +10,7 @@ use super::process::{Event, Process};
 use super::protocol::{self, FromGuest, ToGuest};
 use super::qemu::{Machine, Qemu, Start};
 use super::results::Results;
+use super::service::Desk;
 use super::signals::Signals;
 use super::tree::Tree;
 use super::warm::Parts;
@@ -239,6 +240,7 @@ impl<'a> Session<'a> {
         let mut status = None;
         let mut total = Duration::ZERO;
         let mut interrupted = false;
+        let mut desk = Desk::new(self.job.service.clone(), self.process.sender());
         loop {
             match self.event(deadline)? {
                 Some(Event::Agent(message)) => match message {
@@ -265,9 +267,16 @@ impl<'a> Session<'a> {
                         return self.report(code, total);
                     }
                     FromGuest::Synced => {}
-                    FromGuest::Ask(..) => {}
+                    FromGuest::Ask(id, last, data) => {
+                        desk.take(id, last, data).map_err(|error| self.lost(error.to_string()))?;
+                    }
                     FromGuest::Hello(..) => return Err(self.lost("it started again".to_owned())),
                 },
+                Some(Event::Reply(id, reply)) => {
+                    for (last, piece) in protocol::pieces(&reply) {
+                        self.say(&ToGuest::Answer(id, last, piece.to_vec()))?;
+                    }
+                }
                 // The first is the program's to handle, the second is the user's impatience.
                 Some(Event::Signal(signal)) if interrupted => return Err(VmError::Interrupted { signal }),
                 Some(Event::Signal(signal)) => {

@@ -1,9 +1,10 @@
 //! From text to object: flags, attempts, cache.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bpf_vm_shim::object::{LoadError, Object};
+use bpf_vm_shim::object::{Arch, LoadError, Object};
 
 use super::super::cache::Cache;
 use super::super::clang::Clang;
@@ -11,6 +12,7 @@ use super::super::depfile::{Dependency, included};
 use super::super::digest;
 use super::super::error::CompileError;
 use super::super::output::{rename_in_object, rename_in_text};
+use super::super::remote::{self, Source};
 use super::super::usdt;
 use super::super::workdir::WorkDir;
 use super::fixes::Fixes;
@@ -73,6 +75,8 @@ pub struct Text {
     quote_dir: Option<PathBuf>,
     cflags: Vec<String>,
     usdt: Vec<Usdt>,
+    /// The functions that read arguments of probes, where they were made already.
+    readers: Option<String>,
 }
 
 /// A compiled text.
@@ -113,6 +117,7 @@ impl Text {
             quote_dir: None,
             cflags: Vec::new(),
             usdt: Vec::new(),
+            readers: None,
         }
     }
 
@@ -147,12 +152,42 @@ impl Text {
         self
     }
 
-    /// Compiles the text with the clang that is found, unless the result is known already.
+    /// Compiles the text with the clang that is found, unless the result is known already. In a guest of `bpf-vm` the
+    /// host compiles it.
     ///
     /// # Errors
     /// If there is no clang, or it does not like the text.
     pub fn compile(&self, kernel: &BccKernel) -> Result<Compiled, CompileError> {
+        match remote::socket() {
+            Some(socket) => remote::compile(&socket, self, kernel),
+            None => self.compile_here(kernel),
+        }
+    }
+
+    /// Compiles the text with the clang of this machine.
+    pub(in crate::compile) fn compile_here(&self, kernel: &BccKernel) -> Result<Compiled, CompileError> {
         self.compile_with(&Clang::find()?, kernel)
+    }
+
+    /// What a host needs to compile this text for a guest.
+    pub(in crate::compile) fn to_source(&self, arch: Arch) -> Result<Source, CompileError> {
+        let Self { name, text, quote_dir, cflags, .. } = self.clone();
+        Ok(Source { name, text, quote_dir, cflags, readers: self.readers(arch)? })
+    }
+
+    /// The text of a guest.
+    pub(in crate::compile) fn of_source(source: Source) -> Self {
+        let Source { name, text, quote_dir, cflags, readers } = source;
+        Self { name, text, quote_dir, cflags, usdt: Vec::new(), readers: Some(readers) }
+    }
+
+    /// The tracepoints that the text names.
+    pub(in crate::compile) fn tracepoints(&self) -> BTreeSet<(String, String)> {
+        tracepoints::mentioned(&self.text)
+    }
+
+    fn readers(&self, arch: Arch) -> Result<String, CompileError> {
+        self.readers.clone().map_or_else(|| usdt::readers(&self.usdt, arch), Ok)
     }
 
     /// Compiles the text with this clang.
@@ -164,7 +199,7 @@ impl Text {
         let mut fixes = Fixes::default();
         let records = tracepoints::structures(kernel, &self.text, fixes.tracepoints())?;
         let header = Header::new(&cache, kernel, &[])?;
-        let readers = usdt::readers(&self.usdt, kernel.arch)?;
+        let readers = self.readers(kernel.arch)?;
         let key = self.key(clang, kernel, &header, &[&records, &readers]);
         if let Some(object) = cache.object(&key) {
             return Ok(Compiled { object, cached: true });

@@ -1,0 +1,134 @@
+//! C that is compiled by the host for programs in a guest. The tests below run in a virtual machine, started by the last
+//! one through `bpf-vm`; on the host they have nothing to do. Without QEMU, a kernel or clang nothing is tested, with the
+//! reason; with BPF_VM_TEST_KERNEL set that is a failure.
+
+use std::env;
+use std::process::Command;
+use std::thread;
+
+use bpf_harness::compile::bcc::{BccKernel, Text};
+use bpf_harness::compile::remote::booted_kernel;
+use bpf_harness::compile::{Clang, CompileError};
+use bpf_kernel_tests::kernels::{Arch, Kernels};
+use bpf_kernel_tests::vm::{self, Qemu};
+use serial_test::serial;
+
+const KERNEL: &str = "BPF_VM_TEST_KERNEL";
+const TEXT: &str = "
+    BPF_HASH(seen, u32);
+    TRACEPOINT_PROBE(sched, sched_switch) { u32 pid = args->next_pid; seen.increment(pid); return 0; }
+    int kprobe__vfs_read(struct pt_regs *ctx, struct file *file) { return file->f_flags > 7; }";
+
+/// In a guest only.
+fn guest() -> Option<BccKernel> {
+    booted_kernel()
+}
+
+#[test]
+fn guest_text_becomes_an_object_for_its_own_kernel() {
+    let Some(kernel) = guest() else { return };
+    let compiled = Text::new(TEXT).compile(&kernel).expect("the host compiles it");
+    let object = compiled.parse().expect("it is an object");
+    assert_eq!(object.programs.len(), 2);
+    let again = Text::new(TEXT).compile(&kernel).expect("the host compiles it");
+    assert!(again.cached && again.object == compiled.object);
+}
+
+#[test]
+fn guest_version_is_that_of_the_running_kernel() {
+    let Some(kernel) = guest() else { return };
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a release");
+    let mut parts = release.split('.');
+    let mut number = || parts.next().and_then(|part| part.parse::<u32>().ok()).expect("a number");
+    let series = number() << 8 | number();
+    let check = format!("_Static_assert(LINUX_VERSION_CODE >> 8 == {series}, \"another kernel\");");
+    Text::new(check).compile(&kernel).expect("it is the same kernel");
+}
+
+#[test]
+fn guest_learns_of_tracepoints_that_macros_name() {
+    let Some(kernel) = guest() else { return };
+    // The name is in the text nowhere: the host asks for it after clang's first complaint.
+    let text = "#define RECORD(c, e) struct tracepoint__##c##__##e
+        int f(RECORD(sched, sched_process_exit) *record) { return record->pid; }";
+    let object = Text::new(text).compile(&kernel).expect("the host compiles it").parse().expect("an object");
+    assert_eq!(object.programs.len(), 1);
+}
+
+#[test]
+fn guest_errors_are_those_of_the_compiler() {
+    let Some(kernel) = guest() else { return };
+    let error = Text::new("int f(void *ctx) { return nowhere; }").compile(&kernel).expect_err("it is wrong");
+    let CompileError::Diagnostics { name, diagnostics, .. } = &error else { panic!("{error}") };
+    assert_eq!(name, "<text>");
+    assert!(
+        diagnostics.contains("<text>:1:27: error: use of undeclared identifier 'nowhere'"),
+        "{diagnostics}"
+    );
+    let error = Text::new("").cflags(["-fplugin=/x.so"]).compile(&kernel).expect_err("it is refused");
+    assert!(error.to_string().contains("with the flag '-fplugin=/x.so'"), "{error}");
+}
+
+#[test]
+fn guest_asks_for_several_texts_at_once() {
+    let Some(kernel) = guest() else { return };
+    let threads: Vec<_> = (0..6)
+        .map(|number| {
+            let kernel = kernel.clone();
+            let text = format!("int f{number}(void *ctx) {{ return {number}; }}");
+            thread::spawn(move || Text::new(text).compile(&kernel).map(|compiled| compiled.object))
+        })
+        .collect();
+    let mut objects: Vec<_> =
+        threads.into_iter().map(|thread| thread.join().expect("no panic").expect("compiled")).collect();
+    objects.dedup();
+    assert_eq!(objects.len(), 6);
+}
+
+#[test]
+fn guest_may_bring_the_types_of_another_kernel() {
+    let Some(mut kernel) = guest() else { return };
+    kernel.vmlinux_h = "typedef unsigned int u32; struct pt_regs { long ax; };".into();
+    let error = Text::new("struct task_struct t; int f(void *ctx) { return sizeof(t); }").compile(&kernel);
+    assert!(error.is_err(), "these types have no tasks");
+}
+
+/// Runs all of the above.
+#[test]
+#[serial(vm)]
+fn the_host_compiles_for_programs_in_a_guest() {
+    if env::var_os("BPF_VM_HOST_SOCKET").is_some() {
+        return;
+    }
+    let kernel = match kernel() {
+        Ok(kernel) => kernel,
+        Err(reason) if env::var_os(KERNEL).is_some() => panic!("{KERNEL} is set, but {reason}"),
+        Err(reason) => {
+            eprintln!("skipped: {reason}");
+            return;
+        }
+    };
+    let finished = Command::new(env!("CARGO_BIN_EXE_bpf-vm"))
+        .args(["run", "--kernel", &kernel, "--"])
+        .arg(env::current_exe().expect("this test's path"))
+        .args(["guest_", "--test-threads=2"])
+        .output()
+        .expect("the tool starts");
+    let text = String::from_utf8_lossy(&finished.stdout);
+    assert!(finished.status.success(), "{text}{}", String::from_utf8_lossy(&finished.stderr));
+    assert!(text.contains("6 passed"), "{text}");
+}
+
+fn kernel() -> Result<String, String> {
+    if !vm::has_guest() {
+        return Err(vm::VmError::GuestMissing.to_string());
+    }
+    Qemu::find().map_err(|error| error.to_string())?;
+    Clang::find().map_err(|error| error.to_string())?;
+    if let Ok(kernel) = env::var(KERNEL) {
+        return Ok(kernel);
+    }
+    let kept = Kernels::new(Arch::of_host()).map_err(|error| error.to_string())?.kept().pop();
+    kept.map(|image| image.version.to_string())
+        .ok_or_else(|| "no kernel is kept here (bpf-vm kernels fetch 6.12)".to_owned())
+}
