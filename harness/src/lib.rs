@@ -130,6 +130,7 @@ mod kernel;
 pub mod profile;
 pub mod report;
 pub mod scenario;
+pub mod stimulus;
 #[cfg(any(test, feature = "proptest"))]
 pub mod strategies;
 mod support;

@@ -8,6 +8,7 @@
     reason = "libbpf and system calls that no safe crate offers; each use says why it is sound"
 )]
 
+pub(crate) mod actions;
 mod actors;
 mod attach;
 mod buffers;

@@ -7,6 +7,7 @@
 mod kernels;
 mod progress;
 mod run;
+mod terminal;
 mod verify;
 
 use std::io::Write;
