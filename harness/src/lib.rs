@@ -122,6 +122,7 @@ pub mod annotations;
 mod bpf;
 pub mod cli;
 pub mod compile;
+pub mod diff;
 mod error;
 pub mod hist;
 #[cfg(feature = "kernel")]
