@@ -4,6 +4,7 @@ mod bench;
 mod conformance;
 mod fixtures;
 mod fuzz;
+mod kernel;
 mod steps;
 
 use std::process::ExitCode;
@@ -42,6 +43,15 @@ enum Job {
         #[arg(long)]
         check: bool,
     },
+    /// Run the tests of the kernel tier on real kernels, in virtual machines
+    Kernel {
+        /// Which kernels: 6.12, 5.10..7.3, newest
+        #[arg(value_name = "SPEC", default_values_t = kernel::USUAL.map(str::to_owned))]
+        specs: Vec<String>,
+        /// Only this part of the tests, for several machines: hash:1/3 (nextest)
+        #[arg(long)]
+        partition: Option<String>,
+    },
     /// Measure the interpreter against rbpf, in release mode
     Bench,
     /// Accept the snapshots that the tests now produce
@@ -72,6 +82,7 @@ fn main() -> ExitCode {
         Job::Examples => steps::examples(),
         Job::Fixtures { check: true } => fixtures::check(),
         Job::Fixtures { check: false } => fixtures::build(),
+        Job::Kernel { specs, partition } => kernel::run(&specs, partition.as_deref()),
         Job::Bench if cfg!(debug_assertions) => steps::bench_in_release(),
         Job::Bench => bench::run(),
         Job::Bless => steps::bless(),

@@ -129,6 +129,7 @@ mod kernel;
 pub mod profile;
 pub mod report;
 pub mod scenario;
+pub mod stimulus;
 #[cfg(any(test, feature = "proptest"))]
 pub mod strategies;
 mod support;
@@ -145,4 +146,6 @@ pub use bpf::{
     PerfEventSpec, Point, Record, RunReport, TraceFields, UprobeTarget, perf,
 };
 pub use error::Error;
+#[cfg(feature = "kernel")]
+pub use kernel::verdicts;
 pub use tier::Tier;

@@ -8,6 +8,7 @@
     reason = "libbpf and system calls that no safe crate offers; each use says why it is sound"
 )]
 
+pub(crate) mod actions;
 mod actors;
 mod attach;
 mod buffers;
@@ -24,6 +25,7 @@ mod symbols;
 #[cfg(test)]
 mod testing;
 mod trace_pipe;
+pub mod verdicts;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -23,8 +23,10 @@ use super::watch;
 
 /// How long a job may take.
 const JOB: Duration = Duration::from_secs(20);
-/// How often a task is made anew that ends before it begins.
-const ATTEMPTS: usize = 3;
+/// How often a task is made anew that ends before it begins: because somebody killed it, or it made way for other tests.
+const ATTEMPTS: usize = 100;
+/// `sizeof(struct sigaction)` of the kernel, with its set of 64 signals.
+const KERNEL_SIGACTION: usize = 32;
 /// How long a killed task may take to go.
 const END: Duration = Duration::from_secs(10);
 
@@ -214,6 +216,7 @@ impl Crew {
         };
         let tid = holder::checked(role.tid)?;
         let patience = Instant::now() + holder::PATIENCE;
+        let mut turn = Instant::now() + holder::TURN;
         loop {
             let (ret, cradle) = self.try_levels(kind, tid, maker)?;
             if ret > 0 {
@@ -228,10 +231,31 @@ impl Crew {
                 self.hands.insert(role.tid, hand);
                 return Ok(());
             }
+            // Who waits must not keep others waiting.
+            self.dismiss_threads_but(role);
             if ret != -(libc::EEXIST as isize) || !holder::will_go(role.tid) || Instant::now() >= patience {
                 return Err(holder::explain(role.tid, &error_of(ret)));
             }
             std::thread::sleep(Duration::from_millis(2));
+            if Instant::now() >= turn {
+                holder::ask(role.tid);
+                turn = Instant::now() + holder::TURN;
+            }
+        }
+    }
+
+    /// Ends processes with more than one thread, which do not make way by themselves, but not those that a role needs.
+    fn dismiss_threads_but(&mut self, role: &Role) {
+        let mut needed = vec![role.tgid];
+        let mut ancestor = role.leader.as_ref().unwrap_or(&Box::new(role.clone())).parent.clone();
+        while let Some(role) = ancestor {
+            needed.push(role.tgid);
+            ancestor = role.leader.as_ref().map_or(role.parent.clone(), |leader| leader.parent.clone());
+        }
+        let other =
+            |(tid, hand): (&u32, &Hand)| (*tid != hand.tgid && !needed.contains(&hand.tgid)).then_some(*tid);
+        while let Some(tid) = self.hands.iter().find_map(other) {
+            self.dismiss(tid);
         }
     }
 
@@ -252,9 +276,15 @@ impl Crew {
                 Some(maker) => {
                     let args = addr(&raw const *cradle.args);
                     let call = Call::clone_task(args, CLONE_ARGS_SIZE, addr(&raw const *cradle.mailbox));
-                    let mut job = Job { calls: vec![call], ..Job::default() };
+                    let mut ignore = Block::new(&libc::SIG_IGN.to_ne_bytes(), KERNEL_SIGACTION);
+                    let args = [word(libc::SIGCHLD), ignore.addr(), 0, size_of::<u64>(), 0, 0];
+                    let ignored = Call::system("not wait for its children", libc::SYS_rt_sigaction, args);
+                    let mut job = Job { calls: vec![ignored, call], registers: None, blocks: vec![ignore] };
+                    if let (Kind::Thread, Some(leader)) = (kind, self.hands.get(&maker)) {
+                        leader.cradle.mailbox.makes_way.store(false, Ordering::Release);
+                    }
                     self.work(maker, &mut job).map_err(not_begun)?;
-                    job.calls.first().map_or(NOT_DONE, |c| c.ret)
+                    job.calls.last().map_or(NOT_DONE, |c| c.ret)
                 }
             };
             if ret == -(libc::EINVAL as isize) && level > 1 && self.levels.is_none() {

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use libbpf_rs::{Link, ProgramMut, UprobeOpts};
+use libbpf_rs::{ErrorKind, Link, ProgramMut, UprobeOpts};
 
 use super::Actors;
 use super::arch::Registers;
@@ -149,19 +149,25 @@ impl Actors {
         let kind = if firing.on_return { "uretprobe" } else { "uprobe" };
         let refused =
             |why: String| ActorError::Attach { prog: prog.name().to_string_lossy().into_owned(), kind, why };
-        let mut point = Point::take();
-        if point.is_none() {
+        if self.attached.len() >= self.most {
             let oldest = self.attached.iter().min_by_key(|(_, a)| a.used).map(|(key, _)| *key);
-            oldest.and_then(|key| self.attached.remove(&key));
-            point = Point::take();
+            let_go(oldest.and_then(|key| self.attached.remove(&key)).into_iter().collect());
         }
-        let point = point.ok_or_else(|| refused("other tests of this process use all points".to_owned()))?;
+        let point =
+            Point::take().ok_or_else(|| refused("other tests of this process use all points".to_owned()))?;
         let (file, offset) = point.place()?;
         let opts = UprobeOpts { cookie: firing.cookie, retprobe: firing.on_return, ..UprobeOpts::default() };
         let pid = std::process::id().cast_signed();
         let link = prog.attach_uprobe_with_opts(pid, file, offset, opts).map_err(|e| {
-            let cookie = if firing.cookie == 0 { "" } else { " (cookies need Linux 5.15)" };
-            refused(format!("{e:#}{cookie}"))
+            let hint = match e.kind() {
+                _ if firing.cookie != 0 => " (cookies need Linux 5.15)",
+                ErrorKind::InvalidInput => {
+                    " (a program that calls bpf_override_return(), or was loaded for many or session probes, runs at kernel \
+                     functions only: let a Stimulus make it run)"
+                }
+                _ => "",
+            };
+            refused(format!("{e:#}{hint}"))
         })?;
         let address = point.address();
         self.attached.insert(key, Attached { _link: link, point, used: self.clock });

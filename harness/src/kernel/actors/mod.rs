@@ -56,6 +56,8 @@ use memory::Arena;
 pub(crate) struct Actors {
     attached: BTreeMap<AttachedKey, Attached>,
     clock: u64,
+    /// How many programs may stay attached; then the one that was not used for longest is detached.
+    most: usize,
     arena: Arena,
     member: Member,
 }
@@ -66,7 +68,14 @@ impl Actors {
     /// # Errors
     /// If this machine cannot have actors: another architecture, no root, an old kernel.
     pub(crate) fn new() -> Result<Self, ActorError> {
-        Ok(Self { attached: BTreeMap::new(), clock: 0, arena: Arena::default(), member: Member::join()? })
+        let member = Member::join()?;
+        Ok(Self {
+            attached: BTreeMap::new(),
+            clock: 0,
+            most: arch::POINTS / 2,
+            arena: Arena::default(),
+            member,
+        })
     }
 
     /// Puts bytes where every actor can read and write them, and gives the address. They stay as long as this value.

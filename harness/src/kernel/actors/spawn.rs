@@ -15,6 +15,9 @@ const GUARD: usize = 4096;
 const STACK: usize = 64 * 1024;
 const TLS: usize = 4096;
 
+/// All signals get their default action (Linux 5.5; include/uapi/linux/sched.h).
+const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+
 /// Deepest nesting of PID namespaces (`MAX_PID_NS_LEVEL`).
 const LEVELS: usize = 32;
 
@@ -73,6 +76,7 @@ impl Cradle {
             calls: AtomicUsize::new(0),
             count: AtomicUsize::new(0),
             begun: AtomicBool::new(false),
+            makes_way: AtomicBool::new(kind != Kind::Thread),
         });
         let tids = Box::new([tid; LEVELS]);
         let mut pidfd = Box::new(-1i32);
@@ -81,8 +85,11 @@ impl Cradle {
             Kind::Process | Kind::ChildOfActor => shared | libc::CLONE_PIDFD,
             Kind::Thread => shared | libc::CLONE_FS | libc::CLONE_SIGHAND | libc::CLONE_THREAD,
         };
+        let flags = u64::from(flags.cast_unsigned());
+        // The test's handlers are nothing for an actor.
+        let flags = if kind == Kind::Thread { flags } else { flags | CLONE_CLEAR_SIGHAND };
         let args = Box::new(CloneArgs {
-            flags: u64::from(flags.cast_unsigned()),
+            flags,
             pidfd: if kind == Kind::Thread { 0 } else { std::ptr::addr_of_mut!(*pidfd) as u64 },
             // A child of the test's process ends without a signal to the test. A child of an actor tells it by SIGCHLD,
             // which it ignores, and so nobody has to wait for it.

@@ -1,6 +1,7 @@
 //! Actors on the running kernel, with the programs of `fixtures/progs/made_up.bpf.c`.
 
 use std::fs;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bpf_helpers_mock::state::{Task, Tasks};
@@ -223,7 +224,7 @@ fn a_task_that_somebody_killed_is_made_anew() {
 }
 
 #[test]
-fn more_programs_than_points_take_turns() {
+fn a_program_stays_attached_between_events() {
     if !testing::kernel() {
         return;
     }
@@ -242,6 +243,81 @@ fn more_programs_than_points_take_turns() {
     actors.detach(&prog).unwrap();
     println!("first event {first:?}, later events {later:?}, detaching {:?}", start.elapsed());
     assert_eq!(sight(&object).args[1], 99);
+}
+
+#[test]
+fn more_attachments_than_there_may_be_take_turns() {
+    if !testing::kernel() || testing::older_than((5, 15)) {
+        return;
+    }
+    let mut object = load("made_up", &["cookie"]);
+    let mut actors = Actors::new().unwrap();
+    actors.most = 2;
+    for cookie in [1, 2, 3, 1] {
+        let firing = Firing { cookie, ..Firing::entry(&[]).unwrap() };
+        actors.fire(&program(&mut object, "cookie"), &firing, &default_role()).unwrap();
+        assert_eq!(sight(&object).cookie, cookie);
+        assert!(actors.attached.len() <= 2);
+    }
+}
+
+#[test]
+fn the_task_runs_on_the_chosen_cpu() {
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    if !testing::kernel() || cpus < 2 {
+        return;
+    }
+    let mut object = load("made_up", &["probe", "raw"]);
+    let mut actors = Actors::new().unwrap();
+    let run = TestRun { ctx: vec![0; 16], ..TestRun::default() };
+    for cpu in [1, 0, 1] {
+        let role = Role::of(&Tasks::default(), 1000, cpu).unwrap();
+        actors.fire(&program(&mut object, "probe"), &Firing::exit(0), &role).unwrap();
+        assert_eq!(sight(&object).cpu, u64::from(cpu));
+        actors.test_run(program(&mut object, "raw"), &run, &role).unwrap();
+        assert_eq!(sight(&object).cpu, u64::from(cpu));
+    }
+}
+
+/// Not a test of its own: what `no_task_outlives_its_test` runs and kills.
+#[test]
+fn plays_until_it_is_killed() {
+    if std::env::var_os("BPF_HARNESS_PLAYS_UNTIL_KILLED").is_none() {
+        return;
+    }
+    let mut tasks = Tasks::default();
+    tasks.insert(Task { tgid: 4700, ..Task::new(4701, "left-over") });
+    let mut actors = Actors::new().unwrap();
+    actors.prepare(&Role::of(&tasks, 4701, 0).unwrap()).unwrap();
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+#[test]
+fn no_task_outlives_its_test() {
+    if !testing::kernel() {
+        return;
+    }
+    let alive = || {
+        let state = fs::read_to_string("/proc/4700/status").unwrap_or_default();
+        state.contains("left-over") && !state.contains("State:\tZ")
+    };
+    let wait_for = |wanted: bool| {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while alive() != wanted {
+            assert!(Instant::now() < deadline, "alive: {}", !wanted);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    let mut test = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "kernel::actors::tests::plays_until_it_is_killed"])
+        .env("BPF_HARNESS_PLAYS_UNTIL_KILLED", "1")
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for(true);
+    test.kill().unwrap();
+    test.wait().unwrap();
+    wait_for(false);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `BPF_PROG_TEST_RUN`, called by an actor: a test run happens in the task that asks for it.
 
+#[cfg(test)]
+mod tests;
 mod types;
 
 use std::io;
@@ -30,7 +32,8 @@ pub(crate) struct TestRun {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub(crate) struct TestRunOutput {
-    /// What the program returned, the last time.
+    /// What the program returned, the last time. Of a flow dissector before Linux 6.1 it is 1 where the program returned
+    /// `BPF_OK`, else 0; of programs on functions it is what the kernel says of the functions, not of the program.
     pub(crate) retval: u32,
     /// The packet (a flow dissector's: `struct bpf_flow_keys`), for types that take one.
     pub(crate) data: Vec<u8>,

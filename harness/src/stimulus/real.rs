@@ -1,0 +1,42 @@
+//! What is really done, where there is a kernel tier; a word about it where there is none.
+
+/// Each function of `kernel::actions`, or an error without the feature.
+macro_rules! real {
+    ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty;)*) => {
+        $(
+            pub(super) fn $name($($arg: $ty),*) -> Result<$ret, crate::error::Error> {
+                #[cfg(feature = "kernel")]
+                return crate::kernel::actions::$name($($arg),*);
+                #[cfg(not(feature = "kernel"))]
+                {
+                    $(let _ = $arg;)*
+                    Err(crate::error::Error::Invalid(
+                        "stimuli are really performed only with the feature 'kernel' of bpf-harness".to_owned(),
+                    ))
+                }
+            }
+        )*
+    };
+}
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::Stimulated;
+use super::net::Family;
+
+real! {
+    fn read_file(path: &Path, room: usize) -> Stimulated;
+    fn open_missing(path: &Path) -> Stimulated;
+    fn write_file(path: &Path, bytes: &[u8]) -> Stimulated;
+    fn fork(status: u8) -> Stimulated;
+    fn exec(program: Option<&Path>, args: &[String]) -> Stimulated;
+    fn thread() -> Stimulated;
+    fn sleep(time: Duration) -> Stimulated;
+    fn kill(target: Option<u32>, signal: u32, ignore: bool) -> Stimulated;
+    fn tcp(family: Family, refused: Option<u16>, bytes: &[u8]) -> Stimulated;
+    fn udp(family: Family, bytes: &[u8]) -> Stimulated;
+    fn page_fault() -> Stimulated;
+    fn strlen(text: &str) -> i64;
+    fn packet(device: &str, bytes: &[u8]) -> Stimulated;
+}
