@@ -122,6 +122,7 @@ pub mod annotations;
 mod bpf;
 pub mod cli;
 pub mod compile;
+pub mod diff;
 mod error;
 pub mod hist;
 #[cfg(feature = "kernel")]
@@ -129,6 +130,7 @@ mod kernel;
 pub mod profile;
 pub mod report;
 pub mod scenario;
+pub mod stimulus;
 #[cfg(any(test, feature = "proptest"))]
 pub mod strategies;
 mod support;
@@ -145,4 +147,6 @@ pub use bpf::{
     PerfEventSpec, Point, Record, RunReport, TraceFields, UprobeTarget, perf,
 };
 pub use error::Error;
+#[cfg(feature = "kernel")]
+pub use kernel::verdicts;
 pub use tier::Tier;

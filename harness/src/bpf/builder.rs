@@ -191,8 +191,9 @@ impl BpfBuilder {
     }
 
     /// On a kernel, lets nothing reach the programs but what the test makes up ([`Bpf::kprobe`] and its like, with
-    /// [`Event::fire`](crate::Event::fire)), as on the simulator: attaching proves that the kernel would, and the kernel
-    /// runs a program at probes of this process's own. Without it attached programs see what the machine does.
+    /// [`Event::fire`](crate::Event::fire)), as on the simulator: attaching proves that the kernel would (a binary that only
+    /// the test has declared proves nothing), and the kernel runs a program at probes of this process's own, in tasks that
+    /// look as the test has described them. Without it attached programs see what the machine does.
     #[must_use]
     pub fn made_up_events(mut self) -> Self {
         self.made_up = true;

@@ -24,6 +24,7 @@ mod report;
 mod running;
 mod simulated;
 mod state;
+mod stimulate;
 mod syms;
 mod text;
 mod trace;

@@ -59,6 +59,11 @@ pub(super) fn attach(kernel: &mut Kernel, attachment: &Attachment) -> Result<Box
     }
 }
 
+/// Whether the place is in a binary that only the test has declared: it has no instructions that a kernel could probe.
+pub(super) fn is_imagined(a: &Attachment) -> bool {
+    a.link.user.as_ref().is_some_and(|site| !std::path::Path::new(&site.path).is_file())
+}
+
 fn is_unknown_function(kernel: &Kernel, a: &Attachment, e: &libbpf_rs::Error) -> bool {
     let of_function = matches!(a.target.kind, AttachKind::Kprobe | AttachKind::Kretprobe);
     let missing = matches!(e.kind(), libbpf_rs::ErrorKind::NotFound | libbpf_rs::ErrorKind::InvalidInput);

@@ -8,6 +8,7 @@
     reason = "libbpf and system calls that no safe crate offers; each use says why it is sound"
 )]
 
+pub(crate) mod actions;
 mod actors;
 mod attach;
 mod buffers;
@@ -24,6 +25,7 @@ mod symbols;
 #[cfg(test)]
 mod testing;
 mod trace_pipe;
+pub mod verdicts;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -104,6 +106,9 @@ impl Backend for Kernel {
     }
 
     fn attach(&mut self, attachment: &Attachment) -> Result<Option<Box<dyn Attached>>, Error> {
+        if self.made_up && attach::is_imagined(attachment) {
+            return Ok(None);
+        }
         let held = attach::attach(self, attachment)?;
         Ok((!self.made_up).then_some(held))
     }
