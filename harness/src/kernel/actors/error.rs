@@ -60,12 +60,10 @@ pub(crate) enum ActorError {
         source: io::Error,
     },
     /// An actor ended while it was at work.
-    #[error("task {pid} of the test {how} while the event happened in it; does the program send signals?")]
+    #[error("task {pid} of the test ended while the event happened in it; does the program send signals?")]
     Died {
         /// The thread id.
         pid: u32,
-        /// How it ended.
-        how: String,
         /// Whether the event had begun.
         begun: bool,
     },

@@ -47,8 +47,8 @@ pub(crate) struct Ran {
     pub(crate) retval: Option<u32>,
     /// How long it ran, in nanoseconds of the kernel's own count.
     pub(crate) run_time_ns: u64,
-    /// How the task ended in the event, if it did: the program sent it a signal. The next event makes it anew.
-    pub(crate) ended: Option<String>,
+    /// The task ended in the event: the program sent it a signal. The next event makes it anew.
+    pub(crate) ended: bool,
 }
 
 /// Which attachment.
@@ -110,8 +110,8 @@ impl Actors {
         let after = stats::of(prog.as_fd())?;
         let ran = after.run_cnt > before.run_cnt;
         let ended = match performed {
-            Err(ActorError::Died { how, .. }) if ran => Some(how),
-            other => other.map(|_| None)?,
+            Err(ActorError::Died { .. }) if ran => true,
+            other => other.map(|_| false)?,
         };
         if !ran {
             return Err(ActorError::DidNotRun { prog: prog.name().to_string_lossy().into_owned() });
