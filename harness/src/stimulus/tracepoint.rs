@@ -82,7 +82,7 @@ impl Simulation<'_> {
     }
 
     /// What the record looks like: as the profile says, as the types say, as the bundled kernel has it.
-    fn layout(&mut self, category: &str, name: &str) -> Result<Option<TracepointLayout>, Error> {
+    pub(super) fn layout(&mut self, category: &str, name: &str) -> Result<Option<TracepointLayout>, Error> {
         if let Some(format) = self.bpf.known_tracepoints().find(category, name) {
             return Ok(Some(format.layout()?));
         }

@@ -3,3 +3,4 @@
 mod expansions;
 mod support;
 mod tools;
+mod traced;
