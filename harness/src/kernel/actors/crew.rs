@@ -11,18 +11,17 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::arch::{self, Registers};
+use super::arch;
 use super::body::{Call, NOT_DONE};
 use super::cast::{addr, word};
 use super::error::ActorError;
 use super::holder;
+use super::job::{Block, Job, error_of};
 use super::role::Role;
 use super::show::{self, Shown};
 use super::spawn::{CLONE_ARGS_SIZE, Cradle, Kind};
 use super::watch;
 
-/// How long a job may take.
-const JOB: Duration = Duration::from_secs(20);
 /// How often a task is made anew that ends before it begins: because somebody killed it, or it made way for other tests.
 const ATTEMPTS: usize = 100;
 /// `sizeof(struct sigaction)` of the kernel, with its set of 64 signals.
@@ -34,70 +33,6 @@ static CREW: Mutex<Crew> = Mutex::new(Crew { hands: BTreeMap::new(), members: 0,
 
 fn crew() -> MutexGuard<'static, Crew> {
     CREW.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What an actor is to do, with all the memory that its calls use.
-#[derive(Debug, Default)]
-pub(super) struct Job {
-    /// One after the other, until one fails.
-    pub(super) calls: Vec<Call>,
-    /// Registers that they enter points with.
-    pub(super) registers: Option<Box<Registers>>,
-    /// Bytes that they read and write.
-    pub(super) blocks: Vec<Block>,
-}
-
-impl Job {
-    /// The first call that failed, with its error.
-    pub(super) fn failure(&self) -> Option<(&Call, io::Error)> {
-        let call = self.calls.iter().find(|c| c.ret < 0 && c.ret != NOT_DONE)?;
-        Some((call, error_of(call.ret)))
-    }
-}
-
-/// What a negative result of a system call says.
-pub(super) fn error_of(ret: isize) -> io::Error {
-    io::Error::from_raw_os_error(i32::try_from(-ret).unwrap_or(libc::EINVAL))
-}
-
-/// Bytes at an address that stays, aligned for any structure of the kernel.
-#[derive(Debug, Default)]
-pub(super) struct Block {
-    words: Box<[u64]>,
-    len: usize,
-}
-
-impl Block {
-    /// Starts with these bytes and is zero up to `len`.
-    pub(super) fn new(bytes: &[u8], len: usize) -> Self {
-        let len = len.max(bytes.len());
-        let mut words = vec![0u64; len.div_ceil(8)].into_boxed_slice();
-        for (word, bytes) in words.iter_mut().zip(bytes.chunks(8)) {
-            let mut whole = [0; 8];
-            for (to, from) in whole.iter_mut().zip(bytes) {
-                *to = *from;
-            }
-            *word = u64::from_ne_bytes(whole);
-        }
-        Self { words, len }
-    }
-
-    /// Where it is; 0 if it is empty.
-    pub(super) fn addr(&mut self) -> usize {
-        if self.len == 0 { 0 } else { self.words.as_mut_ptr() as usize }
-    }
-
-    /// How many bytes.
-    pub(super) fn len(&self) -> u32 {
-        u32::try_from(self.len).unwrap_or(u32::MAX)
-    }
-
-    /// The first bytes of it, as they are now.
-    pub(super) fn bytes(&self, len: usize) -> Vec<u8> {
-        let mut out: Vec<u8> = self.words.iter().flat_map(|w| w.to_ne_bytes()).collect();
-        out.truncate(len.min(self.len));
-        out
-    }
 }
 
 /// One user of the actors. The last one to go ends them all.
@@ -279,7 +214,7 @@ impl Crew {
                     let mut ignore = Block::new(&libc::SIG_IGN.to_ne_bytes(), KERNEL_SIGACTION);
                     let args = [word(libc::SIGCHLD), ignore.addr(), 0, size_of::<u64>(), 0, 0];
                     let ignored = Call::system("not wait for its children", libc::SYS_rt_sigaction, args);
-                    let mut job = Job { calls: vec![ignored, call], registers: None, blocks: vec![ignore] };
+                    let mut job = Job { calls: vec![ignored, call], blocks: vec![ignore], ..Job::default() };
                     if let (Kind::Thread, Some(leader)) = (kind, self.hands.get(&maker)) {
                         leader.cradle.mailbox.makes_way.store(false, Ordering::Release);
                     }
@@ -307,7 +242,7 @@ impl Crew {
         mailbox.count.store(job.calls.len(), Ordering::Release);
         mailbox.begun.store(false, Ordering::Release);
         watch::signal(&cradle.go).map_err(failed)?;
-        let waited = watch::either(&cradle.done, &hand.process, Instant::now() + JOB);
+        let waited = watch::either(&cradle.done, &hand.process, Instant::now() + job.limit.0);
         if let Ok(Some(true)) = waited {
             watch::take(&cradle.done).map_err(failed)?;
             std::sync::atomic::fence(Ordering::Acquire);
@@ -322,7 +257,7 @@ impl Crew {
         Err(match (waited, how) {
             (Ok(Some(_)), Some(how)) => ActorError::Died { pid: tid, how, begun },
             (Err(source), _) => failed(source),
-            _ => ActorError::TimedOut { pid: tid, seconds: JOB.as_secs() },
+            _ => ActorError::TimedOut { pid: tid, limit: job.limit.0 },
         })
     }
 

@@ -7,8 +7,8 @@ use libbpf_rs::{ErrorKind, Link, ProgramMut, UprobeOpts};
 use super::Actors;
 use super::arch::Registers;
 use super::body::Call;
-use super::crew::Job;
 use super::error::ActorError;
+use super::job::Job;
 use super::points::Point;
 use super::role::Role;
 use super::stats;
@@ -123,19 +123,11 @@ impl Actors {
     ///
     /// # Errors
     /// If the descriptor is not a program's.
+    #[cfg(test)]
     pub(crate) fn detach(&mut self, prog: &ProgramMut<'_>) -> Result<(), ActorError> {
         let id = stats::of(prog.as_fd())?.id;
         self.attached.retain(|key, _| key.prog != id);
         Ok(())
-    }
-
-    /// Attaches a program to a point as an event of this kind would, to see whether the kernel does.
-    ///
-    /// # Errors
-    /// If it does not.
-    pub(crate) fn attach(&mut self, prog: &ProgramMut<'_>, firing: &Firing) -> Result<(), ActorError> {
-        let id = stats::of(prog.as_fd())?.id;
-        self.attached(prog, id, firing).map(drop)
     }
 
     /// The address of the point that a program is attached to.

@@ -95,6 +95,9 @@ pub(super) fn explain(pid: u32, error: &io::Error) -> ActorError {
     }
 }
 
+/// The kernel thread that makes the others.
+const KTHREADD: &str = "2";
+
 fn holder(pid: u32) -> String {
     let status = Status::of(pid);
     let field = |name| status.as_ref().and_then(|s| s.field(name));
@@ -104,6 +107,9 @@ fn holder(pid: u32) -> String {
         }
         (Some(name), _) if status.as_ref().is_some_and(Status::is_actor) => {
             format!("process '{name}' of another test, which keeps it too long")
+        }
+        (Some(name), _) if field("PPid:") == Some(KTHREADD) => {
+            format!("kernel thread '{name}', as many below 300 are")
         }
         (Some(name), _) => format!("process '{name}'"),
         _ => "a process group, a session, or a process that is just ending".to_owned(),

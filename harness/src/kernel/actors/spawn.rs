@@ -54,7 +54,7 @@ pub(super) enum Kind {
 /// What a task lives on, and the arguments that make it.
 #[derive(Debug)]
 pub(super) struct Cradle {
-    pub(super) stack: Stack,
+    _stack: Stack,
     pub(super) mailbox: Box<Mailbox>,
     pub(super) go: OwnedFd,
     pub(super) done: OwnedFd,
@@ -101,7 +101,7 @@ impl Cradle {
             set_tid_size: levels as u64,
             ..CloneArgs::default()
         });
-        Ok(Self { stack, mailbox, go, done, args, _tids: tids, pidfd })
+        Ok(Self { _stack: stack, mailbox, go, done, args, _tids: tids, pidfd })
     }
 
     /// Makes the task as a child of this process. Gives the negative error of the kernel if there is none.
