@@ -64,8 +64,8 @@ pub(super) fn main(args: &Args, out: &mut dyn Write) -> io::Result<Status> {
         kernels.push(("this kernel".to_owned(), facts));
     }
     for spec in &args.kernel {
-        let facts =
-            in_machine(args, spec).map_err(|why| io::Error::other(format!("kernel {spec}: {why}")))?;
+        let facts = in_machine(args, spec, simulated.cpus)
+            .map_err(|why| io::Error::other(format!("kernel {spec}: {why}")))?;
         kernels.push((format!("kernel {spec}"), facts));
     }
     for (name, facts) in &kernels {
@@ -101,13 +101,17 @@ fn facts(what: &What, tier: Tier) -> Result<Facts, String> {
 }
 
 /// This very program in a virtual machine, as `bpf-harness facts`.
-fn in_machine(args: &Args, spec: &str) -> Result<Facts, String> {
+fn in_machine(args: &Args, spec: &str, cpus: Option<u32>) -> Result<Facts, String> {
     let this = std::env::current_exe().map_err(|e| format!("this program cannot be found: {e}"))?;
     let tool = args.bpf_vm.clone().unwrap_or_else(|| beside(&this));
     let full = |path: &Path| std::fs::canonicalize(path).map_err(|e| format!("{}: {e}", path.display()));
     let object = full(&args.what.object)?;
     let mut command = Command::new(&tool);
     command.args(["run", "--kernel", spec, "--env", "BPF_HARNESS_TIER=kernel", "--ro"]).arg(&object);
+    // A scenario may let things happen on any of its CPUs.
+    if let Some(cpus) = cpus.filter(|n| *n > 1) {
+        command.args(["--cpus", &cpus.to_string()]);
+    }
     let mut rest: Vec<OsString> = vec![this.into_os_string(), FACTS.into(), object.into_os_string()];
     if let Some(path) = &args.what.scenario {
         let path = full(path)?;

@@ -52,14 +52,15 @@ pub fn facts(wanted: &Wanted<'_>, tier: Tier) -> Result<Facts, Error> {
         if is_bcc { builder.bcc_object(bytes) } else { builder.object(bytes) }
     };
     if let Some((path, text)) = wanted.scenario {
-        return Ok(Facts { groups: vec![played(path, text, builder())] });
+        let (group, cpus) = played(path, text, builder());
+        return Ok(Facts { groups: vec![group], cpus });
     }
     let names = object.programs.iter().map(|p| p.name.as_str());
     let chosen = names.filter(|name| wanted.program.is_none_or(|wanted| wanted == *name));
-    Ok(Facts { groups: chosen.map(|name| alone(name, builder())).collect() })
+    Ok(Facts { groups: chosen.map(|name| alone(name, builder())).collect(), cpus: None })
 }
 
-fn played(path: &Path, text: &str, builder: BpfBuilder) -> Group {
+fn played(path: &Path, text: &str, builder: BpfBuilder) -> (Group, Option<u32>) {
     let name = path.file_name().map_or_else(|| "scenario".to_owned(), |n| n.to_string_lossy().into_owned());
     let mut group = Group { name, ..Group::default() };
     match scenario::play_with(path, text, builder) {
@@ -68,10 +69,12 @@ fn played(path: &Path, text: &str, builder: BpfBuilder) -> Group {
             let output = played.output.to_string();
             group.add("output", output.lines().map(str::to_owned).collect());
             state(&mut played.bpf, &mut group);
+            let cpus = played.bpf.machine().kernel.state.cpus.count;
+            return (group, Some(cpus));
         }
         Err(error) => group.not_run = Some(error.to_string()),
     }
-    group
+    (group, None)
 }
 
 /// One program on a machine of its own.
@@ -101,8 +104,8 @@ fn happen(bpf: &mut Bpf, name: &str) -> Result<Vec<RunReport>, Error> {
         bpf.attach(name)?;
         return bpf.event(point).try_fire();
     }
-    if bpf.program_type(name) == ProgType::Unspec {
-        // As most programs of bcc, and at a function that every kernel has.
+    if matches!(bpf.program_type(name), ProgType::Unspec | ProgType::Kprobe) {
+        // A program for any probe, as most of bcc's: at a function that every kernel has.
         let point = Point::Kprobe("vfs_read".to_owned());
         bpf.attach_to(name, &point, 0)?;
         return bpf.event(point).try_fire();

@@ -120,7 +120,8 @@ mod tests {
             lines: lines.iter().map(|l| (*l).to_owned()).collect(),
         };
         let sections = sections.iter().map(section).collect();
-        Facts { groups: vec![Group { name: "p".to_owned(), not_run: None, runs, sections }] }
+        let group = Group { name: "p".to_owned(), not_run: None, runs, sections };
+        Facts { groups: vec![group], cpus: None }
     }
 
     fn run(ret: Option<u32>, stopped: Option<&str>) -> Run {

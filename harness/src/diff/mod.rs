@@ -18,6 +18,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Facts {
+    /// The CPUs that there were, if that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<u32>,
     /// One for each program that was run by itself, or one for a scenario.
     pub groups: Vec<Group>,
 }
