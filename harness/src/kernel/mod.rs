@@ -15,6 +15,7 @@ mod buffers;
 mod counters;
 mod errors;
 mod fire;
+mod indirect;
 mod load;
 mod maps;
 mod messages;
