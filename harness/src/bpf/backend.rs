@@ -117,6 +117,8 @@ pub(crate) trait Backend: fmt::Debug + Send {
     fn kernel_functions(&self) -> Result<Vec<String>, Error>;
     /// Puts bytes where all tasks of this test have them, and says where.
     fn place_user(&mut self, bytes: &[u8]) -> Result<u64, Error>;
+    /// Puts bytes into kernel memory, and says where.
+    fn place_kernel(&mut self, bytes: &[u8]) -> Result<u64, Error>;
     /// Nanoseconds since boot.
     fn now(&self) -> u64;
 }

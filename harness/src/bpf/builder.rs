@@ -352,7 +352,7 @@ impl BpfBuilder {
             bpf.attach_named()?;
         }
         for usdt in self.texts.usdt() {
-            bpf.attach_usdt(usdt)?;
+            bpf.attach_usdt_of(usdt, true)?;
         }
         Ok(bpf)
     }

@@ -94,6 +94,9 @@ impl Backend for Gone {
     fn place_user(&mut self, _: &[u8]) -> Result<u64, Error> {
         gone()
     }
+    fn place_kernel(&mut self, _: &[u8]) -> Result<u64, Error> {
+        gone()
+    }
     fn now(&self) -> u64 {
         0
     }

@@ -21,7 +21,9 @@ static TEXT: OnceLock<String> = OnceLock::new();
 
 impl Kallsyms {
     fn table(&self) -> Table<'static> {
-        Table::new(TEXT.get_or_init(|| std::fs::read_to_string("/proc/kallsyms").unwrap_or_default()))
+        static TABLE: OnceLock<Table<'static>> = OnceLock::new();
+        let text = || TEXT.get_or_init(|| std::fs::read_to_string("/proc/kallsyms").unwrap_or_default());
+        *TABLE.get_or_init(|| Table::new(text()))
     }
 
     pub(super) fn resolve(&self, addr: u64) -> Resolved {
@@ -91,14 +93,14 @@ impl<'a> Table<'a> {
     }
 
     fn named(&self, name: &str) -> Option<Line<'a>> {
-        for end in ["\n", "\t"] {
-            let wanted = format!(" {name}{end}");
-            if let Some(at) = self.text.find(&wanted) {
-                let start = self.text.get(..at)?.rfind('\n').map_or(0, |n| n + 1);
-                return Line::parse(self.text.get(start..)?.lines().next()?);
-            }
-        }
-        None
+        let wanted = format!(" {name}");
+        let ends = |at: &usize| {
+            let next = self.text.as_bytes().get(at + wanted.len());
+            next.is_none_or(|b| matches!(b, b'\n' | b'\t'))
+        };
+        let at = self.text.match_indices(&wanted).map(|(at, _)| at).find(ends)?;
+        let start = self.text.get(..at)?.rfind('\n').map_or(0, |n| n + 1);
+        Line::parse(self.text.get(start..)?.lines().next()?)
     }
 
     /// The function at an address: the last one that starts at or before it. Of several names of one place the first, as
