@@ -193,8 +193,8 @@ impl Backend for Kernel {
         self.symbols.address(name)
     }
 
-    fn kernel_functions(&self) -> Result<Vec<String>, Error> {
-        Ok(symbols::traceable().unwrap_or_else(|| self.symbols.functions()))
+    fn kernel_functions(&self) -> Result<Arc<[String]>, Error> {
+        Ok(self.symbols.probed())
     }
 
     fn place_user(&mut self, bytes: &[u8]) -> Result<u64, Error> {

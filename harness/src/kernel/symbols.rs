@@ -3,7 +3,7 @@
 //! It has a few hundred thousand lines and most tests want one of them, so it is kept as the text that it is and searched.
 //! The kernel proper comes first, sorted by address (`kallsyms_addresses`), then modules.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::symbols::Resolved;
 
@@ -41,7 +41,14 @@ impl Kallsyms {
         self.table().named(name).map(|line| line.addr)
     }
 
-    pub(super) fn functions(&self) -> Vec<String> {
+    /// The functions that a pattern means: those that the kernel lists as traceable, else all. Read once.
+    pub(super) fn probed(&self) -> Arc<[String]> {
+        static NAMES: OnceLock<Arc<[String]>> = OnceLock::new();
+        let names = || traceable().unwrap_or_else(|| self.functions()).into();
+        Arc::clone(NAMES.get_or_init(names))
+    }
+
+    fn functions(&self) -> Vec<String> {
         let functions =
             self.table().text.lines().filter_map(Line::parse).filter(|l| l.is_text() && l.module.is_none());
         functions.map(|l| l.name.to_owned()).collect()
@@ -138,7 +145,7 @@ impl<'a> Table<'a> {
 }
 
 /// The functions that the function tracer knows, which are those that a pattern should mean.
-pub(super) fn traceable() -> Option<Vec<String>> {
+fn traceable() -> Option<Vec<String>> {
     let text = TRACEABLE.iter().find_map(|path| std::fs::read_to_string(path).ok())?;
     let kernel = text.lines().filter(|l| !l.contains(" ["));
     let names: Vec<String> = kernel.filter_map(|l| l.split_whitespace().next()).map(str::to_owned).collect();
