@@ -2,3 +2,5 @@
 
 mod expansions;
 mod support;
+mod tools;
+mod traced;
