@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bpf_helpers_mock::maps::MapId;
 use bpf_helpers_mock::passes;
 use bpf_helpers_mock::{LoadOptions, Loaded, LoadedProg, Machine, ProgId};
+use bpf_vm_shim::btf::LineInfo;
 use bpf_vm_shim::object::{AttachKind, AttachTarget, LinkedProgram, MapDef, Object, ProgType};
 use libbpf_rs::{
     AsRawLibbpf, MapCore, MapHandle, ObjectBuilder, OpenObject, OpenProgramMut, ProgramAttachType,
@@ -181,11 +182,19 @@ impl Source {
                         program,
                         log.text(),
                         wanted.get(program.as_str()).and_then(|w| w.linked),
+                        self.lines_of(program),
                     )),
                     None => Err(failed("loaded", &e, &said)),
                 }
             }
         }
+    }
+
+    /// What the object says of the source lines of a program's section.
+    fn lines_of(&self, program: &str) -> &[LineInfo] {
+        let found = self.object.programs.iter().find(|p| p.name == program);
+        let lines = found.zip(self.object.btf_ext.as_ref()).map(|(p, ext)| ext.line_info(&p.section));
+        lines.unwrap_or_default()
     }
 
     fn set_maps(
