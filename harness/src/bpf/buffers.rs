@@ -113,6 +113,8 @@ pub(super) struct Reader {
     types: RecordTypes,
     callback: Arc<Mutex<Box<Callback>>>,
     lost: Option<Arc<Mutex<Box<LostCallback>>>>,
+    /// How many records were reported as lost.
+    lost_count: u64,
     ready: VecDeque<Item>,
 }
 
@@ -126,6 +128,15 @@ impl fmt::Debug for Reader {
 }
 
 impl Reader {
+    pub(super) fn is_of(&self, map: &str) -> bool {
+        self.map == map
+    }
+
+    /// How many records the kernel has said to be lost.
+    pub(super) const fn lost(&self) -> u64 {
+        self.lost_count
+    }
+
     /// Runs the callbacks; how many records were given to them.
     fn drain(&mut self) -> Result<usize, Error> {
         let mut done = 0;
@@ -139,6 +150,7 @@ impl Reader {
                         .map_err(|source| Error::Callback { map: self.map.clone(), source })?;
                 }
                 Item::Lost(count) => {
+                    self.lost_count += count;
                     if let Some(lost) = &self.lost {
                         lost.lock().unwrap_or_else(PoisonError::into_inner)(count);
                     }
@@ -221,6 +233,7 @@ impl Bpf {
             types,
             callback: Arc::new(Mutex::new(callback)),
             lost: options.lost.map(|l| Arc::new(Mutex::new(l))),
+            lost_count: 0,
             ready: VecDeque::new(),
         });
         Ok(())
@@ -295,6 +308,7 @@ impl Bpf {
             types,
             callback: Arc::new(Mutex::new(callback)),
             lost: None,
+            lost_count: 0,
             ready: VecDeque::new(),
         });
         Ok(())
