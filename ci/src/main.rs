@@ -4,6 +4,7 @@ mod bench;
 mod conformance;
 mod fixtures;
 mod fuzz;
+mod kernel;
 mod steps;
 mod vm_bench;
 
@@ -42,6 +43,15 @@ enum Job {
         /// Change nothing; report what is stale. Without clang-19, only hashes are compared
         #[arg(long)]
         check: bool,
+    },
+    /// Run the tests of the kernel tier on real kernels, in virtual machines
+    Kernel {
+        /// Which kernels: 6.12, 5.10..7.3, newest
+        #[arg(value_name = "SPEC", default_values_t = kernel::USUAL.map(str::to_owned))]
+        specs: Vec<String>,
+        /// Only this part of the tests, for several machines: hash:1/3 (nextest)
+        #[arg(long)]
+        partition: Option<String>,
     },
     /// Measure the interpreter against rbpf and what virtual machines cost, in release mode
     Bench {
@@ -85,6 +95,7 @@ fn main() -> ExitCode {
         Job::Examples => steps::examples(),
         Job::Fixtures { check: true } => fixtures::check(),
         Job::Fixtures { check: false } => fixtures::build(),
+        Job::Kernel { specs, partition } => kernel::run(&specs, partition.as_deref()),
         Job::Bench { only: Some(Measured::Vm) } => vm_bench::run(),
         Job::Bench { only } if cfg!(debug_assertions) => steps::bench_in_release(only.is_some()),
         Job::Bench { only: Some(Measured::Engines) } => bench::run(),

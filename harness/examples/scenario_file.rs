@@ -39,7 +39,7 @@ const SCENARIO: &str = r#"
 
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let object = bpf_fixtures::object("vfsreadlat").ok_or("the fixture is there")?;
-    let played = play_with(Path::new("reads.toml"), SCENARIO, Bpf::builder().object(object))?;
+    let mut played = play_with(Path::new("reads.toml"), SCENARIO, Bpf::builder().object(object))?;
 
     // How every run ended is kept, and so is the machine, for more questions.
     assert_eq!(played.runs.len(), 2);

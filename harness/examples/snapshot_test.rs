@@ -12,7 +12,7 @@ use bpf_helpers_mock::state::Task;
 fn after_some_reads() -> Result<Bpf, bpf_harness::Error> {
     let object = bpf_fixtures::object("vfsreadlat").unwrap_or_default();
     let mut bpf = Bpf::builder().object(object).cpus(2).load()?;
-    bpf.attach_all();
+    bpf.attach_all()?;
     for (pid, comm, micros, ret) in [(42, "cat", 15, 512), (43, "sshd", 3, 48), (43, "sshd", 2, -11)] {
         bpf.add_task(Task::new(pid, comm));
         bpf.kprobe("vfs_read").task(pid).fire()?;

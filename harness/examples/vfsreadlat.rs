@@ -24,7 +24,7 @@ fn main() -> Result<(), Error> {
 /// Drives the program and gives what its author's tool would print.
 pub(crate) fn report(object: Vec<u8>) -> Result<String, Error> {
     let mut bpf = Bpf::load(object)?;
-    bpf.attach_all();
+    bpf.attach_all()?;
     for (pid, comm, reads, size, micros) in READERS {
         bpf.add_task(Task::new(pid, comm));
         for i in 0..reads {

@@ -146,8 +146,10 @@ impl std::fmt::Debug for Error {
 /// The verifier's words with the C line, as its log has them.
 fn refusal(d: &Diagnostic) -> String {
     match &d.source {
+        Some(source) if source.file.is_empty() => format!("{} at {source}", d.message),
         Some(source) => format!("{} at {source}: {}", d.message, source.text.trim()),
-        None => format!("{} at instruction {}", d.message, d.insn),
+        None if d.has_place() => format!("{} at instruction {}", d.message, d.insn),
+        None => d.message.clone(),
     }
 }
 

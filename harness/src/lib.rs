@@ -9,7 +9,7 @@
 //! # let object = bpf_fixtures::object("vfsreadlat").unwrap();
 //! // let object = std::fs::read("vfsreadlat.bpf.o")?;
 //! let mut bpf = Bpf::builder().object(object).cpus(2).global("target_tgid", 42u32).load()?;
-//! bpf.attach_all();
+//! bpf.attach_all()?;
 //! bpf.add_task(Task::new(42, "cat"));
 //!
 //! bpf.kprobe("vfs_read").task(42).args([0x1000, 0, 512]).fire()?;
@@ -122,6 +122,7 @@ pub mod annotations;
 mod bpf;
 pub mod cli;
 pub mod compile;
+pub mod diff;
 mod error;
 pub mod hist;
 #[cfg(feature = "kernel")]
@@ -129,6 +130,7 @@ mod kernel;
 pub mod profile;
 pub mod report;
 pub mod scenario;
+pub mod stimulus;
 #[cfg(any(test, feature = "proptest"))]
 pub mod strategies;
 mod support;
@@ -138,10 +140,13 @@ mod tier;
 mod trace;
 pub mod usdt;
 pub mod value;
+pub mod verifier_log;
 
 pub use bpf::{
     Bpf, BpfBuilder, CallbackError, CallbackResult, Event, Fired, Func, Input, MAX_CPUS, PerfBufferOptions,
     PerfEventSpec, Point, Record, RunReport, TraceFields, UprobeTarget, perf,
 };
 pub use error::Error;
+#[cfg(feature = "kernel")]
+pub use kernel::verdicts;
 pub use tier::Tier;

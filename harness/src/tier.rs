@@ -34,6 +34,31 @@ impl Tier {
     }
 }
 
+impl Tier {
+    /// Whether a test that is for this tier only is to go on: on the other one it says on standard error that it is
+    /// skipped, and why.
+    ///
+    /// ```
+    /// use bpf_harness::{Bpf, Tier};
+    /// # fn test() -> Result<(), bpf_harness::Error> {
+    /// if !Tier::Simulator.only("it copies a machine, which a kernel's state does not allow")? {
+    ///     return Ok(());
+    /// }
+    /// # Ok(()) }
+    /// # test().unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Tier::from_env`].
+    pub fn only(self, why: &str) -> Result<bool, Error> {
+        let tier = Self::from_env()?;
+        if tier != self {
+            eprintln!("skipped on the {tier}: for the {self} only: {why}");
+        }
+        Ok(tier == self)
+    }
+}
+
 impl fmt::Display for Tier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

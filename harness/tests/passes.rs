@@ -15,7 +15,7 @@ fn builder() -> BpfBuilder {
 fn automatic(programs: &[&str]) -> Bpf {
     let builder = programs.iter().fold(builder(), |b, p| b.only(*p));
     let mut bpf = builder.passes(Options::default()).load().unwrap();
-    bpf.attach_all();
+    bpf.attach_all().unwrap();
     bpf
 }
 

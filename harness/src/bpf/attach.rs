@@ -5,16 +5,25 @@ use std::sync::Arc;
 use bpf_helpers_mock::{LoadedProg, ProgId};
 use bpf_vm_shim::object::{AttachKind, AttachPoint, AttachTarget, ProgType};
 
+use super::backend::Attached;
 use super::{Bpf, Event, Link, Point, prog_type};
 use crate::error::Error;
 
 /// A program at a probe point.
-#[derive(Clone, Debug)]
-pub(super) struct Attachment {
-    pub(super) prog: ProgId,
-    pub(super) target: AttachTarget,
-    pub(super) cookie: u64,
-    pub(super) link: Link,
+#[derive(Debug)]
+pub(crate) struct Attachment {
+    pub(crate) prog: ProgId,
+    pub(crate) target: AttachTarget,
+    pub(crate) cookie: u64,
+    pub(crate) link: Link,
+    /// What a kernel holds for it.
+    pub(super) held: Option<Box<dyn Attached>>,
+}
+
+impl Attachment {
+    pub(super) fn new(prog: ProgId, target: AttachTarget, cookie: u64, link: Link) -> Self {
+        Self { prog, target, cookie, link, held: None }
+    }
 }
 
 impl Bpf {
@@ -32,31 +41,35 @@ impl Bpf {
         if self.attach_usdt_section(program, &target.point)? {
             return Ok(());
         }
-        self.attached.push(Arc::new(Attachment { prog: id, target, cookie: 0, link: Link::default() }));
-        Ok(())
+        self.add(Attachment::new(id, target, 0, Link::default()))
     }
 
     /// Attaches every program whose section says where (libbpf's skeleton `attach`), unless it is attached there, and says
     /// how many these are. Programs of bcc text whose names say where are attached when they are loaded.
-    pub fn attach_all(&mut self) -> usize {
-        self.attach_where(names_a_place)
-    }
-
-    fn attach_where(&mut self, wanted: impl Fn(&AttachTarget) -> bool) -> usize {
-        let progs = self.machine.kernel.progs.iter().filter(|p| wanted(&p.linked.attach));
+    ///
+    /// # Errors
+    /// If a kernel refuses one of them; those before it are attached.
+    pub fn attach_all(&mut self) -> Result<usize, Error> {
+        let progs = self.machine.kernel.progs.iter().filter(|p| names_a_place(&p.linked.attach));
         // By hand or by name: what counts is the place.
         let same = |a: &AttachTarget, b: &AttachTarget| a.kind == b.kind && a.point == b.point;
         let is_there = |p: &LoadedProg| {
             self.attached.iter().any(|a| a.prog == p.id && same(&a.target, &p.linked.attach))
         };
         let progs: Vec<_> = progs.filter(|p| !is_there(p)).cloned().collect();
-        let new = progs.iter().map(|p| {
-            let (prog, target) = (p.id, p.linked.attach.clone());
-            Arc::new(Attachment { prog, target, cookie: 0, link: Link::default() })
-        });
-        let before = self.attached.len();
-        self.attached.extend(new);
-        self.attached.len() - before
+        for p in &progs {
+            self.add(Attachment::new(p.id, p.linked.attach.clone(), 0, Link::default()))?;
+        }
+        Ok(progs.len())
+    }
+
+    /// Adds an attachment; a kernel may refuse it.
+    pub(super) fn add(&mut self, mut attachment: Attachment) -> Result<(), Error> {
+        if let Some(kernel) = &mut self.kernel {
+            attachment.held = kernel.attach(&attachment)?;
+        }
+        self.attached.push(Arc::new(attachment));
+        Ok(())
     }
 
     /// Attaches a program by hand, with the cookie that `bpf_get_attach_cookie()` gives it. A program whose section
@@ -68,10 +81,9 @@ impl Bpf {
         let (prog, target) = (self.loaded_program(program)?, point.target());
         let (id, known) = (prog.id, prog.prog_type);
         if let Some(wanted) = prog_type::of_kind(target.kind).filter(|_| known == ProgType::Unspec) {
-            self.machine.set_prog_type(id, wanted, target.clone())?;
+            self.set_prog_type(id, wanted, &target)?;
         }
-        self.attached.push(Arc::new(Attachment { prog: id, target, cookie, link: Link::default() }));
-        Ok(())
+        self.add(Attachment::new(id, target, cookie, Link::default()))
     }
 
     /// Detaches a program from everywhere.

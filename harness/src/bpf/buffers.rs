@@ -13,6 +13,7 @@ use bpf_helpers_mock::state::PerfRecordKind;
 use bpf_vm_shim::object::MapType;
 
 use super::Bpf;
+use super::backend::Item;
 use super::record::{Record, RecordTypes};
 use crate::error::Error;
 
@@ -115,12 +116,6 @@ pub(super) struct Reader {
     ready: VecDeque<Item>,
 }
 
-#[derive(Clone, Debug)]
-enum Item {
-    Record(u32, Vec<u8>),
-    Lost(u64),
-}
-
 impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader")
@@ -211,8 +206,13 @@ impl Bpf {
         }
         let id = self.map_of_type(map, MapType::PerfEventArray, "perf event array")?;
         let types = self.record_types(map, options.record_type.as_deref())?;
-        for cpu in 0..self.machine.kernel.state.cpus.count {
-            self.machine.open_perf_ring(id, cpu, pages, 1);
+        match &mut self.kernel {
+            Some(kernel) => kernel.open_perf(id, pages)?,
+            None => {
+                for cpu in 0..self.machine.kernel.state.cpus.count {
+                    self.machine.open_perf_ring(id, cpu, pages, 1);
+                }
+            }
         }
         let callback: Box<Callback> = Box::new(move |cpu, record| callback(cpu, record).into_result());
         self.host.perf_buffers.retain(|r| r.map != map);
@@ -231,11 +231,15 @@ impl Bpf {
     ///
     /// # Errors
     /// The error of a callback, which ends the poll; the records behind it come with the next one.
-    pub fn perf_buffer_poll(&mut self, _timeout: Duration) -> Result<usize, Error> {
+    pub fn perf_buffer_poll(&mut self, timeout: Duration) -> Result<usize, Error> {
         let mut done = 0;
         for i in 0..self.host.perf_buffers.len() {
             let Some(reader) = self.host.perf_buffers.get_mut(i) else { break };
-            if let Some(id) = self.machine.map_by_name(&reader.map) {
+            let id = self.machine.map_by_name(&reader.map);
+            if let (Some(id), Some(kernel)) = (id, &mut self.kernel) {
+                let wait = if done == 0 && reader.ready.is_empty() { timeout } else { Duration::ZERO };
+                reader.ready.extend(kernel.take_perf(id, wait)?);
+            } else if let Some(id) = id {
                 let new = self.machine.take_perf(id).into_iter().filter_map(|r| match r.kind {
                     PerfRecordKind::Sample { data } => Some(Item::Record(r.cpu, data)),
                     PerfRecordKind::Lost { count } => Some(Item::Lost(count)),
@@ -301,8 +305,8 @@ impl Bpf {
     ///
     /// # Errors
     /// As [`Bpf::perf_buffer_poll`].
-    pub fn ring_buffer_poll(&mut self, _timeout: Duration) -> Result<usize, Error> {
-        self.ring_buffer_consume()
+    pub fn ring_buffer_poll(&mut self, timeout: Duration) -> Result<usize, Error> {
+        self.drain_rings(timeout)
     }
 
     /// As [`Bpf::ring_buffer_poll`], without waiting.
@@ -310,11 +314,18 @@ impl Bpf {
     /// # Errors
     /// As there.
     pub fn ring_buffer_consume(&mut self) -> Result<usize, Error> {
+        self.drain_rings(Duration::ZERO)
+    }
+
+    fn drain_rings(&mut self, timeout: Duration) -> Result<usize, Error> {
         let mut done = 0;
         for i in 0..self.host.ring_buffers.len() {
             let Some(reader) = self.host.ring_buffers.get_mut(i) else { break };
             let id = self.machine.map_by_name(&reader.map);
-            if let Some(ring) = id.and_then(|id| self.machine.take_ringbuf(id)) {
+            if let (Some(id), Some(kernel)) = (id, &mut self.kernel) {
+                let wait = if done == 0 && reader.ready.is_empty() { timeout } else { Duration::ZERO };
+                reader.ready.extend(kernel.take_ring(id, wait)?);
+            } else if let Some(ring) = id.and_then(|id| self.machine.take_ringbuf(id)) {
                 reader.ready.extend(ring.records.into_iter().map(|data| Item::Record(0, data)));
             }
             done += reader.drain()?;

@@ -1,6 +1,7 @@
 //! What a machine is made of before anything runs.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bpf_helpers_mock::state::Rng;
 use bpf_helpers_mock::{LoadOptions, Machine, passes};
@@ -10,10 +11,11 @@ use bpf_vm_shim::exec::Limits;
 use bpf_vm_shim::object::{KernelProfile, Object, ProgType};
 
 use super::text::{self, TextOptions};
-use super::{Bpf, Host, Loaded, globals};
+use super::{Bpf, Host, Loaded, globals, running};
 use crate::compile::bcc::{Compiled, Text};
 use crate::error::Error;
 use crate::profile::{Profile, tracepoints::Tracepoints};
+use crate::tier::Tier;
 use crate::value::Value;
 
 /// The most CPUs that a machine may have: the largest `CONFIG_NR_CPUS` of x86-64.
@@ -54,6 +56,8 @@ pub struct BpfBuilder {
     btf: Option<Btf>,
     seed: Option<u64>,
     engine: Option<String>,
+    tier: Option<Tier>,
+    made_up: bool,
     pub(super) texts: TextOptions,
 }
 
@@ -179,6 +183,23 @@ impl BpfBuilder {
         self
     }
 
+    /// On what it runs; otherwise the environment decides ([`Tier::from_env`]).
+    #[must_use]
+    pub fn tier(mut self, tier: Tier) -> Self {
+        self.tier = Some(tier);
+        self
+    }
+
+    /// On a kernel, lets nothing reach the programs but what the test makes up ([`Bpf::kprobe`] and its like, with
+    /// [`Event::fire`](crate::Event::fire)), as on the simulator: attaching proves that the kernel would (a binary that only
+    /// the test has declared proves nothing), and the kernel runs a program at probes of this process's own, in tasks that
+    /// look as the test has described them. Without it attached programs see what the machine does.
+    #[must_use]
+    pub fn made_up_events(mut self) -> Self {
+        self.made_up = true;
+        self
+    }
+
     /// How many instructions one run may execute.
     #[must_use]
     pub fn budget(mut self, insns: u64) -> Self {
@@ -236,7 +257,7 @@ impl BpfBuilder {
     /// # Errors
     /// If there is no clang, or a text does not compile.
     pub fn compile(self) -> Result<Vec<Vec<u8>>, Error> {
-        let (kernel, profile) = self.kernel_of_texts()?;
+        let (kernel, profile) = self.kernel_of_texts(Tier::Simulator)?;
         let mut objects = Vec::new();
         for (_, source) in self.sources {
             let text = match source {
@@ -250,11 +271,15 @@ impl BpfBuilder {
     }
 
     /// The kernel that everything runs on, and the profile that it was taken from.
-    fn kernel_of_texts(&self) -> Result<(KernelProfile, Option<Profile>), Error> {
+    fn kernel_of_texts(&self, tier: Tier) -> Result<(KernelProfile, Option<Profile>), Error> {
         let mut kernel = self.kernel.clone();
         let mut profile = self.profile.clone();
         let has_text = self.sources.iter().any(|(_, s)| s.is_text());
-        if has_text && profile.is_none() && !self.texts.has_kernel() {
+        if has_text && tier == Tier::Kernel && !self.texts.has_kernel() {
+            let running = Profile::types_of_running_kernel()?;
+            kernel = running.kernel().clone();
+            profile = Some(running);
+        } else if has_text && profile.is_none() && !self.texts.has_kernel() {
             profile = Some(match self.btf.clone().or_else(|| kernel.btf.clone()) {
                 Some(btf) => Profile::from_btf(btf),
                 None => Profile::default_x86_64()?,
@@ -274,7 +299,11 @@ impl BpfBuilder {
         if self.sources.is_empty() {
             return Err(Error::NoObject);
         }
-        let (kernel, profile) = self.kernel_of_texts()?;
+        let tier = self.tier.map_or_else(Tier::from_env, Ok)?;
+        let (mut kernel, profile) = self.kernel_of_texts(tier)?;
+        if tier == Tier::Kernel {
+            running::fit(&mut kernel)?;
+        }
         let mut machine = Machine::new(kernel);
         machine.limits = self.limits;
         if let Some(name) = &self.engine {
@@ -285,14 +314,16 @@ impl BpfBuilder {
         machine.kernel.state.rng = Rng::seeded(self.seed.unwrap_or_default());
         let tracepoints = profile.as_ref().map_or_else(Tracepoints::none, |p| p.tracepoints().clone());
         let host = Host::default();
-        let mut bpf = Bpf { machine, objects: Vec::new(), attached: Vec::new(), host, tracepoints };
+        let (objects, attached) = (Vec::new(), Vec::new());
+        let mut bpf = Bpf { machine, objects, attached, host, tracepoints, kernel: None };
+        let mut loading = running::Loading::new(tier, self.made_up);
         let mut objects = Vec::new();
         for (name, source) in self.sources {
             let is_text = source.is_text();
-            objects.push((
-                parse(&name, source, &self.texts, profile.as_ref(), &bpf.machine.kernel.profile)?,
-                is_text,
-            ));
+            let (object, bytes) =
+                parse(&name, source, &self.texts, profile.as_ref(), &bpf.machine.kernel.profile)?;
+            loading.bytes(bytes);
+            objects.push((object, is_text));
         }
         for (name, value) in &self.globals {
             let holder = objects.iter().position(|(o, _)| o.global(name).is_some()).unwrap_or(0);
@@ -301,20 +332,22 @@ impl BpfBuilder {
             }
         }
         let texts = objects.iter().any(|(_, is_text)| *is_text);
-        for (object, is_text) in objects {
+        for (i, (object, is_text)) in objects.into_iter().enumerate() {
             let mut options = self.options.clone();
             options.passes =
                 is_text.then(|| self.texts.passes(&bpf.machine.kernel.profile)).or(options.passes);
             let loaded = bpf.machine.load(&object, &options)?;
+            loading.object(i, &object, &loaded, &bpf.machine, &options)?;
             text::refuse(&object, &loaded.refused)?;
-            bpf.objects.push(Loaded {
+            bpf.objects.push(Arc::new(Loaded {
                 object,
                 rejected: loaded.rejected.into_iter().collect(),
                 refused: loaded.refused,
                 maps: loaded.maps,
                 notes: loaded.notes,
-            });
+            }));
         }
+        bpf.kernel = loading.finish()?;
         if texts && self.texts.attaches() {
             bpf.attach_named()?;
         }
@@ -337,9 +370,9 @@ fn parse(
     texts: &TextOptions,
     profile: Option<&Profile>,
     kernel: &KernelProfile,
-) -> Result<Object, Error> {
+) -> Result<(Object, Vec<u8>), Error> {
     let bytes = match source {
-        Source::Parsed(object) => return Ok(*object),
+        Source::Parsed(object) => return Ok((*object, Vec::new())),
         Source::Compiled(bytes) => return text::parse(name, Compiled::from_object(bytes)),
         Source::Text(text) => return texts.compile(name, Text::new(text), profile, kernel),
         Source::TextFile(path) => return texts.compile(name, Text::from_file(path)?, profile, kernel),
@@ -349,5 +382,8 @@ fn parse(
             Err(e) => return Err(Error::Read { path, why: e.to_string() }),
         },
     };
-    Object::parse_named(name, &bytes).map_err(|source| Error::Load { object: name.to_owned(), source })
+    match Object::parse_named(name, &bytes) {
+        Ok(object) => Ok((object, bytes)),
+        Err(source) => Err(Error::Load { object: name.to_owned(), source }),
+    }
 }

@@ -10,6 +10,7 @@ use bpf_helpers_mock::{LoadedProg, Machine, RunInput};
 use bpf_vm_shim::object::AttachPoint;
 
 use super::attach::Attachment;
+use super::backend::MadeUp;
 use super::{Bpf, Point, RunReport, UserPlace};
 use crate::error::Error;
 
@@ -66,10 +67,10 @@ pub struct Fired {
 }
 
 impl Fired {
-    /// R0 of the last program; of the only one, mostly.
+    /// R0 of the last program; of the only one, mostly. `None` where a kernel does not tell.
     #[must_use]
     pub fn ret(&self) -> Option<u64> {
-        self.reports.last().and_then(|r| r.ret().ok())
+        self.reports.last().filter(|r| r.ret_known).and_then(|r| r.ret().ok())
     }
 }
 
@@ -199,11 +200,28 @@ impl<'a> Event<'a> {
             return Err(Error::Invalid(format!("there is no task {pid}: add it with `add_task()` first")));
         }
         state.cpus.current = cpu;
-        let tgid = state.current().tgid;
+        let running = state.current().clone();
+        let tgid = running.tgid;
         let mut reports = Vec::new();
         for (prog, attachment) in &attached {
             let link = &attachment.link;
             if !link.concerns(tgid, cpu, what.perf, what.location) {
+                continue;
+            }
+            if let Some(kernel) = &mut bpf.kernel {
+                let event = MadeUp {
+                    prog: prog.id,
+                    point: &what.point,
+                    attachment,
+                    args: &what.args,
+                    ret: what.ret,
+                    packet: &what.packet,
+                    tasks: &bpf.machine.kernel.state.tasks,
+                    pid: running.pid,
+                    cpu,
+                };
+                let run = kernel.fire(&event)?;
+                reports.push(RunReport::of_kernel(&prog.linked.name, run));
                 continue;
             }
             let user = bpf.user_place(link, tgid);

@@ -1,10 +1,9 @@
 //! Global variables by name, before and after loading.
 
-use bpf_helpers_mock::Machine;
 use bpf_helpers_mock::maps::MapId;
 use bpf_vm_shim::object::{GlobalVar, Object};
 
-use super::Loaded;
+use super::{Loaded, Maps};
 use crate::error::Error;
 use crate::value::{Value, encode_into};
 
@@ -44,13 +43,13 @@ pub(super) fn set_initial(object: &mut Object, name: &str, value: &Value) -> Res
 }
 
 /// A variable's bytes in the machine.
-pub(super) fn read(loaded: &Loaded, machine: &mut Machine, var: &GlobalVar) -> Result<Vec<u8>, Error> {
-    if let Some((id, at)) = in_arena(loaded, machine, var) {
+pub(super) fn read(loaded: &Loaded, maps: &mut Maps<'_>, var: &GlobalVar) -> Result<Vec<u8>, Error> {
+    if let Some((id, at)) = in_arena(loaded, maps, var) {
         let mut bytes = vec![0; var.size as usize];
-        machine.arena_read(id, at, &mut bytes)?;
+        maps.machine.arena_read(id, at, &mut bytes)?;
         return Ok(bytes);
     }
-    let (_, value) = section(loaded, machine, var)?;
+    let (_, value) = section(loaded, maps, var)?;
     let (from, to) = (var.offset as usize, var.offset as usize + var.size as usize);
     value.get(from..to).map(<[u8]>::to_vec).ok_or_else(|| lost(var))
 }
@@ -58,29 +57,29 @@ pub(super) fn read(loaded: &Loaded, machine: &mut Machine, var: &GlobalVar) -> R
 /// Changes a variable's bytes in the machine.
 pub(super) fn write(
     loaded: &Loaded,
-    machine: &mut Machine,
+    maps: &mut Maps<'_>,
     var: &GlobalVar,
     bytes: &[u8],
 ) -> Result<(), Error> {
-    if let Some((id, at)) = in_arena(loaded, machine, var) {
-        return Ok(machine.arena_write(id, at, bytes)?);
+    if let Some((id, at)) = in_arena(loaded, maps, var) {
+        return Ok(maps.machine.arena_write(id, at, bytes)?);
     }
-    let (id, mut value) = section(loaded, machine, var)?;
+    let (id, mut value) = section(loaded, maps, var)?;
     let (from, to) = (var.offset as usize, var.offset as usize + var.size as usize);
     value.get_mut(from..to).ok_or_else(|| lost(var))?.copy_from_slice(bytes);
-    Ok(machine.map_update(id, &[0; 4], &value, 0)?)
+    Ok(maps.update(id, &[0; 4], &value, 0)?)
 }
 
 /// Where an `__arena` variable is in its arena.
-fn in_arena(loaded: &Loaded, machine: &Machine, var: &GlobalVar) -> Option<(MapId, u64)> {
+fn in_arena(loaded: &Loaded, maps: &Maps<'_>, var: &GlobalVar) -> Option<(MapId, u64)> {
     let id = *loaded.maps.get(var.map)?;
-    Some((id, machine.arena_data_offset(id)? + u64::from(var.offset)))
+    Some((id, maps.machine.arena_data_offset(id)? + u64::from(var.offset)))
 }
 
 /// The map of a variable's section and its whole value.
-fn section(loaded: &Loaded, machine: &mut Machine, var: &GlobalVar) -> Result<(MapId, Vec<u8>), Error> {
+fn section(loaded: &Loaded, maps: &mut Maps<'_>, var: &GlobalVar) -> Result<(MapId, Vec<u8>), Error> {
     let id = *loaded.maps.get(var.map).ok_or_else(|| lost(var))?;
-    let values = machine.map_read(id, &[0; 4])?;
+    let values = maps.read(id, &[0; 4])?;
     let value = values.and_then(|v| v.into_iter().next()).ok_or_else(|| lost(var))?;
     Ok((id, value))
 }

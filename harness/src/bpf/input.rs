@@ -60,6 +60,11 @@ impl Input {
         self
     }
 
+    /// The context and the packet, as far as they are given.
+    pub(super) fn bytes(&self) -> (Option<&[u8]>, Option<&[u8]>) {
+        (self.ctx.as_deref(), self.packet.as_deref())
+    }
+
     pub(super) fn prepare(
         &self,
         machine: &mut Machine,

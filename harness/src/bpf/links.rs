@@ -28,22 +28,22 @@ pub(crate) struct Host {
 
 /// What an attachment is limited to, and where in user space it is.
 #[derive(Clone, Default, Debug)]
-pub(super) struct Link {
+pub(crate) struct Link {
     /// Only in this process.
-    pub(super) pid: Option<u32>,
+    pub(crate) pid: Option<u32>,
     /// Only on this CPU.
-    pub(super) cpu: Option<u32>,
-    pub(super) perf: Option<PerfEventSpec>,
-    pub(super) usdt: Option<Arc<UsdtSite>>,
-    pub(super) user: Option<UserSite>,
+    pub(crate) cpu: Option<u32>,
+    pub(crate) perf: Option<PerfEventSpec>,
+    pub(crate) usdt: Option<Arc<UsdtSite>>,
+    pub(crate) user: Option<UserSite>,
 }
 
 /// A place in a binary.
 #[derive(Clone, Debug)]
-pub(super) struct UserSite {
-    pub(super) path: String,
+pub(crate) struct UserSite {
+    pub(crate) path: String,
     /// As the file has it.
-    pub(super) addr: u64,
+    pub(crate) addr: u64,
 }
 
 /// A place in a process.
@@ -152,8 +152,7 @@ impl Bpf {
             return Err(Error::Invalid(format!("programs are not attached to {place} by name")));
         };
         let prog = self.typed_program(fn_name, wanted, &target, place)?;
-        self.attached.push(Arc::new(Attachment { prog, target, cookie, link }));
-        Ok(())
+        self.add(Attachment::new(prog, target, cookie, link))
     }
 
     /// Takes away the links that are chosen, of one program or of all; none is an error.

@@ -5,11 +5,13 @@
 //! apart: events that are fired (`event.rs`), and what is made up for them (`simulated.rs`, `state.rs`).
 
 mod attach;
+mod backend;
 mod buffers;
 mod builder;
 mod decoded;
 mod event;
 mod globals;
+mod gone;
 mod input;
 mod kprobes;
 mod links;
@@ -19,8 +21,10 @@ mod prog_type;
 mod record;
 mod records;
 mod report;
+mod running;
 mod simulated;
 mod state;
+mod stimulate;
 mod syms;
 mod text;
 mod trace;
@@ -29,12 +33,17 @@ mod uprobes;
 mod usdt;
 mod usdt_spec;
 
+#[cfg_attr(not(feature = "kernel"), allow(unused_imports, reason = "what a kernel backend is made of"))]
+pub(crate) use attach::Attachment;
+#[cfg_attr(not(feature = "kernel"), allow(unused_imports, reason = "what a kernel backend is made of"))]
+pub(crate) use backend::{Attached, Backend, Item, KernelRun, MadeUp, Maps};
 pub use buffers::{CallbackError, CallbackResult, PerfBufferOptions};
 pub use builder::{BpfBuilder, MAX_CPUS};
 pub use event::{Event, Fired};
+use gone::Gone;
 pub use input::Input;
-pub(crate) use links::Host;
-use links::{Link, UserPlace};
+use links::UserPlace;
+pub(crate) use links::{Host, Link};
 pub use perf_event::{PerfEventSpec, perf};
 pub use point::Point;
 pub use prog_type::Func;
@@ -56,16 +65,19 @@ use bpf_vm_shim::object::{LinkedProgram, Object, ProgType};
 use crate::error::Error;
 use crate::profile::tracepoints::Tracepoints;
 use crate::report::{Diagnostic, SourceLine};
+use crate::tier::Tier;
 
 /// An object loaded into a simulated machine.
 #[derive(Debug)]
 pub struct Bpf {
     machine: Machine,
-    objects: Vec<Loaded>,
+    objects: Vec<Arc<Loaded>>,
     attached: Vec<Arc<attach::Attachment>>,
     host: Host,
     /// Records of the kernel's tracepoints, if it was built from a profile.
     tracepoints: Tracepoints,
+    /// The kernel on which things happen; without one they happen in the machine.
+    kernel: Option<Box<dyn Backend>>,
 }
 
 /// What loading one object gave.
@@ -98,13 +110,14 @@ impl Bpf {
         &mut self.machine
     }
 
-    /// A copy of everything; its cost follows what is changed afterwards, on either side.
+    /// A copy of everything; its cost follows what is changed afterwards, on either side. A kernel's state cannot be
+    /// copied: everything that needs it is an error of the copy.
     ///
     /// ```
     /// use bpf_harness::Bpf;
     /// # let object = bpf_fixtures::object("vfsreadlat").unwrap();
     /// let mut before = Bpf::load(object)?;
-    /// before.attach_all();
+    /// before.attach_all()?;
     /// let mut after = before.fork();
     /// after.kprobe("vfs_read").fire()?;
     /// assert_eq!((before.table("start")?.len(), after.table("start")?.len()), (0, 1));
@@ -118,7 +131,19 @@ impl Bpf {
             attached: self.attached.clone(),
             host: self.host.clone(),
             tracepoints: self.tracepoints.clone(),
+            kernel: self.kernel.as_ref().map(|_| -> Box<dyn Backend> { Box::new(Gone) }),
         }
+    }
+
+    /// On what it runs.
+    #[must_use]
+    pub fn tier(&self) -> Tier {
+        if self.kernel.is_some() { Tier::Kernel } else { Tier::Simulator }
+    }
+
+    pub(crate) fn maps(&mut self) -> Maps<'_> {
+        let kernel = self.kernel.as_deref_mut();
+        Maps { machine: &mut self.machine, kernel }
     }
 
     /// Remarks of the loader about what was decided for the author.
@@ -178,6 +203,11 @@ impl Bpf {
     pub fn run(&mut self, program: &str, input: Input) -> Result<RunReport, Error> {
         let prog = self.loaded_program(program)?;
         let (id, prog_type) = (prog.id, prog.prog_type);
+        if let Some(kernel) = &mut self.kernel {
+            let (ctx, packet) = input.bytes();
+            let run = kernel.run(id, ctx, packet, &self.machine.kernel.state.tasks)?;
+            return Ok(RunReport::of_kernel(program, run));
+        }
         let run_input = input.prepare(&mut self.machine, id, prog_type)?;
         let report = self.machine.run(id, run_input)?;
         Ok(self.report(program, report))
@@ -191,6 +221,6 @@ impl Bpf {
             _ => None,
         };
         let (outcome, insns, packet) = (report.outcome, report.insns, report.packet);
-        RunReport { program: program.to_owned(), outcome, insns, packet, gap_at, diagnostic }
+        RunReport { program: program.to_owned(), outcome, insns, packet, gap_at, diagnostic, ret_known: true }
     }
 }

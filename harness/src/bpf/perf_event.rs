@@ -99,6 +99,17 @@ impl PerfEventSpec {
         (self.ev_type, self.ev_config) == (ev_type, ev_config)
     }
 
+    /// Type, configuration, period or frequency, and whether it is the latter.
+    #[cfg(feature = "kernel")]
+    pub(crate) fn parts(&self) -> (u32, u64, u64, bool) {
+        let (sample, is_frequency) = match self.rate {
+            Rate::Unset => (0, false),
+            Rate::Period(n) => (n, false),
+            Rate::Frequency(n) => (n, true),
+        };
+        (self.ev_type, self.ev_config, sample, is_frequency)
+    }
+
     /// What `sample_period` is in the program's context. With a frequency the kernel adapts it: for the clocks, which
     /// tick in nanoseconds, it is known.
     pub(super) fn period(&self) -> u64 {

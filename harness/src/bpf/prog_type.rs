@@ -69,6 +69,20 @@ impl Bpf {
         Ok(Func { id })
     }
 
+    /// Gives a program that has no type the one of the place where it is to be attached.
+    pub(super) fn set_prog_type(
+        &mut self,
+        prog: ProgId,
+        prog_type: ProgType,
+        target: &AttachTarget,
+    ) -> Result<(), Error> {
+        self.machine.set_prog_type(prog, prog_type, target.clone())?;
+        match &mut self.kernel {
+            Some(kernel) => kernel.set_prog_type(prog, prog_type, target),
+            None => Ok(()),
+        }
+    }
+
     /// A program that is about to be attached somewhere: of the type that belongs there, or made so.
     pub(super) fn typed_program(
         &mut self,
@@ -80,7 +94,7 @@ impl Bpf {
         let prog = self.loaded_program(fn_name)?;
         let (id, known) = (prog.id, prog.prog_type);
         if known == ProgType::Unspec {
-            self.machine.set_prog_type(id, wanted, target.clone())?;
+            self.set_prog_type(id, wanted, target)?;
         } else if known != wanted {
             let (program, place) = (fn_name.to_owned(), place.to_owned());
             return Err(Error::WrongKind { program, place, is: known, wanted });

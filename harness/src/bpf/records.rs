@@ -1,11 +1,17 @@
 //! Records that programs have sent: ring buffers and perf event arrays.
 
+use std::time::Duration;
+
 use bpf_helpers_mock::state::PerfRecordKind;
 use bpf_vm_shim::btf::{Btf, Kind, TypeId};
 
 use super::Bpf;
+use super::backend::Item;
 use crate::error::Error;
 use crate::value::{Value, decode};
+
+/// Pages of each CPU's ring: room for what a scenario lets happen.
+const PAGES: u32 = 64;
 
 impl Bpf {
     /// Takes the records of a ring buffer or perf event array, oldest first, as they were sent.
@@ -14,6 +20,20 @@ impl Bpf {
     /// If there is no such map, or it has no records.
     pub fn take_records(&mut self, map: &str) -> Result<Vec<Vec<u8>>, Error> {
         let id = self.map(map)?.id();
+        if let Some(kernel) = &mut self.kernel {
+            let of_type = |t| self.machine.kernel.maps.get(id).is_some_and(|m| m.def.map_type == t);
+            let ring = of_type(bpf_vm_shim::object::MapType::Ringbuf);
+            let items = if ring {
+                kernel.take_ring(id, Duration::ZERO)
+            } else {
+                kernel.take_perf(id, Duration::ZERO)
+            }?;
+            let data = |item| match item {
+                Item::Record(_, data) => Some(data),
+                Item::Lost(_) => None,
+            };
+            return Ok(items.into_iter().filter_map(data).collect());
+        }
         if let Some(ring) = self.machine.take_ringbuf(id) {
             return Ok(ring.records);
         }
@@ -30,6 +50,18 @@ impl Bpf {
                 _ => None,
             })
             .collect())
+    }
+
+    /// Makes a kernel keep what programs send to a perf event array from now on, for [`Bpf::take_records`]; a simulated
+    /// machine always does. Other maps need nothing of the kind.
+    pub(crate) fn keep_records(&mut self, map: &str) -> Result<(), Error> {
+        let id = self.map(map)?.id();
+        let perf = bpf_vm_shim::object::MapType::PerfEventArray;
+        let is_perf = self.machine.kernel.maps.get(id).is_some_and(|m| m.def.map_type == perf);
+        match &mut self.kernel {
+            Some(kernel) if is_perf => kernel.open_perf(id, PAGES),
+            _ => Ok(()),
+        }
     }
 
     /// Takes the records of a ring buffer or perf event array as values of a structure of the object's (or kernel's)

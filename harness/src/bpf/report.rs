@@ -3,6 +3,7 @@
 use bpf_helpers_mock::contexts::PacketOutput;
 use bpf_vm_shim::exec::Outcome;
 
+use super::backend::KernelRun;
 use crate::error::Error;
 use crate::report::{Diagnostic, SourceLine};
 
@@ -22,10 +23,25 @@ pub struct RunReport {
     pub gap_at: Option<SourceLine>,
     /// The fault, ready to be shown.
     pub diagnostic: Option<Box<Diagnostic>>,
+    /// Whether R0 is known. A kernel does not tell what most probes return.
+    pub ret_known: bool,
 }
 
 impl RunReport {
-    /// R0 at the end.
+    /// What a kernel tells of a run. It ran to its end: the verifier has proved that it does nothing else.
+    pub(super) fn of_kernel(program: &str, run: KernelRun) -> Self {
+        Self {
+            program: program.to_owned(),
+            outcome: Outcome::Returned(run.ret.unwrap_or(0)),
+            insns: 0,
+            packet: run.packet.map(|packet| PacketOutput { packet, ..PacketOutput::default() }),
+            gap_at: None,
+            diagnostic: None,
+            ret_known: run.ret.is_some(),
+        }
+    }
+
+    /// R0 at the end; 0 where a kernel does not tell ([`RunReport::ret_known`]).
     ///
     /// # Errors
     /// If the program faulted or needed something unsupported.

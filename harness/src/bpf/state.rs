@@ -16,7 +16,7 @@ impl Bpf {
     /// # Errors
     /// If there is none of this name.
     pub fn map(&mut self, name: &str) -> Result<MapRef<'_>, Error> {
-        MapRef::new(&mut self.machine, name)
+        MapRef::new(self.maps(), name)
     }
 
     /// A table by its name, as the reference guide calls it (`b["name"]`, `b.get_table("name")`): the map itself.
@@ -45,9 +45,9 @@ impl Bpf {
     /// # Errors
     /// If there is none of this name.
     pub fn global(&mut self, name: &str) -> Result<Value, Error> {
-        let (loaded, machine) = Self::holder(&self.objects, &mut self.machine, name)?;
+        let loaded = self.holder(name)?.clone();
         let var = globals::find(&loaded.object, name)?;
-        let bytes = globals::read(loaded, machine, var)?;
+        let bytes = globals::read(&loaded, &mut self.maps(), var)?;
         match (&loaded.object.btf, var.type_id) {
             (Some(btf), Some(ty)) => decode(btf, ty, &bytes)
                 .map_err(|source| Error::value(format!("global variable '{name}'"), source)),
@@ -60,27 +60,23 @@ impl Bpf {
     /// # Errors
     /// If there is none of this name, the value does not fit, or it is a constant.
     pub fn set_global(&mut self, name: &str, value: impl Into<Value>) -> Result<(), Error> {
-        let (loaded, machine) = Self::holder(&self.objects, &mut self.machine, name)?;
+        let loaded = self.holder(name)?.clone();
         let var = globals::find(&loaded.object, name)?;
-        let mut bytes = globals::read(loaded, machine, var)?;
+        let mut bytes = globals::read(&loaded, &mut self.maps(), var)?;
         globals::encode(&loaded.object, var, &value.into(), &mut bytes)?;
-        globals::write(loaded, machine, var, &bytes)
+        globals::write(&loaded, &mut self.maps(), var, &bytes)
     }
 
     /// The object that has a variable; the first one if none has.
-    fn holder<'a>(
-        objects: &'a [Loaded],
-        machine: &'a mut bpf_helpers_mock::Machine,
-        name: &str,
-    ) -> Result<(&'a Loaded, &'a mut bpf_helpers_mock::Machine), Error> {
-        let found = objects.iter().find(|o| o.object.global(name).is_some()).or(objects.first());
-        Ok((found.ok_or(Error::NoObject)?, machine))
+    fn holder(&self, name: &str) -> Result<&Arc<Loaded>, Error> {
+        let found = self.objects.iter().find(|o| o.object.global(name).is_some());
+        found.or(self.objects.first()).ok_or(Error::NoObject)
     }
 
     /// Nanoseconds since boot.
     #[must_use]
     pub fn now(&self) -> u64 {
-        self.machine.kernel.state.clock.now()
+        self.kernel.as_ref().map_or_else(|| self.machine.kernel.state.clock.now(), |kernel| kernel.now())
     }
 
     /// Lets the clock run on by itself: this many nanoseconds with each reading.
@@ -93,11 +89,15 @@ impl Bpf {
         self.machine.kernel.state.clock.set(ns);
     }
 
-    /// Lets time pass: timers and work items that fall due on the way run.
+    /// Lets time pass: timers and work items that fall due on the way run. On a kernel: waits.
     ///
     /// # Errors
     /// If one of them faults, or timers never come to rest.
     pub fn advance(&mut self, ns: u64) -> Result<(), Error> {
+        if self.kernel.is_some() {
+            std::thread::sleep(std::time::Duration::from_nanos(ns));
+            return Ok(());
+        }
         for fired in self.machine.advance(ns)? {
             self.report("timer callback", fired.report).ret()?;
         }
@@ -121,12 +121,21 @@ impl Bpf {
 
     /// The lines that programs have printed (`bpf_trace_printk`), as `trace_pipe` shows them; they stay there.
     #[must_use]
-    pub fn trace(&self) -> Vec<String> {
+    pub fn trace(&mut self) -> Vec<String> {
+        if let Some(kernel) = &mut self.kernel {
+            self.host.trace_rest.extend(kernel.take_trace(std::time::Duration::ZERO).unwrap_or_default());
+            return self.host.trace_rest.iter().cloned().collect();
+        }
         self.machine.kernel.state.trace_pipe.lines().iter().map(ToString::to_string).collect()
     }
 
     /// The address of a kernel symbol; one is made up, always the same, if the test has given none.
+    ///
+    /// On a kernel: where the kernel has it, 0 if it has none.
     pub fn symbol(&mut self, name: &str) -> u64 {
+        if let Some(kernel) = &self.kernel {
+            return kernel.kernel_address(name).unwrap_or(0);
+        }
         self.machine.kernel.state.symbols.intern(name)
     }
 
@@ -147,6 +156,9 @@ impl Bpf {
     /// # Errors
     /// If the task has no memory of its own, or there is no room.
     pub fn user_memory(&mut self, bytes: &[u8]) -> Result<u64, Error> {
+        if let Some(kernel) = &mut self.kernel {
+            return kernel.place_user(bytes);
+        }
         let none = || Error::Invalid("the running task has no user memory".to_owned());
         let user = self.machine.kernel.state.current_user_mut().ok_or_else(none)?;
         user.place(bytes).map_err(|e| Error::Invalid(format!("{e:?}")))
@@ -159,7 +171,7 @@ impl Bpf {
     /// use bpf_helpers_mock::{Errno, helpers::Override};
     /// # let object = bpf_fixtures::object("vfsreadlat").unwrap();
     /// let mut bpf = Bpf::load(object)?;
-    /// bpf.attach_all();
+    /// bpf.attach_all()?;
     /// bpf.record_calls();
     /// bpf.override_helper("bpf_map_update_elem", Override::FailNth(1, Errno::ENOMEM));
     /// bpf.kprobe("vfs_read").fire()?;

@@ -1,7 +1,7 @@
 //! Symbols by address and by name: rows 46, 47, 48 of the reference guide.
 
 use super::Bpf;
-use crate::symbols::Resolved;
+use crate::symbols::{Process, Resolved};
 
 impl Bpf {
     /// The name of the kernel function at an address; `[unknown]` if there is none.
@@ -19,6 +19,9 @@ impl Bpf {
     /// The address of a kernel symbol; `None` where bcc gives -1.
     #[must_use]
     pub fn ksymname(&mut self, name: &str) -> Option<u64> {
+        if let Some(kernel) = &self.kernel {
+            return kernel.kernel_address(name);
+        }
         let kernel = &mut self.machine.kernel;
         match kernel.state.symbols.addr(name) {
             // What the profile lists has an address as soon as somebody asks for it.
@@ -50,12 +53,25 @@ impl Bpf {
     #[must_use]
     pub fn resolve(&self, addr: u64, pid: i32) -> Resolved {
         match u32::try_from(pid) {
+            // What runs on a kernel has processes of its own.
+            Ok(pid) if self.kernel.is_some() && !self.host.processes.contains_key(&pid) => {
+                Process::from_pid(pid).map_or_else(
+                    |_| Resolved { offset: addr, ..Resolved::default() },
+                    |mut p| {
+                        p.load();
+                        p.resolve(addr)
+                    },
+                )
+            }
             Ok(pid) => self.host.resolve(pid, addr),
             Err(_) => self.resolve_kernel(addr),
         }
     }
 
     fn resolve_kernel(&self, addr: u64) -> Resolved {
+        if let Some(kernel) = &self.kernel {
+            return kernel.kernel_symbol(addr);
+        }
         match self.machine.kernel.state.symbols.lookup(addr) {
             Some((symbol, offset)) => Resolved {
                 name: Some(symbol.name.clone()),

@@ -26,14 +26,14 @@ pub(super) struct TextOptions {
 }
 
 impl TextOptions {
-    /// Compiles a text to an object of this name.
+    /// Compiles a text to an object of this name, parsed and as bytes.
     pub(super) fn compile(
         &self,
         name: &str,
         text: Text,
         profile: Option<&Profile>,
         kernel: &KernelProfile,
-    ) -> Result<Object, Error> {
+    ) -> Result<(Object, Vec<u8>), Error> {
         parse(name, self.compiled(text, profile, kernel)?)
     }
 
@@ -149,11 +149,11 @@ impl BpfBuilder {
 }
 
 /// Parses what a text was compiled to, under the object's name.
-pub(super) fn parse(name: &str, compiled: Compiled) -> Result<Object, Error> {
+pub(super) fn parse(name: &str, compiled: Compiled) -> Result<(Object, Vec<u8>), Error> {
     let parsed = compiled.parse();
     let mut object = parsed.map_err(|source| Error::Load { object: name.to_owned(), source })?;
     name.clone_into(&mut object.name);
-    Ok(object)
+    Ok((object, compiled.object))
 }
 
 /// The error of a program that would have been attached, had it not been refused; the others wait until somebody wants

@@ -1,11 +1,15 @@
 //! The trace as bcc shows it: rows 36, 37 of the reference guide.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use super::Bpf;
 use crate::error::Error;
 pub use crate::trace::TraceFields;
 use crate::trace::{Format, FormatError};
+
+/// How long a kernel's trace is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Bpf {
     /// Takes the oldest line of the trace, as `trace_pipe` shows it, without blanks at its end. `None` if there is none:
@@ -14,7 +18,14 @@ impl Bpf {
         if let Some(rest) = self.host.trace_rest.pop_front() {
             return Some(rest);
         }
-        let text = self.machine.kernel.state.trace_pipe.take_line()?.to_string();
+        let text = match &mut self.kernel {
+            Some(kernel) => {
+                let lines = kernel.take_trace(Duration::ZERO).unwrap_or_default();
+                self.host.trace_rest.extend(lines);
+                return self.host.trace_rest.pop_front();
+            }
+            None => self.machine.kernel.state.trace_pipe.take_line()?.to_string(),
+        };
         // What a program prints may be several lines, of which the first only has fields.
         let mut lines = text.trim_end().lines().map(|line| line.trim_end().to_owned());
         let first = lines.next();
@@ -48,6 +59,13 @@ impl Bpf {
         }
         if nonblocking {
             return Ok(None);
+        }
+        if let Some(kernel) = &mut self.kernel {
+            let lines = kernel.take_trace(PATIENCE)?;
+            if !lines.is_empty() {
+                self.host.trace_rest.extend(lines);
+                return self.trace_fields(nonblocking);
+            }
         }
         Err(Error::Invalid(
             "the trace is empty, and nothing happens while one waits for it: fire an event first, or read with \

@@ -14,11 +14,11 @@ use crate::usdt::{Enabled, Location, Placement, Usdt};
 
 /// One place of a probe that a program is attached to.
 #[derive(Debug)]
-pub(super) struct UsdtSite {
-    pub(super) binary: Arc<Binary>,
+pub(crate) struct UsdtSite {
+    pub(crate) binary: Arc<Binary>,
     /// Which of the probe's places, from 0.
-    pub(super) location: usize,
-    pub(super) place: Location,
+    pub(crate) location: usize,
+    pub(crate) place: Location,
 }
 
 impl Bpf {

@@ -352,7 +352,7 @@ fn scenario(args: &Args, path: &Path, name: &str, out: &mut dyn Write) -> io::Re
         });
     match played {
         Err(e) => emit(Line::error(name, None, e), out)?,
-        Ok(played) => {
+        Ok(mut played) => {
             for report in &played.runs {
                 let prog_type = played.bpf.program_type(&report.program);
                 emit(line_of(name, Some((&report.program, prog_type)), report), out)?;

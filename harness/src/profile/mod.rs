@@ -75,6 +75,22 @@ impl Profile {
         running::profile()
     }
 
+    /// As [`Profile::from_running_kernel`], without the names of all functions, whose reading takes long on slow machines.
+    pub(crate) fn types_of_running_kernel() -> Result<Self, Error> {
+        static TYPES: OnceLock<Profile> = OnceLock::new();
+        if let Some(known) = TYPES.get() {
+            return Ok(known.clone());
+        }
+        let types = running::types()?;
+        Ok(TYPES.get_or_init(|| types).clone())
+    }
+
+    /// The version of the kernel that this runs on.
+    #[cfg(feature = "kernel")]
+    pub(crate) fn running_version() -> Option<u32> {
+        running::running_version()
+    }
+
     /// The same kernel with another version.
     #[must_use]
     pub fn with_version(mut self, major: u8, minor: u8, patch: u32) -> Self {

@@ -11,6 +11,17 @@ use crate::error::Error;
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 
 pub(super) fn profile() -> Result<Profile, Error> {
+    Ok(types()?.with_kernel(|kernel| {
+        // More complete than BTF; the addresses are hidden from most users and not wanted.
+        let functions = std::fs::read_to_string("/proc/kallsyms").map(|text| functions(&text));
+        if let Some(functions) = functions.ok().filter(|f| !f.is_empty()) {
+            kernel.symbols = functions;
+        }
+    }))
+}
+
+/// All but the names of functions.
+pub(super) fn types() -> Result<Profile, Error> {
     if !std::path::Path::new(BTF).exists() {
         let why = "there is no such file: the running kernel shows no types (it needs CONFIG_DEBUG_INFO_BTF); give a BTF \
                    file, or take the bundled kernel"
@@ -25,16 +36,16 @@ pub(super) fn profile() -> Result<Profile, Error> {
             kernel.kconfig = config(&text);
             kernel.hz = kernel.kconfig.get("CONFIG_HZ").and_then(|hz| hz.parse().ok()).unwrap_or(kernel.hz);
         }
-        // More complete than BTF; the addresses are hidden from most users and not wanted.
-        let functions = std::fs::read_to_string("/proc/kallsyms").map(|text| functions(&text));
-        if let Some(functions) = functions.ok().filter(|f| !f.is_empty()) {
-            kernel.symbols = functions;
-        }
     });
     if let Some(tracepoints) = Tracepoints::of_tracefs() {
         profile = profile.with_tracepoints(tracepoints);
     }
     Ok(profile)
+}
+
+#[cfg(feature = "kernel")]
+pub(super) fn running_version() -> Option<u32> {
+    version(std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?.trim())
 }
 
 /// `6.12.107+deb13-amd64`.

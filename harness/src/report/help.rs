@@ -87,6 +87,11 @@ static HELP: &[(&str, &str)] = &[
     ("unbalanced-region", "end every critical section in the program that began it, on every path"),
     ("uninit-variable", "initialise the variable on every path: the compiler has removed what would follow"),
     ("write-only-read", "programs cannot read maps with BPF_F_WRONLY_PROG"),
+    (
+        "unknown-helper",
+        "this kernel does not have the helper: choose another by bpf_core_enum_value_exists(enum bpf_func_id, ..)",
+    ),
+    ("unreachable", "no path leads to the instruction: a function without return may be the reason"),
 ];
 
 pub(super) fn of(id: &str) -> Option<&'static str> {

@@ -115,6 +115,11 @@ impl fmt::Display for Diagnostic {
     }
 }
 
+/// What to do about a fault of this kind.
+pub(crate) fn help(id: &str) -> Option<&'static str> {
+    help::of(id)
+}
+
 fn notes(kind: &FaultKind, linked: Option<&LinkedProgram>) -> Vec<String> {
     let mut notes = Vec::new();
     let problem = match kind {

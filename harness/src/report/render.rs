@@ -18,10 +18,19 @@ impl Diagnostic {
         }
         for caller in &self.callers {
             if let Some(source) = &caller.source {
-                lines.push((source, AnnotationKind::Context, format!("called from '{}'", caller.function)));
+                let label = match caller.function.as_str() {
+                    "" => "called here".to_owned(),
+                    function => format!("called from '{function}'"),
+                };
+                lines.push((source, AnnotationKind::Context, label));
             }
         }
         for (source, kind, label) in &lines {
+            if source.file.is_empty() {
+                let text = format!("the C line is: {}", source.text.trim());
+                group = group.element(Level::NOTE.message(text));
+                continue;
+            }
             // Compilers that do not find the source file note the place without its text.
             group = if source.text.trim().is_empty() {
                 let origin = Origin::path(source.file.as_str()).line(source.line as usize);
@@ -30,7 +39,7 @@ impl Diagnostic {
                 group.element(snippet(source, *kind, label))
             };
         }
-        if self.source.is_none() {
+        if self.source.is_none() && !self.disassembly.is_empty() {
             group = group.element(
                 Level::NOTE.message("the object has no line information here; instructions instead"),
             );
@@ -39,7 +48,9 @@ impl Diagnostic {
         for note in &self.notes {
             group = group.element(Level::NOTE.message(note.as_str()));
         }
-        group = group.element(Level::NOTE.message(listing.as_str()));
+        if !self.disassembly.is_empty() {
+            group = group.element(Level::NOTE.message(listing.as_str()));
+        }
         // The frame pointer of a run is never zero.
         if self.regs != [0; 11] {
             group = group.element(Level::NOTE.message(self.registers()));
@@ -51,13 +62,24 @@ impl Diagnostic {
         renderer.render(&[group])
     }
 
+    /// Whether an instruction is meant: the verifier refuses programs also as a whole.
+    pub(crate) fn has_place(&self) -> bool {
+        self.source.is_some() || !self.disassembly.is_empty()
+    }
+
     fn place(&self) -> String {
-        let mut out = format!("in program '{}', instruction {}", self.program, self.insn);
+        let mut out = format!("in program '{}'", self.program);
+        if self.has_place() {
+            out.push_str(&format!(", instruction {}", self.insn));
+        }
         if !self.function.is_empty() && self.function != self.program {
             out.push_str(&format!(", function '{}'", self.function));
         }
         for caller in &self.callers {
-            out.push_str(&format!(", called from '{}' at {}", caller.function, caller.insn));
+            match caller.function.as_str() {
+                "" => out.push_str(&format!(", called at {}", caller.insn)),
+                function => out.push_str(&format!(", called from '{function}' at {}", caller.insn)),
+            }
         }
         out
     }

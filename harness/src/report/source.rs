@@ -32,6 +32,10 @@ impl From<&LineInfo> for SourceLine {
 
 impl fmt::Display for SourceLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Logs of the verifier before Linux 6.9 have the text alone.
+        if self.file.is_empty() {
+            return write!(f, "'{}'", self.text.trim());
+        }
         write!(f, "{}:{}", self.file, self.line)?;
         if self.col > 0 {
             write!(f, ":{}", self.col)?;

@@ -35,7 +35,7 @@ impl MapRef<'_> {
     /// # Errors
     /// As [`MapRef::table`].
     pub fn len(&mut self) -> Result<usize, Error> {
-        Ok(self.machine.map_entries(self.id)?.len())
+        Ok(self.maps.entries(self.id)?.len())
     }
 
     /// Whether there are none.
@@ -59,10 +59,10 @@ impl MapRef<'_> {
     /// # Errors
     /// As [`MapRef::table`], and if elements of such a map cannot be removed.
     pub fn items_lookup_and_delete_batch(&mut self) -> Result<Vec<Entry>, Error> {
-        let entries = self.machine.map_entries(self.id)?;
+        let entries = self.maps.entries(self.id)?;
         let items = self.items()?;
         for e in entries {
-            self.machine.map_delete(self.id, &e.key)?;
+            self.maps.delete(self.id, &e.key)?;
         }
         Ok(items)
     }
@@ -72,9 +72,9 @@ impl MapRef<'_> {
     /// # Errors
     /// If the type is not simulated or cannot be changed.
     pub fn zero(&mut self) -> Result<(), Error> {
-        for e in self.machine.map_entries(self.id)? {
+        for e in self.maps.entries(self.id)? {
             let zeros = vec![0; super::map_ref::stored_size(&e.values)];
-            self.machine.map_update(self.id, &e.key, &zeros, 0)?;
+            self.maps.update(self.id, &e.key, &zeros, 0)?;
         }
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! One map of a machine, to be read and changed as user space does.
 
-use bpf_helpers_mock::Machine;
 use bpf_helpers_mock::maps::MapId;
 
 use super::{Codec, Entry, Table};
+use crate::bpf::Maps;
 use crate::error::Error;
 use crate::value::Value;
 
@@ -23,21 +23,21 @@ use crate::value::Value;
 /// ```
 #[derive(Debug)]
 pub struct MapRef<'a> {
-    pub(super) machine: &'a mut Machine,
+    pub(super) maps: Maps<'a>,
     pub(super) id: MapId,
     pub(super) name: String,
     pub(super) codec: Codec,
 }
 
 impl<'a> MapRef<'a> {
-    pub(crate) fn new(machine: &'a mut Machine, name: &str) -> Result<Self, Error> {
-        let maps = &machine.kernel.maps;
-        let id = machine.map_by_name(name);
-        let found = id.and_then(|id| Some((id, maps.get(id)?)));
-        let names = || maps.iter().map(|(_, m)| m.def.name.as_str());
+    pub(crate) fn new(maps: Maps<'a>, name: &str) -> Result<Self, Error> {
+        let all = &maps.machine.kernel.maps;
+        let id = maps.machine.map_by_name(name);
+        let found = id.and_then(|id| Some((id, all.get(id)?)));
+        let names = || all.iter().map(|(_, m)| m.def.name.as_str());
         let (id, map) = found.ok_or_else(|| Error::not_found("map", name, names()))?;
         let codec = Codec::new(&map.def, map.btf.as_ref());
-        Ok(Self { id, name: map.def.name.clone(), codec, machine })
+        Ok(Self { id, name: map.def.name.clone(), codec, maps })
     }
 
     /// The map's number in its machine.
@@ -51,7 +51,7 @@ impl<'a> MapRef<'a> {
     /// # Errors
     /// If the type is not simulated or cannot be walked, or the contents do not fit their types.
     pub fn table(&mut self) -> Result<Table, Error> {
-        let entries = self.machine.map_entries(self.id)?;
+        let entries = self.maps.entries(self.id)?;
         let mut out = Vec::with_capacity(entries.len());
         for e in entries {
             let value = self.decode(e.values)?;
@@ -66,7 +66,7 @@ impl<'a> MapRef<'a> {
     /// If the key does not fit its type, or the map has no keys.
     pub fn get(&mut self, key: impl Into<Value>) -> Result<Option<Value>, Error> {
         let key = self.codec.key_bytes(&key.into())?;
-        self.machine.map_read(self.id, &key)?.map(|v| self.decode(v)).transpose()
+        self.maps.read(self.id, &key)?.map(|v| self.decode(v)).transpose()
     }
 
     /// Sets the value of a key, whether it is there or not.
@@ -89,7 +89,7 @@ impl<'a> MapRef<'a> {
     ) -> Result<(), Error> {
         let key = self.codec.key_bytes(&key.into())?;
         let value = self.codec.value_bytes(&value.into())?;
-        Ok(self.machine.map_update(self.id, &key, &value, flags)?)
+        Ok(self.maps.update(self.id, &key, &value, flags)?)
     }
 
     /// Removes a key.
@@ -98,7 +98,7 @@ impl<'a> MapRef<'a> {
     /// If it is not there or does not fit its type.
     pub fn delete(&mut self, key: impl Into<Value>) -> Result<(), Error> {
         let key = self.codec.key_bytes(&key.into())?;
-        Ok(self.machine.map_delete(self.id, &key)?)
+        Ok(self.maps.delete(self.id, &key)?)
     }
 
     /// Removes all keys; the elements of arrays are set to zero.
@@ -106,9 +106,9 @@ impl<'a> MapRef<'a> {
     /// # Errors
     /// If the type is not simulated or cannot be changed.
     pub fn clear(&mut self) -> Result<(), Error> {
-        for e in self.machine.map_entries(self.id)? {
-            if self.machine.map_delete(self.id, &e.key).is_err() {
-                self.machine.map_update(self.id, &e.key, &vec![0; stored_size(&e.values)], 0)?;
+        for e in self.maps.entries(self.id)? {
+            if self.maps.delete(self.id, &e.key).is_err() {
+                self.maps.update(self.id, &e.key, &vec![0; stored_size(&e.values)], 0)?;
             }
         }
         Ok(())
@@ -120,7 +120,7 @@ impl<'a> MapRef<'a> {
     /// If it does not fit its type, or the map is full.
     pub fn push(&mut self, value: impl Into<Value>) -> Result<(), Error> {
         let value = self.codec.value_bytes(&value.into())?;
-        Ok(self.machine.map_push(self.id, &value, 0)?)
+        Ok(self.maps.push(self.id, &value, 0)?)
     }
 
     /// Takes the next value out of a queue or stack; `None` if it is empty.
@@ -128,12 +128,12 @@ impl<'a> MapRef<'a> {
     /// # Errors
     /// If the map is neither.
     pub fn pop(&mut self) -> Result<Option<Value>, Error> {
-        self.machine.map_pop(self.id)?.map(|v| self.codec.value(&v)).transpose()
+        self.maps.pop(self.id)?.map(|v| self.codec.value(&v)).transpose()
     }
 
     /// One value, or one per CPU.
     pub(super) fn decode(&self, values: Vec<Vec<u8>>) -> Result<Value, Error> {
-        let percpu = self.machine.kernel.maps.get(self.id).is_some_and(|m| {
+        let percpu = self.maps.machine.kernel.maps.get(self.id).is_some_and(|m| {
             use bpf_vm_shim::object::MapType as T;
             matches!(
                 m.def.map_type,

@@ -19,7 +19,7 @@ impl MapRef<'_> {
             Error::Invalid(format!("map '{ids}' has no stack of id {stack_id}{why}"))
         };
         let key = u32::try_from(stack_id).map_err(|_| missing())?;
-        let found = self.machine.map_read(self.id, &key.to_le_bytes())?;
+        let found = self.maps.read(self.id, &key.to_le_bytes())?;
         let bytes = found.and_then(|v| v.into_iter().next()).ok_or_else(missing)?;
         let words = bytes.chunks_exact(8).filter_map(|c| c.first_chunk::<8>());
         Ok(words.map(|w| u64::from_le_bytes(*w)).take_while(|ip| *ip != 0).collect())
@@ -30,10 +30,13 @@ impl MapRef<'_> {
     ///
     /// # Errors
     /// If the map is no perf event array.
-    pub fn open_perf_event(&mut self, _ev_type: u32, _ev_config: u64) -> Result<(), Error> {
+    pub fn open_perf_event(&mut self, ev_type: u32, ev_config: u64) -> Result<(), Error> {
         self.expect(MapType::PerfEventArray, "perf event array")?;
-        for cpu in 0..self.machine.kernel.state.cpus.count {
-            self.machine.set_perf_counter(self.id, cpu, Counter::default());
+        if let Some(kernel) = &mut self.maps.kernel {
+            return kernel.open_counter(self.id, ev_type, ev_config);
+        }
+        for cpu in 0..self.maps.machine.kernel.state.cpus.count {
+            self.maps.machine.set_perf_counter(self.id, cpu, Counter::default());
         }
         Ok(())
     }
@@ -44,12 +47,15 @@ impl MapRef<'_> {
     /// If the map is no perf event array.
     pub fn close_perf_event(&mut self, cpu: u32) -> Result<(), Error> {
         self.expect(MapType::PerfEventArray, "perf event array")?;
-        self.machine.close_perf(self.id, cpu);
+        if let Some(kernel) = &mut self.maps.kernel {
+            return kernel.close_counter(self.id, cpu);
+        }
+        self.maps.machine.close_perf(self.id, cpu);
         Ok(())
     }
 
     fn expect(&self, map_type: MapType, what: &str) -> Result<(), Error> {
-        let is = self.machine.kernel.maps.get(self.id).map_or(MapType::Unspec, |m| m.def.map_type);
+        let is = self.maps.machine.kernel.maps.get(self.id).map_or(MapType::Unspec, |m| m.def.map_type);
         if is == map_type {
             return Ok(());
         }

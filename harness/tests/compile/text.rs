@@ -22,7 +22,7 @@ fn a_kprobe_of_its_name_counts_in_a_hash() {
         }
     "#;
     let mut bpf = builder(text).load().unwrap();
-    assert_eq!(bpf.attach_all(), 0, "its name has attached it");
+    assert_eq!(bpf.attach_all().unwrap(), 0, "its name has attached it");
     for size in [0, 1, 512, 600] {
         bpf.kprobe("vfs_read").args([0, 0, size]).fire().unwrap();
     }

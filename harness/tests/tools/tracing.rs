@@ -18,7 +18,7 @@ fn open(bpf: &mut Bpf, pid: u32, path: &str, ret: i64, micros: u64) {
 #[test]
 fn slow_opens_are_records_and_all_are_in_the_histogram() {
     let mut bpf = Bpf::builder().object(object("openlat")).global("slow_ns", 500_000).load().unwrap();
-    bpf.attach_all();
+    bpf.attach_all().unwrap();
     bpf.add_task(Task { uid: 1000, ..Task::new(31, "cat") });
     bpf.add_task(Task { tgid: 40, ..Task::new(42, "worker") });
     open(&mut bpf, 31, "/etc/passwd", 3, 12);
@@ -52,7 +52,7 @@ fn switches_add_up_to_time_on_cpu() {
 #[test]
 fn a_legacy_maps_section_works_as_any_other() {
     let mut bpf = Bpf::load(object("legacy_maps")).unwrap();
-    bpf.attach_all();
+    bpf.attach_all().unwrap();
     bpf.add_task(Task::new(5, "rm"));
     for _ in 0..3 {
         bpf.kprobe("do_unlinkat").task(5).fire().unwrap();

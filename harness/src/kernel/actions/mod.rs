@@ -1,0 +1,20 @@
+//! Stimuli as they are really performed: the system calls that their expansions tell of, and no others that matter.
+//!
+//! Everything is done by the calling thread, with the bare system calls, so that no library adds calls of its own; a
+//! child does nothing but its own system calls between `clone` and its end, since it is a copy of a process that may
+//! have had other threads.
+
+mod call;
+mod file;
+mod memory;
+mod net;
+mod packet;
+mod process;
+mod signal;
+
+pub(crate) use file::{open_missing, read_file, write_file};
+pub(crate) use memory::{page_fault, strlen};
+pub(crate) use net::{tcp, udp};
+pub(crate) use packet::packet;
+pub(crate) use process::{exec, fork, sleep, thread};
+pub(crate) use signal::kill;

@@ -1,0 +1,112 @@
+//! Sockets on the loopback.
+
+use super::call::{Word, acted, call, close, failed, ptr};
+use crate::error::Error;
+use crate::stimulus::Family;
+use crate::stimulus::Stimulated;
+
+/// A socket that is closed with its value.
+struct Socket(i64);
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        close(self.0);
+    }
+}
+
+impl Socket {
+    fn open(family: Family, kind: i32) -> Result<Self, Error> {
+        let kind = kind | libc::SOCK_CLOEXEC;
+        // SAFETY: takes numbers.
+        let fd = unsafe { call(libc::SYS_socket, [family.number() as Word, kind.into(), 0, 0, 0, 0]) };
+        if fd < 0 { Err(failed("socket", fd)) } else { Ok(Self(fd)) }
+    }
+
+    /// Binds it to a port of the kernel's choice.
+    fn bind(&self, family: Family) -> Result<(), Error> {
+        let address = family.address(0);
+        // SAFETY: the address has this many bytes.
+        let ret =
+            unsafe { call(libc::SYS_bind, [self.0, ptr(address.as_ptr()), address.len() as Word, 0, 0, 0]) };
+        if ret < 0 { Err(failed("bind", ret)) } else { Ok(()) }
+    }
+
+    fn local_port(&self) -> Result<u16, Error> {
+        let mut address = [0u8; 28];
+        let mut len = address.len() as u32;
+        // SAFETY: the address has as many bytes as the length says.
+        let ret = unsafe {
+            call(libc::SYS_getsockname, [self.0, ptr(address.as_mut_ptr()), ptr(&raw mut len), 0, 0, 0])
+        };
+        if ret < 0 {
+            return Err(failed("getsockname", ret));
+        }
+        Ok(u16::from_be_bytes([address[2], address[3]]))
+    }
+
+    fn connect(&self, family: Family, port: u16) -> i64 {
+        let address = family.address(port);
+        // SAFETY: the address has this many bytes.
+        unsafe { call(libc::SYS_connect, [self.0, ptr(address.as_ptr()), address.len() as Word, 0, 0, 0]) }
+    }
+
+    fn send(&self, bytes: &[u8], to: &[u8]) -> i64 {
+        let to_ptr = if to.is_empty() { 0 } else { ptr(to.as_ptr()) };
+        let args = [self.0, ptr(bytes.as_ptr()), bytes.len() as Word, 0, to_ptr, to.len() as Word];
+        // SAFETY: bytes and address have these lengths.
+        unsafe { call(libc::SYS_sendto, args) }
+    }
+
+    fn receive(&self, len: usize) -> i64 {
+        let mut buf = vec![0u8; len];
+        // SAFETY: the buffer has this many bytes.
+        unsafe { call(libc::SYS_recvfrom, [self.0, ptr(buf.as_mut_ptr()), len as Word, 0, 0, 0]) }
+    }
+}
+
+pub(crate) fn tcp(family: Family, refused: Option<u16>, bytes: &[u8]) -> Result<Stimulated, Error> {
+    let mut done = acted();
+    if let Some(port) = refused {
+        let client = Socket::open(family, libc::SOCK_STREAM)?;
+        done.ret = client.connect(family, port);
+        return Ok(done.with("port", port.into()));
+    }
+    let listener = Socket::open(family, libc::SOCK_STREAM)?;
+    listener.bind(family)?;
+    // SAFETY: takes numbers.
+    let ret = unsafe { call(libc::SYS_listen, [listener.0, 1, 0, 0, 0, 0]) };
+    if ret < 0 {
+        return Err(failed("listen", ret));
+    }
+    let port = listener.local_port()?;
+    let client = Socket::open(family, libc::SOCK_STREAM)?;
+    done.ret = client.connect(family, port);
+    if done.ret == 0 {
+        let flags = libc::SOCK_CLOEXEC.into();
+        // SAFETY: no address is asked for.
+        let server = Socket(unsafe { call(libc::SYS_accept4, [listener.0, 0, 0, flags, 0, 0]) });
+        client.send(bytes, &[]);
+        server.receive(bytes.len());
+        drop(client);
+        drop(server);
+    } else {
+        drop(client);
+    }
+    drop(listener);
+    Ok(done.with("port", port.into()))
+}
+
+pub(crate) fn udp(family: Family, bytes: &[u8]) -> Result<Stimulated, Error> {
+    let mut done = acted();
+    let receiver = Socket::open(family, libc::SOCK_DGRAM)?;
+    receiver.bind(family)?;
+    let port = receiver.local_port()?;
+    let sender = Socket::open(family, libc::SOCK_DGRAM)?;
+    done.ret = sender.send(bytes, &family.address(port));
+    if done.ret >= 0 {
+        receiver.receive(bytes.len());
+    }
+    drop(sender);
+    drop(receiver);
+    Ok(done.with("port", port.into()))
+}

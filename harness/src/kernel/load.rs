@@ -1,0 +1,351 @@
+//! Loading: the objects that the describing machine has loaded, opened and loaded again by libbpf.
+//!
+//! A program that has no type until it is attached is loaded then, in an instance of its object of its own that shares
+//! the maps of the first one (`bpf_map__reuse_fd`): libbpf loads all programs of an object at once.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use bpf_helpers_mock::maps::MapId;
+use bpf_helpers_mock::passes;
+use bpf_helpers_mock::{LoadOptions, Loaded, LoadedProg, Machine, ProgId};
+use bpf_vm_shim::object::{AttachKind, AttachTarget, LinkedProgram, MapDef, Object, ProgType};
+use libbpf_rs::{
+    AsRawLibbpf, MapCore, MapHandle, ObjectBuilder, OpenObject, OpenProgramMut, ProgramAttachType,
+    ProgramType,
+};
+
+use super::maps::KernelMap;
+use super::object::{Opened, Prog};
+use super::{Kernel, errors, messages, rewrite, symbols, trace_pipe};
+use crate::bpf::Backend;
+use crate::error::Error;
+
+/// Room for the verifier's log of one program. It is only touched where there is a log.
+const LOG_SIZE: usize = 16 << 20;
+
+/// What an object was loaded from, to load more of it later.
+#[derive(Debug)]
+pub(super) struct Source {
+    bytes: Vec<u8>,
+    object: Object,
+    /// Definitions as the machine has completed them, and their numbers there.
+    maps: Vec<(MapDef, MapId)>,
+    passes: Option<passes::Options>,
+}
+
+/// A program that is wanted.
+#[derive(Clone, Copy, Debug)]
+struct Want<'a> {
+    prog_type: ProgType,
+    /// Where it belongs, if its section does not say.
+    target: &'a AttachTarget,
+    /// What it is in the describing machine.
+    linked: Option<&'a LinkedProgram>,
+}
+
+/// Programs that are wanted, by name.
+type Wanted<'a> = BTreeMap<&'a str, Want<'a>>;
+
+/// Loads objects.
+#[derive(Debug)]
+pub(crate) struct Loader {
+    kernel: Kernel,
+}
+
+impl Loader {
+    pub(crate) fn new(made_up: bool) -> Self {
+        Self {
+            kernel: Kernel {
+                made_up,
+                sources: Vec::new(),
+                late: BTreeMap::new(),
+                progs: BTreeMap::new(),
+                maps: BTreeMap::new(),
+                perf: BTreeMap::new(),
+                rings: BTreeMap::new(),
+                counters: BTreeMap::new(),
+                trace: trace_pipe::TracePipe::open(),
+                symbols: symbols::Kallsyms,
+                net: None,
+                actors: None,
+            },
+        }
+    }
+
+    /// Loads an object that the machine has loaded.
+    pub(crate) fn object(
+        &mut self,
+        object: &Object,
+        bytes: Vec<u8>,
+        loaded: &Loaded,
+        machine: &Machine,
+        options: &LoadOptions,
+    ) -> Result<(), Error> {
+        if bytes.is_empty() {
+            let why = "an object that was parsed elsewhere has no bytes for libbpf: give the builder the bytes or the file";
+            return Err(Error::Invalid(why.to_owned()));
+        }
+        let def = |id: &MapId| Some(((*machine.kernel.maps.get(*id)?.def).clone(), *id));
+        let source = Source {
+            bytes,
+            object: object.clone(),
+            maps: loaded.maps.iter().filter_map(def).collect(),
+            passes: options.passes.as_ref().map(|p| p.at_kernel(&machine.kernel.profile)),
+        };
+        let progs = loaded.progs.iter().filter_map(|id| machine.kernel.progs.get(*id));
+        let (late, typed): (Vec<_>, Vec<_>) = progs.partition(|p| p.prog_type == ProgType::Unspec);
+        let mut wanted: Wanted<'_> = typed.iter().map(|p| want(p)).collect();
+        // What the simulator foresees that a kernel refuses, the kernel is to refuse itself.
+        for p in object.programs.iter().filter(|p| loaded.refused.contains_key(&p.name)) {
+            let want = Want { prog_type: p.prog_type, target: &p.attach, linked: None };
+            if p.prog_type != ProgType::Unspec {
+                wanted.insert(&p.name, want);
+            }
+        }
+        let opened = Arc::new(source.load(&wanted, None)?);
+        for (def, id) in &source.maps {
+            if let Some(handle) = handle_of(&opened, def)? {
+                self.kernel.maps.insert(*id, kernel_map(def, handle));
+            }
+        }
+        for p in typed {
+            let (name, object) = (p.linked.name.clone(), Arc::clone(&opened));
+            self.kernel.progs.insert(p.id, Prog { name, object });
+        }
+        let source = Arc::new(source);
+        for p in late {
+            self.kernel.late.insert(p.id, (Arc::clone(&source), p.linked.name.clone()));
+        }
+        self.kernel.sources.push((source, opened));
+        Ok(())
+    }
+
+    /// The kernel with everything loaded.
+    pub(crate) fn finish(self) -> Result<Box<dyn Backend>, Error> {
+        Ok(Box::new(self.kernel))
+    }
+}
+
+impl Kernel {
+    /// Loads a program that had no type.
+    pub(super) fn load_late(
+        &mut self,
+        prog: ProgId,
+        prog_type: ProgType,
+        target: &AttachTarget,
+    ) -> Result<(), Error> {
+        let Some((source, name)) = self.late.get(&prog).cloned() else { return Ok(()) };
+        let wanted: Wanted<'_> = [(name.as_str(), Want { prog_type, target, linked: None })].into();
+        let object = Arc::new(source.load(&wanted, Some(&self.maps))?);
+        self.progs.insert(prog, Prog { name, object });
+        self.late.remove(&prog);
+        Ok(())
+    }
+}
+
+impl Source {
+    /// Opens the object, loads the wanted programs, and leaves out the others.
+    fn load(
+        &self,
+        wanted: &Wanted<'_>,
+        shared: Option<&BTreeMap<MapId, KernelMap>>,
+    ) -> Result<Opened, Error> {
+        let name = if self.object.name.is_empty() { "object" } else { self.object.name.as_str() };
+        let (opened, said) = messages::of(|| {
+            let mut builder = ObjectBuilder::default();
+            builder.name(name)?;
+            builder.open_memory(&self.bytes)
+        });
+        let failed = |what: &str, e: &libbpf_rs::Error, said: &str| {
+            let why = errors::privilege(e).map_or_else(|| format!("{e:#}"), str::to_owned);
+            let said = if said.is_empty() { String::new() } else { format!("\nlibbpf: {said}") };
+            Error::Invalid(format!("object '{name}' cannot be {what}: {why}{said}"))
+        };
+        let mut open = opened.map_err(|e| failed("opened by libbpf", &e, &said))?;
+        self.set_maps(&mut open, shared)?;
+        set_programs(&mut open, wanted);
+        let mut logs = set_logs(&mut open, wanted);
+        if let Some(passes) = &self.passes {
+            let (prepared, said) = messages::of(|| prepare(&open));
+            prepared.map_err(|e| failed("prepared by libbpf", &e, &said))?;
+            self.rewrite(&open, wanted, passes)?;
+        }
+        let (loaded, said) = messages::of(|| open.load());
+        match loaded {
+            Ok(object) => Ok(Opened { object }),
+            Err(e) => {
+                let refused = logs.iter_mut().find(|(_, log)| log.first().is_some_and(|b| *b != 0));
+                match refused {
+                    Some((program, log)) => Err(errors::refused(
+                        program,
+                        log,
+                        wanted.get(program.as_str()).and_then(|w| w.linked),
+                    )),
+                    None => Err(failed("loaded", &e, &said)),
+                }
+            }
+        }
+    }
+
+    fn set_maps(
+        &self,
+        open: &mut OpenObject,
+        shared: Option<&BTreeMap<MapId, KernelMap>>,
+    ) -> Result<(), Error> {
+        for mut map in open.maps_mut() {
+            let name = map.name().to_string_lossy().into_owned();
+            let failed = |e: libbpf_rs::Error| Error::Invalid(format!("map '{name}': {e:#}"));
+            let Some((def, id)) = self.maps.iter().find(|(def, _)| is_called(def, &name)) else { continue };
+            if let Some(own) = shared.and_then(|s| s.get(id)) {
+                map.reuse_fd(own.handle.as_fd()).map_err(failed)?;
+                continue;
+            }
+            let data = def.data.as_ref().filter(|_| def.section != ".kconfig");
+            let initial = data.and_then(|d| d.read(0, def.value_size));
+            match initial {
+                // What is zero anyway is not worth a copy; `.bss` may be large.
+                Some(bytes) if bytes.iter().any(|b| *b != 0) => {
+                    map.set_initial_value(&bytes).map_err(failed)?
+                }
+                Some(_) => {}
+                None if map.max_entries() != def.max_entries && def.max_entries != 0 => {
+                    map.set_max_entries(def.max_entries).map_err(failed)?;
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn rewrite(
+        &self,
+        open: &OpenObject,
+        wanted: &Wanted<'_>,
+        options: &passes::Options,
+    ) -> Result<(), Error> {
+        let mut maps = Vec::new();
+        for map in open.maps() {
+            let name = map.name().to_string_lossy().into_owned();
+            if let Some((def, _)) = self.maps.iter().find(|(def, _)| is_called(def, &name)) {
+                // SAFETY: the map is alive as long as the object.
+                maps.push((def.clone(), unsafe { libbpf_sys::bpf_map__fd(map.as_libbpf_object().as_ptr()) }));
+            }
+        }
+        for prog in open.progs() {
+            let name = prog.name().to_string_lossy().into_owned();
+            if let Some(Want { prog_type, .. }) = wanted.get(name.as_str()) {
+                rewrite::rewrite(
+                    prog.as_libbpf_object().as_ptr(),
+                    &name,
+                    *prog_type,
+                    &self.object,
+                    &maps,
+                    options,
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn want(prog: &LoadedProg) -> (&str, Want<'_>) {
+    let (prog_type, linked) = (prog.prog_type, &prog.linked);
+    (linked.name.as_str(), Want { prog_type, target: &linked.attach, linked: Some(linked) })
+}
+
+/// `bpf_object__prepare`: maps are made and instructions relocated, nothing is loaded.
+pub(super) fn prepare(open: &OpenObject) -> Result<(), libbpf_rs::Error> {
+    // SAFETY: the object is alive, and nobody else uses it meanwhile.
+    let ret = unsafe { libbpf_sys::bpf_object__prepare(open.as_libbpf_object().as_ptr()) };
+    if ret == 0 { Ok(()) } else { Err(libbpf_rs::Error::from_raw_os_error(-ret)) }
+}
+
+fn set_programs(open: &mut OpenObject, wanted: &Wanted<'_>) {
+    for mut prog in open.progs_mut() {
+        let name = prog.name().to_string_lossy().into_owned();
+        let Some(Want { prog_type, target, .. }) = wanted.get(name.as_str()) else {
+            prog.set_autoload(false);
+            continue;
+        };
+        prog.set_autoload(true);
+        set_type(&mut prog, *prog_type, target);
+    }
+}
+
+/// Gives a program its type, and what it is loaded for.
+pub(super) fn set_type(prog: &mut OpenProgramMut<'_>, prog_type: ProgType, target: &AttachTarget) {
+    // What libbpf knows from the section's name it knows best.
+    if prog.prog_type() as u32 == prog_type.number() {
+        return;
+    }
+    prog.set_prog_type(ProgramType::from(prog_type.number()));
+    if let Some((attach_type, by_name)) = attach_type(target.kind) {
+        prog.set_attach_type(attach_type);
+        if by_name {
+            // An error comes back when the program is loaded, with the name.
+            let _ = prog.set_attach_target(0, target.name().map(str::to_owned));
+        }
+    }
+}
+
+/// `expected_attach_type` of programs that need one, and whether they are loaded for one function.
+fn attach_type(kind: AttachKind) -> Option<(ProgramAttachType, bool)> {
+    use AttachKind as K;
+    use ProgramAttachType as T;
+    Some(match kind {
+        K::Fentry => (T::TraceFentry, true),
+        K::Fexit => (T::TraceFexit, true),
+        K::FmodRet => (T::ModifyReturn, true),
+        K::TpBtf => (T::TraceRawTp, true),
+        K::Lsm => (T::LsmMac, true),
+        K::KprobeMulti | K::KretprobeMulti => (T::KprobeMulti, false),
+        _ => return None,
+    })
+}
+
+/// Gives each program that is going to be loaded room for the verifier's log.
+fn set_logs(open: &mut OpenObject, wanted: &Wanted<'_>) -> Vec<(String, Vec<u8>)> {
+    let mut logs = Vec::new();
+    for prog in open.progs_mut() {
+        let name = prog.name().to_string_lossy().into_owned();
+        if wanted.contains_key(name.as_str()) {
+            let mut log = vec![0u8; LOG_SIZE];
+            // SAFETY: the buffer lives longer than the load, and does not move with the vector that owns it.
+            unsafe {
+                libbpf_sys::bpf_program__set_log_buf(
+                    prog.as_libbpf_object().as_ptr(),
+                    log.as_mut_ptr().cast(),
+                    LOG_SIZE as libbpf_sys::size_t,
+                );
+            }
+            logs.push((name, log));
+        }
+    }
+    logs
+}
+
+/// Whether libbpf's name of a map is that of a definition: data sections carry the start of the object's name.
+pub(super) fn is_called(def: &MapDef, name: &str) -> bool {
+    def.name == name || def.data.is_some() && name.ends_with(&def.section)
+}
+
+fn handle_of(opened: &Opened, def: &MapDef) -> Result<Option<MapHandle>, Error> {
+    let found = opened.object.maps().find(|m| is_called(def, &m.name().to_string_lossy()));
+    // Maps that are not created have no descriptor.
+    let Some(map) = found.filter(|_| def.autocreate) else { return Ok(None) };
+    let failed = |e: libbpf_rs::Error| Error::Invalid(format!("map '{}': {e:#}", def.name));
+    MapHandle::try_from(&map).map(Some).map_err(failed)
+}
+
+fn kernel_map(def: &MapDef, handle: MapHandle) -> KernelMap {
+    KernelMap {
+        name: def.name.clone(),
+        map_type: def.map_type,
+        key_size: handle.key_size() as usize,
+        value_size: handle.value_size() as usize,
+        max_entries: handle.max_entries(),
+        handle,
+    }
+}

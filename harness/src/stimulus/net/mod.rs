@@ -1,0 +1,276 @@
+//! Sockets: made and closed, and the structures that stand for them (`net/socket.c`).
+
+pub(super) mod tcp;
+pub(super) mod udp;
+
+use bpf_helpers_mock::objects::Value;
+
+use super::file::closing;
+use super::simulation::Simulation;
+use crate::error::Error;
+
+/// `SOCK_CLOEXEC`
+pub(super) const CLOEXEC: u64 = 0o2_000_000;
+/// `O_RDWR`
+const READ_WRITE: u64 = 2;
+
+/// Internet protocol, of which version.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Family {
+    /// `AF_INET`
+    V4,
+    /// `AF_INET6`
+    V6,
+}
+
+impl Family {
+    pub(crate) fn number(self) -> u64 {
+        match self {
+            Self::V4 => 2,
+            Self::V6 => 10,
+        }
+    }
+
+    /// The function of this family, of both names.
+    fn name(self, v4: &'static str, v6: &'static str) -> &'static str {
+        match self {
+            Self::V4 => v4,
+            Self::V6 => v6,
+        }
+    }
+
+    /// `struct sockaddr_in` or `sockaddr_in6` of a port on the loopback.
+    pub(crate) fn address(self, port: u16) -> Vec<u8> {
+        let mut bytes = (self.number() as u16).to_le_bytes().to_vec();
+        bytes.extend(port.to_be_bytes());
+        match self {
+            Self::V4 => bytes.extend([127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
+            Self::V6 => {
+                bytes.extend([0; 4]);
+                bytes.extend(LOOPBACK6);
+                bytes.extend([0; 4]);
+            }
+        }
+        bytes
+    }
+}
+
+const LOOPBACK6: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+const LOOPBACK4: [u8; 4] = [127, 0, 0, 1];
+/// An IPv4 address in an IPv6 one, as records of tracepoints have it (`ipv6_addr_set_v4mapped`).
+const MAPPED4: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1];
+
+/// A socket: what programs are given of it.
+#[derive(Clone, Copy, Debug)]
+struct Socket {
+    family: Family,
+    fd: u64,
+    file: u64,
+    /// `struct socket`
+    socket: u64,
+    /// `struct sock`, at the start of the protocol's own structure.
+    sock: u64,
+}
+
+impl Socket {
+    /// `socket()`; `Err` is what a program has refused it with.
+    fn open(
+        sim: &mut Simulation<'_>,
+        family: Family,
+        stream: bool,
+        fd: u64,
+    ) -> Result<Result<Self, i64>, Error> {
+        let kind: u64 = if stream { 1 } else { 2 };
+        let mut made = None;
+        let ret = sim.syscall("socket", &[family.number(), kind | CLOEXEC, 0], |sim| {
+            sim.function("__sys_socket", &[family.number(), kind | CLOEXEC, 0], |sim| {
+                let args = [0, family.number(), kind, 0, 0, 0];
+                let refused = sim.function("__sock_create", &args, |sim| {
+                    let refused = sim.hook("socket_create", &[family.number(), kind, 0, 0])?;
+                    if refused < 0 {
+                        return Ok(refused);
+                    }
+                    let mut new = Self::new(sim, family, stream, fd)?;
+                    let init = family.name("inet_create", "inet6_create");
+                    sim.function(init, &[0, new.socket, 0, 0], |sim| {
+                        if stream {
+                            let init = family.name("tcp_v4_init_sock", "tcp_v6_init_sock");
+                            sim.leaf(init, &[new.sock], 0)?;
+                        }
+                        Ok(0)
+                    })?;
+                    new.family = family;
+                    made = Some(new);
+                    sim.hook("socket_post_create", &[new.socket, family.number(), kind, 0, 0])
+                })?;
+                if refused < 0 {
+                    return Ok(refused);
+                }
+                sim.leaf("fd_install", &[fd, made.map_or(0, |m| m.file)], 0)?;
+                Ok(fd.cast_signed())
+            })
+        })?;
+        Ok(made.filter(|_| ret >= 0).ok_or(ret))
+    }
+
+    /// The structures of a new socket.
+    fn new(sim: &mut Simulation<'_>, family: Family, stream: bool, fd: u64) -> Result<Self, Error> {
+        let whole = if stream { "tcp_sock" } else { "udp_sock" };
+        let mut sock = 0;
+        for name in [whole, "inet_sock", "sock"] {
+            let known = sim.bpf.machine().object(name).build().ok();
+            if let Some(object) = known {
+                sock = object.addr;
+                break;
+            }
+        }
+        if sock == 0 {
+            sock = sim.kernel_bytes(&[])?;
+        }
+        let protocol: u64 = if stream { 6 } else { 17 };
+        let kind: u64 = if stream { 1 } else { 2 };
+        let socket = sim.object("socket", &[("sk", sock.into()), ("type", kind.into())])?;
+        sim.set_object(
+            sock,
+            "sock",
+            &[
+                ("__sk_common.skc_family", family.number().into()),
+                ("__sk_common.skc_state", tcp::CLOSED.into()),
+                ("sk_protocol", protocol.into()),
+                ("sk_type", kind.into()),
+                ("sk_socket", socket.into()),
+            ],
+        )?;
+        // Where the network namespace is, whose inode some tools compare.
+        let inode = u64::from(sim.bpf.machine().kernel.state.current().ns.net);
+        sim.set_object(sock, "sock", &[("__sk_common.skc_net.net.ns.inum", inode.into())])?;
+        let file = sim.file("socket:", READ_WRITE, 0)?;
+        sim.set_object(file, "file", &[("private_data", socket.into())])?;
+        sim.set_object(socket, "socket", &[("file", file.into())])?;
+        Ok(Self { family, fd, file, socket, sock })
+    }
+
+    /// What the socket is connected with, or bound to; 0 is no port.
+    fn set_ports(&self, sim: &mut Simulation<'_>, local: u16, remote: u16) -> Result<(), Error> {
+        let mut members: Vec<(&str, Value)> =
+            vec![("__sk_common.skc_num", local.into()), ("__sk_common.skc_dport", remote.to_be().into())];
+        let here = |port: u16, to: &'static str, to6: &'static str| match self.family {
+            Family::V4 if port != 0 => Some((to, Value::from(u32::from_le_bytes(LOOPBACK4)))),
+            Family::V6 if port != 0 => Some((to6, Value::from(LOOPBACK6.to_vec()))),
+            _ => None,
+        };
+        members.extend(here(local, "__sk_common.skc_rcv_saddr", "__sk_common.skc_v6_rcv_saddr"));
+        members.extend(here(remote, "__sk_common.skc_daddr", "__sk_common.skc_v6_daddr"));
+        sim.set_object(self.sock, "sock", &members)?;
+        let saddr = u32::from_le_bytes(LOOPBACK4);
+        sim.set_object(
+            self.sock,
+            "inet_sock",
+            &[("inet_sport", local.to_be().into()), ("inet_saddr", saddr.into())],
+        )
+    }
+
+    /// `close()`, down to the protocol's.
+    fn close(
+        &self,
+        sim: &mut Simulation<'_>,
+        end: impl FnOnce(&mut Simulation<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let (family, socket) = (self.family, self.socket);
+        closing(sim, self.fd, self.file, |sim| {
+            let release = |sim: &mut Simulation<'_>| {
+                sim.function("inet_release", &[socket], |sim| {
+                    end(sim)?;
+                    Ok(0)
+                })
+            };
+            sim.function("sock_close", &[0, self.file], |sim| {
+                sim.function("__sock_release", &[socket, 0], |sim| match family {
+                    Family::V4 => release(sim),
+                    Family::V6 => sim.function("inet6_release", &[socket], release),
+                })
+            })?;
+            Ok(())
+        })
+    }
+}
+
+/// `sendto()`, down to the protocol's function.
+fn send(
+    sim: &mut Simulation<'_>,
+    from: &Socket,
+    bytes: &[u8],
+    to: Option<u16>,
+    protocol: &str,
+    end: impl FnOnce(&mut Simulation<'_>) -> Result<i64, Error>,
+) -> Result<i64, Error> {
+    let buf = sim.user_bytes(bytes)?;
+    let address = to.map(|port| from.family.address(port)).unwrap_or_default();
+    let name = if to.is_some() { sim.user_bytes(&address)? } else { 0 };
+    let len = bytes.len() as u64;
+    let args = [from.fd, buf, len, 0, name, address.len() as u64];
+    sim.syscall("sendto", &args, |sim| {
+        sim.function("__sys_sendto", &args, |sim| {
+            let message = sim.message(&address, len)?;
+            let refused = sim.hook("socket_sendmsg", &[from.socket, message, len])?;
+            if refused < 0 {
+                return Ok(refused);
+            }
+            // Before it had functions of its own, UDP over IPv6 used those of IPv4.
+            let inet = from.family.name("inet_sendmsg", "inet6_sendmsg");
+            sim.function(inet, &[from.socket, message, len], |sim| {
+                sim.function(protocol, &[from.sock, message, len], end)
+            })
+        })
+    })
+}
+
+/// `recvfrom()`, down to the protocol's function.
+fn receive(
+    sim: &mut Simulation<'_>,
+    socket: &Socket,
+    got: &[u8],
+    protocol: &str,
+    end: impl FnOnce(&mut Simulation<'_>) -> Result<(), Error>,
+) -> Result<i64, Error> {
+    let (room, got_len) = (got.len() as u64, got.len() as i64);
+    let buf = sim.user_bytes(&vec![0; got.len()])?;
+    let args = [socket.fd, buf, room, 0, 0, 0];
+    sim.syscall("recvfrom", &args, |sim| {
+        sim.function("__sys_recvfrom", &args, |sim| {
+            let message = sim.message(&[], room)?;
+            sim.function("sock_recvmsg", &[socket.socket, message, 0], |sim| {
+                let refused = sim.hook("socket_recvmsg", &[socket.socket, message, room, 0])?;
+                if refused < 0 {
+                    return Ok(refused);
+                }
+                let inet = socket.family.name("inet_recvmsg", "inet6_recvmsg");
+                sim.function(inet, &[socket.socket, message, room, 0], |sim| {
+                    sim.function(protocol, &[socket.sock, message, room, 0, 0], |sim| {
+                        if let Some(user) = sim.bpf.machine().kernel.state.current_user_mut() {
+                            // A task without memory gets nothing.
+                            let _ = user.write(buf, got);
+                        }
+                        end(sim)?;
+                        Ok(got_len)
+                    })
+                })
+            })
+        })
+    })
+}
+
+impl Simulation<'_> {
+    /// `struct msghdr`, with the address that it is for.
+    fn message(&mut self, address: &[u8], len: u64) -> Result<u64, Error> {
+        let name = if address.is_empty() { 0 } else { self.kernel_bytes(address)? };
+        self.object(
+            "msghdr",
+            &[
+                ("msg_name", name.into()),
+                ("msg_namelen", (address.len() as u64).into()),
+                ("msg_iter.count", len.into()),
+            ],
+        )
+    }
+}

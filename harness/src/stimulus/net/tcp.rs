@@ -1,0 +1,380 @@
+//! A TCP connection on the loopback, both of its ends in one task (`net/ipv4/tcp.c`, `tcp_input.c`, `tcp_ipv4.c`).
+
+use bpf_helpers_mock::objects::Value;
+
+use super::{CLOEXEC, Family, LOOPBACK4, LOOPBACK6, MAPPED4, Socket, receive, send};
+use crate::error::Error;
+use crate::stimulus::simulation::Simulation;
+use crate::stimulus::{Action, Real, Stimulated, real};
+
+/// States of a connection (`include/net/tcp_states.h`).
+const ESTABLISHED: u64 = 1;
+const SYN_SENT: u64 = 2;
+const SYN_RECV: u64 = 3;
+const FIN_WAIT1: u64 = 4;
+const FIN_WAIT2: u64 = 5;
+pub(super) const CLOSED: u64 = 7;
+const CLOSE_WAIT: u64 = 8;
+const LAST_ACK: u64 = 9;
+const LISTEN: u64 = 10;
+/// The ports on the simulator, where all are free.
+const SERVER: u16 = 40_001;
+const CLIENT: u16 = 50_001;
+/// The descriptors of listener, client and the accepted one.
+const FDS: [u64; 3] = [3, 4, 5];
+const ECONNREFUSED: i64 = 111;
+/// A port of the privileged ones that nobody listens at (`tcpmux`).
+const REFUSED: u16 = 1;
+
+/// A connection; see [`Stimulus::tcp`](crate::stimulus::Stimulus::tcp).
+#[derive(Clone, Debug)]
+pub struct Tcp {
+    family: Family,
+    refused: bool,
+    bytes: Vec<u8>,
+}
+
+impl Tcp {
+    pub(crate) fn v4() -> Self {
+        Self { family: Family::V4, refused: false, bytes: b"ping".to_vec() }
+    }
+
+    pub(crate) fn v6() -> Self {
+        Self { family: Family::V6, ..Self::v4() }
+    }
+
+    /// Nobody listens: `connect` to port 1 fails with `-ECONNREFUSED`, and there is no listener.
+    #[must_use]
+    pub fn refused(mut self) -> Self {
+        self.refused = true;
+        self
+    }
+
+    /// What the client sends; `ping` if nothing is said.
+    #[must_use]
+    pub fn sending(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.bytes = bytes.into();
+        self
+    }
+}
+
+impl Action for Tcp {
+    /// `ret` is what `connect` has returned; the values are `port` and `local_port`.
+    fn simulate(&self, sim: &mut Simulation<'_>) -> Result<Stimulated, Error> {
+        if self.refused {
+            return self.be_refused(sim);
+        }
+        let mut done = Stimulated::default().with("port", SERVER.into()).with("local_port", CLIENT.into());
+        let listener = match listen(sim, self.family)? {
+            Ok(listener) => listener,
+            Err(ret) => return Ok(Stimulated { ret, ..done }),
+        };
+        let client = match Socket::open(sim, self.family, true, FDS[1])? {
+            Ok(client) => client,
+            Err(ret) => return Ok(Stimulated { ret, ..done }),
+        };
+        let server = Socket::new(sim, self.family, true, FDS[2])?;
+        done.ret = connect(sim, &client, SERVER, Some(&listener), |sim| {
+            answered(sim, &client, &server)?;
+            Ok(0)
+        })?;
+        if done.ret == 0 {
+            accept(sim, &listener, &server)?;
+            talk(sim, &client, &server, &self.bytes)?;
+            close_client(sim, &client, &server)?;
+            close_server(sim, &client, &server)?;
+        } else {
+            client.close(sim, |_| Ok(()))?;
+        }
+        listener
+            .close(sim, |sim| close_tcp(sim, &listener, |sim| set_state(sim, &listener, LISTEN, CLOSED)))?;
+        Ok(done)
+    }
+
+    fn perform(&self, _: &mut Real<'_>) -> Result<Stimulated, Error> {
+        let port = self.refused.then_some(REFUSED);
+        real::tcp(self.family, port, &self.bytes)
+    }
+}
+
+impl Tcp {
+    fn be_refused(&self, sim: &mut Simulation<'_>) -> Result<Stimulated, Error> {
+        let done = Stimulated::default().with("port", REFUSED.into()).with("local_port", CLIENT.into());
+        let client = match Socket::open(sim, self.family, true, FDS[0])? {
+            Ok(client) => client,
+            Err(ret) => return Ok(Stimulated { ret, ..done }),
+        };
+        let ret = connect(sim, &client, REFUSED, None, |sim| {
+            let reset = sim.kernel_bytes(&[])?;
+            sim.function("tcp_rcv_state_process", &[client.sock, reset], |sim| {
+                sim.function("tcp_reset", &[client.sock, reset], |sim| {
+                    sim.function("tcp_done", &[client.sock], |sim| {
+                        set_state(sim, &client, SYN_SENT, CLOSED)?;
+                        Ok(0)
+                    })
+                })
+            })?;
+            Ok(-ECONNREFUSED)
+        })?;
+        client.close(sim, |sim| close_tcp(sim, &client, |_| Ok(())))?;
+        Ok(Stimulated { ret, ..done })
+    }
+}
+
+/// `socket`, `bind`, `listen`, `getsockname`.
+fn listen(sim: &mut Simulation<'_>, family: Family) -> Result<Result<Socket, i64>, Error> {
+    let listener = match Socket::open(sim, family, true, FDS[0])? {
+        Ok(listener) => listener,
+        Err(ret) => return Ok(Err(ret)),
+    };
+    let address = family.address(0);
+    let (name, len) = (sim.user_bytes(&address)?, address.len() as u64);
+    sim.syscall("bind", &[FDS[0], name, len], |sim| {
+        sim.function("__sys_bind", &[FDS[0], name, len], |sim| {
+            let kernel = sim.kernel_bytes(&address)?;
+            let refused = sim.hook("socket_bind", &[listener.socket, kernel, len])?;
+            if refused < 0 {
+                return Ok(refused);
+            }
+            sim.leaf(family.name("inet_bind", "inet6_bind"), &[listener.socket, kernel, len], 0)
+        })
+    })?;
+    listener.set_ports(sim, SERVER, 0)?;
+    sim.syscall("listen", &[FDS[0], 1], |sim| {
+        sim.function("__sys_listen", &[FDS[0], 1], |sim| {
+            let refused = sim.hook("socket_listen", &[listener.socket, 1])?;
+            if refused < 0 {
+                return Ok(refused);
+            }
+            sim.function("inet_listen", &[listener.socket, 1], |sim| {
+                sim.function("inet_csk_listen_start", &[listener.sock, 1], |sim| {
+                    state_record(sim, &listener, CLOSED, LISTEN)?;
+                    Ok(0)
+                })
+            })
+        })
+    })?;
+    let room = sim.user_bytes(&(len as u32).to_le_bytes())?;
+    sim.syscall("getsockname", &[FDS[0], name, room], |_| Ok(0))?;
+    Ok(Ok(listener))
+}
+
+/// `connect`, with the packet that arrives at the listener on the way; `answer` is what comes back for it.
+fn connect(
+    sim: &mut Simulation<'_>,
+    client: &Socket,
+    port: u16,
+    listener: Option<&Socket>,
+    answer: impl FnOnce(&mut Simulation<'_>) -> Result<i64, Error>,
+) -> Result<i64, Error> {
+    let family = client.family;
+    let address = family.address(port);
+    let (name, len) = (sim.user_bytes(&address)?, address.len() as u64);
+    sim.syscall("connect", &[client.fd, name, len], |sim| {
+        sim.function("__sys_connect", &[client.fd, name, len], |sim| {
+            let kernel = sim.kernel_bytes(&address)?;
+            let refused = sim.hook("socket_connect", &[client.socket, kernel, len])?;
+            if refused < 0 {
+                return Ok(refused);
+            }
+            sim.function("inet_stream_connect", &[client.socket, kernel, len, 2], |sim| {
+                sim.function("__inet_stream_connect", &[client.socket, kernel, len, 2, 0], |sim| {
+                    let function = family.name("tcp_v4_connect", "tcp_v6_connect");
+                    sim.function(function, &[client.sock, kernel, len], |sim| {
+                        // The state changes before there is a local port.
+                        client.set_ports(sim, 0, port)?;
+                        local_address(sim, client)?;
+                        set_state(sim, client, CLOSED, SYN_SENT)?;
+                        client.set_ports(sim, CLIENT, port)?;
+                        sim.function("tcp_connect", &[client.sock], |sim| {
+                            let Some(listener) = listener else { return Ok(0) };
+                            let packet = sim.kernel_bytes(&[])?;
+                            let request = family.name("tcp_v4_conn_request", "tcp_v6_conn_request");
+                            sim.function("tcp_rcv_state_process", &[listener.sock, packet], |sim| {
+                                sim.leaf(request, &[listener.sock, packet], 0)
+                            })
+                        })
+                    })?;
+                    // The answer has waited for the lock.
+                    answer(sim)
+                })
+            })
+        })
+    })
+}
+
+/// The route gives the socket its own address.
+fn local_address(sim: &mut Simulation<'_>, client: &Socket) -> Result<(), Error> {
+    let member = match client.family {
+        Family::V4 => ("__sk_common.skc_rcv_saddr", Value::from(u32::from_le_bytes(LOOPBACK4))),
+        Family::V6 => ("__sk_common.skc_v6_rcv_saddr", Value::from(LOOPBACK6.to_vec())),
+    };
+    sim.set_object(client.sock, "sock", &[member])
+}
+
+/// The handshake's other two packets, and the socket that comes of them.
+fn answered(sim: &mut Simulation<'_>, client: &Socket, server: &Socket) -> Result<(), Error> {
+    let packet = sim.kernel_bytes(&[])?;
+    sim.function("tcp_rcv_state_process", &[client.sock, packet], |sim| {
+        sim.function("tcp_finish_connect", &[client.sock, packet], |sim| {
+            set_state(sim, client, SYN_SENT, ESTABLISHED)?;
+            Ok(0)
+        })?;
+        // The acknowledgement arrives at the listener while the client is still at it. The new socket does not know its
+        // peer when it leaves the listener's state.
+        let create = client.family.name("tcp_v4_syn_recv_sock", "tcp_v6_syn_recv_sock");
+        server.set_ports(sim, SERVER, 0)?;
+        sim.function(create, &[0, packet, 0, 0, 0, 0], |sim| {
+            state_record(sim, server, LISTEN, SYN_RECV)?;
+            server.set_ports(sim, SERVER, CLIENT)?;
+            Ok(server.sock.cast_signed())
+        })?;
+        sim.function("tcp_child_process", &[0, server.sock, packet], |sim| {
+            sim.function("tcp_rcv_state_process", &[server.sock, packet], |sim| {
+                set_state(sim, server, SYN_RECV, ESTABLISHED)?;
+                Ok(0)
+            })
+        })
+    })?;
+    Ok(())
+}
+
+fn accept(sim: &mut Simulation<'_>, listener: &Socket, server: &Socket) -> Result<(), Error> {
+    let args = [listener.fd, 0, 0, CLOEXEC];
+    sim.syscall("accept4", &args, |sim| {
+        sim.function("__sys_accept4", &args, |sim| {
+            let refused = sim.hook("socket_accept", &[listener.socket, server.socket])?;
+            if refused < 0 {
+                return Ok(refused);
+            }
+            sim.function("inet_accept", &[listener.socket, server.socket, 2, 0], |sim| {
+                sim.leaf("inet_csk_accept", &[listener.sock, 2, 0, 0], server.sock.cast_signed())?;
+                Ok(0)
+            })?;
+            sim.leaf("fd_install", &[server.fd, server.file], 0)?;
+            Ok(server.fd.cast_signed())
+        })
+    })?;
+    Ok(())
+}
+
+/// The client's bytes on their way, and read.
+fn talk(sim: &mut Simulation<'_>, client: &Socket, server: &Socket, bytes: &[u8]) -> Result<(), Error> {
+    let len = bytes.len() as u64;
+    send(sim, client, bytes, None, "tcp_sendmsg", |sim| {
+        let packet = sim.kernel_bytes(bytes)?;
+        sim.leaf("tcp_rcv_established", &[server.sock, packet], 0)?;
+        sim.set_object(server.sock, "tcp_sock", &[("bytes_received", len.into())])?;
+        // The acknowledgement waits for the lock.
+        sim.leaf("tcp_rcv_established", &[client.sock, packet], 0)?;
+        sim.set_object(
+            client.sock,
+            "tcp_sock",
+            &[("bytes_acked", (len + 1).into()), ("bytes_sent", len.into())],
+        )?;
+        Ok(len.cast_signed())
+    })?;
+    receive(sim, server, bytes, "tcp_recvmsg", |sim| {
+        sim.leaf("tcp_cleanup_rbuf", &[server.sock, len], 0)?;
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// `tcp_close`, with what it does.
+fn close_tcp(
+    sim: &mut Simulation<'_>,
+    socket: &Socket,
+    inner: impl FnOnce(&mut Simulation<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    sim.function("tcp_close", &[socket.sock, 0], |sim| {
+        inner(sim)?;
+        Ok(0)
+    })?;
+    Ok(())
+}
+
+/// The client closes first: the server learns of it.
+fn close_client(sim: &mut Simulation<'_>, client: &Socket, server: &Socket) -> Result<(), Error> {
+    client.close(sim, |sim| {
+        close_tcp(sim, client, |sim| {
+            set_state(sim, client, ESTABLISHED, FIN_WAIT1)?;
+            let packet = sim.kernel_bytes(&[])?;
+            sim.function("tcp_rcv_established", &[server.sock, packet], |sim| {
+                sim.function("tcp_fin", &[server.sock], |sim| {
+                    set_state(sim, server, ESTABLISHED, CLOSE_WAIT)?;
+                    Ok(0)
+                })
+            })?;
+            Ok(())
+        })
+    })
+}
+
+/// Then the server; its last packet ends the client's socket too.
+fn close_server(sim: &mut Simulation<'_>, client: &Socket, server: &Socket) -> Result<(), Error> {
+    server.close(sim, |sim| {
+        close_tcp(sim, server, |sim| {
+            set_state(sim, server, CLOSE_WAIT, LAST_ACK)?;
+            let packet = sim.kernel_bytes(&[])?;
+            sim.function("tcp_rcv_state_process", &[client.sock, packet], |sim| {
+                set_state(sim, client, FIN_WAIT1, FIN_WAIT2)?;
+                sim.function("tcp_fin", &[client.sock], |sim| {
+                    sim.function("tcp_time_wait", &[client.sock, 6, 0], |sim| done(sim, client, FIN_WAIT2))
+                })
+            })?;
+            sim.function("tcp_rcv_state_process", &[server.sock, packet], |sim| done(sim, server, LAST_ACK))?;
+            Ok(())
+        })
+    })
+}
+
+fn done(sim: &mut Simulation<'_>, socket: &Socket, from: u64) -> Result<i64, Error> {
+    sim.function("tcp_done", &[socket.sock], |sim| {
+        set_state(sim, socket, from, CLOSED)?;
+        Ok(0)
+    })
+}
+
+/// `tcp_set_state`.
+fn set_state(sim: &mut Simulation<'_>, socket: &Socket, from: u64, to: u64) -> Result<(), Error> {
+    sim.function("tcp_set_state", &[socket.sock, to], |sim| {
+        state_record(sim, socket, from, to)?;
+        Ok(0)
+    })?;
+    Ok(())
+}
+
+/// `sock:inet_sock_set_state`; the state changes behind it.
+fn state_record(sim: &mut Simulation<'_>, socket: &Socket, from: u64, to: u64) -> Result<(), Error> {
+    let (sport, dport) = ports(sim, socket);
+    let remote = dport != 0;
+    let v4: &[u8] = if socket.family == Family::V4 { &LOOPBACK4 } else { &[0; 4] };
+    let v6: &[u8] = if socket.family == Family::V4 { &MAPPED4 } else { &LOOPBACK6 };
+    let none: &[u8] = if socket.family == Family::V4 { &MAPPED4[..12] } else { &[] };
+    let fields: &[(&str, Value)] = &[
+        ("skaddr", socket.sock.into()),
+        ("oldstate", from.into()),
+        ("newstate", to.into()),
+        ("sport", sport.into()),
+        ("dport", dport.into()),
+        ("family", socket.family.number().into()),
+        ("protocol", 6.into()),
+        ("saddr", v4.into()),
+        ("daddr", if remote { v4.into() } else { Value::Bytes(vec![0; 4]) }),
+        ("saddr_v6", v6.into()),
+        ("daddr_v6", if remote { v6.into() } else { none.into() }),
+    ];
+    sim.tracepoint("sock", "inet_sock_set_state", fields, &[socket.sock, from, to])?;
+    sim.set_object(socket.sock, "sock", &[("__sk_common.skc_state", to.into())])
+}
+
+/// The ports as the socket has them: they are set step by step.
+fn ports(sim: &mut Simulation<'_>, socket: &Socket) -> (u16, u16) {
+    let machine = sim.bpf.machine();
+    let Ok(object) = machine.object_at(socket.sock, "sock") else { return (0, 0) };
+    let mut read = |path: &str| machine.read_object(object, path).ok().and_then(|v| u16::try_from(v).ok());
+    let local = read("__sk_common.skc_num").unwrap_or(0);
+    let remote = read("__sk_common.skc_dport").unwrap_or(0);
+    (local, u16::from_be(remote))
+}

@@ -1,0 +1,92 @@
+//! A datagram on the loopback (`net/ipv4/udp.c`, `net/ipv6/udp.c`).
+
+use super::{Family, Socket, receive, send};
+use crate::error::Error;
+use crate::stimulus::simulation::Simulation;
+use crate::stimulus::{Action, Real, Stimulated, real};
+
+/// The receiver's port on the simulator, where all are free.
+const PORT: u16 = 40_002;
+const FDS: [u64; 2] = [3, 4];
+
+/// A datagram; see [`Stimulus::udp`](crate::stimulus::Stimulus::udp).
+#[derive(Clone, Debug)]
+pub struct Udp {
+    family: Family,
+    bytes: Vec<u8>,
+}
+
+impl Udp {
+    pub(crate) fn v4() -> Self {
+        Self { family: Family::V4, bytes: b"ping".to_vec() }
+    }
+
+    pub(crate) fn v6() -> Self {
+        Self { family: Family::V6, ..Self::v4() }
+    }
+
+    /// What is sent; `ping` if nothing is said.
+    #[must_use]
+    pub fn sending(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.bytes = bytes.into();
+        self
+    }
+}
+
+impl Action for Udp {
+    /// `ret` is what `sendto` has returned; the value `port` is the receiver's.
+    fn simulate(&self, sim: &mut Simulation<'_>) -> Result<Stimulated, Error> {
+        let family = self.family;
+        let mut done = Stimulated::default().with("port", PORT.into());
+        let receiver = match Socket::open(sim, family, false, FDS[0])? {
+            Ok(receiver) => receiver,
+            Err(ret) => return Ok(Stimulated { ret, ..done }),
+        };
+        bind(sim, &receiver)?;
+        let sender = match Socket::open(sim, family, false, FDS[1])? {
+            Ok(sender) => sender,
+            Err(ret) => return Ok(Stimulated { ret, ..done }),
+        };
+        let len = self.bytes.len() as i64;
+        let protocol = family.name("udp_sendmsg", "udpv6_sendmsg");
+        let sent = send(sim, &sender, &self.bytes, Some(PORT), protocol, |sim| {
+            let packet = sim.kernel_bytes(&self.bytes)?;
+            sim.function(family.name("udp_rcv", "udpv6_rcv"), &[packet], |sim| {
+                sim.leaf("__udp_enqueue_schedule_skb", &[receiver.sock, packet], 0)
+            })?;
+            Ok(len)
+        })?;
+        done.ret = sent;
+        if sent == len {
+            let protocol = family.name("udp_recvmsg", "udpv6_recvmsg");
+            receive(sim, &receiver, &self.bytes, protocol, |_| Ok(()))?;
+        }
+        sender.close(sim, |_| Ok(()))?;
+        receiver.close(sim, |_| Ok(()))?;
+        Ok(done)
+    }
+
+    fn perform(&self, _: &mut Real<'_>) -> Result<Stimulated, Error> {
+        real::udp(self.family, &self.bytes)
+    }
+}
+
+/// `bind` and `getsockname`.
+fn bind(sim: &mut Simulation<'_>, receiver: &Socket) -> Result<(), Error> {
+    let address = receiver.family.address(0);
+    let (name, len) = (sim.user_bytes(&address)?, address.len() as u64);
+    sim.syscall("bind", &[receiver.fd, name, len], |sim| {
+        sim.function("__sys_bind", &[receiver.fd, name, len], |sim| {
+            let kernel = sim.kernel_bytes(&address)?;
+            let refused = sim.hook("socket_bind", &[receiver.socket, kernel, len])?;
+            if refused < 0 {
+                return Ok(refused);
+            }
+            sim.leaf(receiver.family.name("inet_bind", "inet6_bind"), &[receiver.socket, kernel, len], 0)
+        })
+    })?;
+    receiver.set_ports(sim, PORT, 0)?;
+    let room = sim.user_bytes(&(len as u32).to_le_bytes())?;
+    sim.syscall("getsockname", &[receiver.fd, name, room], |_| Ok(0))?;
+    Ok(())
+}

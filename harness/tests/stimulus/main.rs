@@ -1,0 +1,6 @@
+//! Stimuli: what their expansions are, and what tools make of them.
+
+mod expansions;
+mod support;
+mod tools;
+mod traced;
