@@ -2,10 +2,10 @@
 
 use std::process::Command;
 
-use crate::{conformance, fixtures, fuzz};
+use crate::{conformance, fixtures, fuzz, kernel};
 
 /// Runs a command from the workspace's root and shows it.
-fn run(program: &str, args: &[&str], env: &[(&str, &str)]) -> Result<(), String> {
+pub(crate) fn run(program: &str, args: &[&str], env: &[(&str, &str)]) -> Result<(), String> {
     println!("--- {program} {}", args.join(" "));
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     let mut command = Command::new(program);
@@ -19,8 +19,18 @@ fn cargo(args: &[&str]) -> Result<(), String> {
 }
 
 /// Whether `cargo SUBCOMMAND` is installed.
-fn has(subcommand: &str) -> bool {
+pub(crate) fn has(subcommand: &str) -> bool {
     Command::new("cargo").args([subcommand, "--version"]).output().is_ok_and(|o| o.status.success())
+}
+
+/// All features; without what libbpf is compiled with, all but the kernel tier's.
+fn features() -> &'static [&'static str] {
+    let there = |header: &str| std::path::Path::new("/usr/include").join(header).exists();
+    if there("libelf.h") && there("zlib.h") {
+        return &["--all-features"];
+    }
+    println!("libelf-dev and zlib1g-dev are not installed; without the feature `kernel`");
+    &["--features", "bpf-harness/proptest,bpf-vm-shim/rbpf"]
 }
 
 pub(crate) fn fmt() -> Result<(), String> {
@@ -28,11 +38,11 @@ pub(crate) fn fmt() -> Result<(), String> {
 }
 
 pub(crate) fn clippy() -> Result<(), String> {
-    cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"])
+    cargo(&[&["clippy", "--workspace", "--all-targets"], features(), &["--", "-D", "warnings"]].concat())
 }
 
 pub(crate) fn doc() -> Result<(), String> {
-    let args = ["doc", "--workspace", "--no-deps", "--all-features"];
+    let args = [&["doc", "--workspace", "--no-deps"], features()].concat();
     run("cargo", &args, &[("RUSTDOCFLAGS", "-D warnings")])
 }
 
@@ -40,21 +50,26 @@ pub(crate) fn test() -> Result<(), String> {
     // Never blesses: a snapshot that differs is a failure, here and on every machine.
     let env = [("INSTA_UPDATE", "no"), ("CI", "1")];
     if has("nextest") {
-        run("cargo", &["nextest", "run", "--workspace", "--all-features", "--no-fail-fast"], &env)?;
+        run("cargo", &[&["nextest", "run", "--workspace", "--no-fail-fast"], features()].concat(), &env)?;
     } else {
         println!("cargo-nextest is not installed; using cargo test");
         let targets = ["--lib", "--bins", "--tests", "--examples", "--no-fail-fast"];
-        run("cargo", &[&["test", "--workspace", "--all-features"], &targets[..]].concat(), &env)?;
+        run("cargo", &[&["test", "--workspace"], features(), &targets].concat(), &env)?;
     }
-    run("cargo", &["test", "--workspace", "--all-features", "--doc"], &env)
+    run("cargo", &[&["test", "--workspace", "--doc"], features()].concat(), &env)
 }
 
-pub(crate) fn bench_in_release() -> Result<(), String> {
-    cargo(&["run", "--quiet", "--release", "--package", "xtask", "--", "bench"])
+pub(crate) fn bench_in_release(engines_only: bool) -> Result<(), String> {
+    let mut args = vec!["run", "--quiet", "--release", "--package", "xtask", "--", "bench"];
+    if engines_only {
+        args.push("engines");
+    }
+    cargo(&args)
 }
 
 pub(crate) fn bless() -> Result<(), String> {
-    run("cargo", &["test", "--workspace", "--all-features", "--no-fail-fast"], &[("INSTA_UPDATE", "always")])
+    let args = [&["test", "--workspace", "--no-fail-fast"], features()].concat();
+    run("cargo", &args, &[("INSTA_UPDATE", "always")])
 }
 
 /// One for each way in.
@@ -63,7 +78,7 @@ const EXAMPLES: [&str; 6] =
 
 pub(crate) fn examples() -> Result<(), String> {
     for example in EXAMPLES {
-        let package = ["run", "--quiet", "--package", "bpf-harness", "--all-features", "--example"];
+        let package = ["run", "--quiet", "--package", "bpf-harness", "--features", "proptest", "--example"];
         cargo(&[&package[..], &[example]].concat())?;
     }
     cargo(&[
@@ -71,7 +86,8 @@ pub(crate) fn examples() -> Result<(), String> {
         "--quiet",
         "--package",
         "bpf-vm-shim",
-        "--all-features",
+        "--features",
+        "rbpf",
         "--example",
         "conformance_plugin",
     ])?;
@@ -87,5 +103,12 @@ pub(crate) fn ci(fuzz_seconds: u64) -> Result<(), String> {
     test()?;
     examples()?;
     fixtures::check()?;
-    fuzz::run(None, fuzz_seconds, 0, false)
+    fuzz::run(None, fuzz_seconds, 0, false)?;
+    match kernel::unavailable() {
+        None => kernel::run(&kernel::USUAL.map(str::to_owned), None),
+        Some(why) => {
+            println!("--- skipped: tests on real kernels: {why}");
+            Ok(())
+        }
+    }
 }

@@ -8,6 +8,7 @@
 
 mod channel;
 mod host;
+mod input;
 mod modules;
 #[path = "../src/vm/protocol.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the host's half is not used here")]

@@ -5,12 +5,13 @@ use std::fs;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
-use std::process::{self, Stdio};
+use std::process;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::channel::{Channel, Writer};
 use crate::host::Desk;
+use crate::input::{self, Feed, Terminal};
 use crate::protocol::{CHUNK, Command, FromGuest, HOST_SOCKET, HOST_SOCKET_VARIABLE, RESULTS_DIR, ToGuest};
 use crate::{results, sys};
 
@@ -21,8 +22,8 @@ pub(crate) fn run(channel: &Channel, command: &Command) -> io::Result<()> {
     let writer = channel.writer();
     let desk = Desk::default();
     let opened = if command.service { desk.open(&writer) } else { Ok(()) };
-    let mut child = match opened.and_then(|()| spawn(command)) {
-        Ok(child) => child,
+    let (mut child, terminal) = match opened.and_then(|()| spawn(command)) {
+        Ok(started) => started,
         Err(error) => {
             let errno = error.raw_os_error().unwrap_or(0) as u32;
             writer.send(&FromGuest::StartFailed(errno, error.to_string().into_bytes()))?;
@@ -32,11 +33,20 @@ pub(crate) fn run(channel: &Channel, command: &Command) -> io::Result<()> {
         }
     };
     let pid = child.id() as i32;
-    let pumps = [
-        child.stdout.take().map(|pipe| pump(pipe, writer.clone(), FromGuest::Stdout)),
-        child.stderr.take().map(|pipe| pump(pipe, writer.clone(), FromGuest::Stderr)),
-    ];
-    obey(channel.reader()?, pid, desk);
+    let (mut pumps, feed) = match terminal {
+        Some(Terminal { output, input }) => {
+            let keep = input.try_clone().ok();
+            let pump = pump(output, writer.clone(), FromGuest::Stdout);
+            (vec![pump], input::feed(input, keep, writer.clone()))
+        }
+        None => {
+            let feed = child.stdin.take().map(|pipe| input::feed(pipe, None, writer.clone()));
+            (Vec::new(), feed.unwrap_or_default())
+        }
+    };
+    pumps.extend(child.stdout.take().map(|pipe| pump(pipe, writer.clone(), FromGuest::Stdout)));
+    pumps.extend(child.stderr.take().map(|pipe| pump(pipe, writer.clone(), FromGuest::Stderr)));
+    obey(channel.reader()?, pid, desk, feed);
     if command.lifetime_secs > 0 {
         let lifetime = Duration::from_secs(command.lifetime_secs);
         thread::spawn(move || {
@@ -58,23 +68,25 @@ pub(crate) fn linger() {
     thread::sleep(Duration::from_secs(10));
 }
 
-fn spawn(command: &Command) -> io::Result<process::Child> {
+fn spawn(command: &Command) -> io::Result<(process::Child, Option<Terminal>)> {
     let mut argv = command.argv.iter().map(|arg| OsStr::from_bytes(arg));
     let program = argv.next().ok_or_else(|| io::Error::other("no program given"))?;
     let cwd = OsStr::from_bytes(&command.cwd);
     let _ = fs::create_dir_all(cwd);
     let socket = command.service.then_some((HOST_SOCKET_VARIABLE, HOST_SOCKET));
-    process::Command::new(program)
+    let mut start = process::Command::new(program);
+    start
         .args(argv)
         .env_clear()
         .envs(command.env.iter().map(|(key, value)| (OsStr::from_bytes(key), OsStr::from_bytes(value))))
         .envs(socket)
-        .current_dir(cwd)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
+        .current_dir(cwd);
+    let terminal = input::connect(&mut start, command.input)?;
+    if terminal.is_none() {
+        // A program with a terminal leads a session, which is a group as well.
+        start.process_group(0);
+    }
+    Ok((start.spawn()?, terminal))
 }
 
 fn pump<R: Read + Send + 'static>(mut pipe: R, to: Writer, wrap: fn(Vec<u8>) -> FromGuest) -> JoinHandle<()> {
@@ -96,12 +108,14 @@ fn pump<R: Read + Send + 'static>(mut pipe: R, to: Writer, wrap: fn(Vec<u8>) -> 
 }
 
 /// Signals from the host go to the program's process group; a host that is gone ends the machine.
-fn obey(mut reader: fs::File, pid: i32, desk: Desk) {
+fn obey(mut reader: fs::File, pid: i32, desk: Desk, mut feed: Feed) {
     thread::spawn(move || {
         while let Ok(Some(message)) = ToGuest::read(&mut reader) {
             match message {
                 ToGuest::Signal(signal) => sys::kill(-pid, signal as i32),
                 ToGuest::Answer(id, last, data) => desk.answer(id, last, data),
+                ToGuest::Stdin(data) => feed.put(data),
+                ToGuest::Resize(rows, columns) => feed.resize(rows, columns),
                 _ => {}
             }
         }
@@ -122,15 +136,15 @@ fn reap(program: i32) -> io::Result<u32> {
 }
 
 /// A daemon that the program left behind may hold its output open: it gets a moment, then everything is killed.
-fn drain(pumps: [Option<JoinHandle<()>>; 2]) {
+fn drain(pumps: Vec<JoinHandle<()>>) {
     for _ in 0..50 {
-        if pumps.iter().flatten().all(JoinHandle::is_finished) {
+        if pumps.iter().all(JoinHandle::is_finished) {
             break;
         }
         thread::sleep(Duration::from_millis(4));
     }
     sys::kill(-1, SIGKILL);
-    for pump in pumps.into_iter().flatten() {
+    for pump in pumps {
         let _ = pump.join();
     }
 }

@@ -24,6 +24,7 @@ unsafe extern "C" {
     fn syscall(number: c_long, ...) -> c_long;
     fn ioperm(from: c_ulong, count: c_ulong, on: c_int) -> c_int;
     fn sethostname(name: *const c_char, len: usize) -> c_int;
+    fn setsid() -> c_int;
     fn sync();
 }
 
@@ -152,6 +153,40 @@ pub(crate) fn raw_terminal(file: &std::fs::File) -> io::Result<()> {
         settings.cc[5] = 0;
         settings.cc[6] = 1;
         check(ioctl(file.as_raw_fd(), TCSETS, &settings))
+    }
+}
+
+/// Lets the far end of a new terminal be opened; gives its number.
+pub(crate) fn unlock_terminal(near: &std::fs::File) -> io::Result<u32> {
+    const TIOCSPTLCK: c_ulong = 0x4004_5431;
+    const TIOCGPTN: c_ulong = 0x8004_5430;
+    let (mut number, unlocked) = (0u32, 0 as c_int);
+    // SAFETY: both requests take a pointer to an int that outlives the call.
+    unsafe {
+        check(ioctl(near.as_raw_fd(), TIOCSPTLCK, &unlocked))?;
+        check(ioctl(near.as_raw_fd(), TIOCGPTN, &mut number))?;
+    }
+    Ok(number)
+}
+
+/// Sets the size of a terminal; its programs get SIGWINCH.
+pub(crate) fn set_window(terminal: &std::fs::File, rows: u16, columns: u16) -> io::Result<()> {
+    const TIOCSWINSZ: c_ulong = 0x5414;
+    let size = [rows, columns, 0, 0];
+    // SAFETY: four u16 are `struct winsize`.
+    check(unsafe { ioctl(terminal.as_raw_fd(), TIOCSWINSZ, &size) })
+}
+
+/// Makes a program the leader of a session that the terminal at its standard input controls, so that Ctrl-C is its SIGINT.
+pub(crate) fn on_its_own_terminal(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    const TIOCSCTTY: c_ulong = 0x540e;
+    // SAFETY: between fork and exec there are only two system calls. Standard input is in its place by then.
+    unsafe {
+        command.pre_exec(move || {
+            check(setsid())?;
+            check(ioctl(0, TIOCSCTTY, 0 as c_int))
+        });
     }
 }
 

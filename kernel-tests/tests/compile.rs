@@ -1,19 +1,17 @@
 //! C that is compiled by the host for programs in a guest. The tests below run in a virtual machine, started by the last
-//! one through `bpf-vm`; on the host they have nothing to do. Without QEMU, a kernel or clang nothing is tested, with the
-//! reason; with BPF_VM_TEST_KERNEL set that is a failure.
+//! one through `bpf-vm`; on the host they have nothing to do.
+
+mod support;
 
 use std::env;
-use std::process::Command;
 use std::thread;
 
 use bpf_harness::compile::bcc::{BccKernel, Text};
 use bpf_harness::compile::remote::booted_kernel;
 use bpf_harness::compile::{Clang, CompileError};
-use bpf_kernel_tests::kernels::{Arch, Kernels};
-use bpf_kernel_tests::vm::{self, Qemu};
 use serial_test::serial;
+use support::{or_skip, tool};
 
-const KERNEL: &str = "BPF_VM_TEST_KERNEL";
 const TEXT: &str = "
     BPF_HASH(seen, u32);
     TRACEPOINT_PROBE(sched, sched_switch) { u32 pid = args->next_pid; seen.increment(pid); return 0; }
@@ -100,35 +98,13 @@ fn the_host_compiles_for_programs_in_a_guest() {
     if env::var_os("BPF_VM_HOST_SOCKET").is_some() {
         return;
     }
-    let kernel = match kernel() {
-        Ok(kernel) => kernel,
-        Err(reason) if env::var_os(KERNEL).is_some() => panic!("{KERNEL} is set, but {reason}"),
-        Err(reason) => {
-            eprintln!("skipped: {reason}");
-            return;
-        }
-    };
-    let finished = Command::new(env!("CARGO_BIN_EXE_bpf-vm"))
-        .args(["run", "--kernel", &kernel, "--"])
-        .arg(env::current_exe().expect("this test's path"))
-        .args(["guest_", "--test-threads=2"])
-        .output()
-        .expect("the tool starts");
+    if or_skip(Clang::find().map_err(|error| error.to_string())).is_none() {
+        return;
+    }
+    let Some(mut command) = tool() else { return };
+    command.arg("--").arg(env::current_exe().expect("this test's path")).args(["guest_", "--test-threads=2"]);
+    let finished = command.output().expect("the tool starts");
     let text = String::from_utf8_lossy(&finished.stdout);
     assert!(finished.status.success(), "{text}{}", String::from_utf8_lossy(&finished.stderr));
     assert!(text.contains("6 passed"), "{text}");
-}
-
-fn kernel() -> Result<String, String> {
-    if !vm::has_guest() {
-        return Err(vm::VmError::GuestMissing.to_string());
-    }
-    Qemu::find().map_err(|error| error.to_string())?;
-    Clang::find().map_err(|error| error.to_string())?;
-    if let Ok(kernel) = env::var(KERNEL) {
-        return Ok(kernel);
-    }
-    let kept = Kernels::new(Arch::of_host()).map_err(|error| error.to_string())?.kept().pop();
-    kept.map(|image| image.version.to_string())
-        .ok_or_else(|| "no kernel is kept here (bpf-vm kernels fetch 6.12)".to_owned())
 }

@@ -1,67 +1,13 @@
-//! Programs in real virtual machines. Each test takes seconds, so they run one at a time, on one kernel: the newest that
-//! is kept (`bpf-vm kernels fetch 6.12`), or the one that BPF_VM_TEST_KERNEL names. Without QEMU, a kernel or a guest they
-//! are skipped with the reason; with BPF_VM_TEST_KERNEL set that is a failure.
+//! Programs in real virtual machines.
+
+mod support;
 
 use std::env;
-use std::ffi::OsString;
 use std::fs;
-use std::process::{Command, Output as Finished};
-use std::time::Duration;
 
-use bpf_kernel_tests::kernels::{Arch, KernelImage, Kernels};
-use bpf_kernel_tests::vm::{self, Job, Link, Machine, Output, Qemu, Report, VmError, choose_accel};
+use bpf_kernel_tests::vm::{self, Link, VmError};
 use serial_test::serial;
-
-const KERNEL: &str = "BPF_VM_TEST_KERNEL";
-
-/// What a real run needs, or nothing and the reason on standard error.
-fn machine() -> Option<(Qemu, Machine)> {
-    match find() {
-        Ok(found) => Some(found),
-        Err(reason) if env::var_os(KERNEL).is_some() => panic!("{KERNEL} is set, but {reason}"),
-        Err(reason) => {
-            eprintln!("skipped: {reason}");
-            None
-        }
-    }
-}
-
-fn find() -> Result<(Qemu, Machine), String> {
-    if !vm::has_guest() {
-        return Err(VmError::GuestMissing.to_string());
-    }
-    let qemu = Qemu::find().map_err(|error| error.to_string())?;
-    let kernels = Kernels::new(Arch::of_host()).map_err(|error| error.to_string())?;
-    let image: KernelImage = match env::var(KERNEL) {
-        Ok(text) => {
-            let spec = text.parse().map_err(|error| format!("{text}: {error}"))?;
-            kernels.get(&spec).map_err(|error| error.to_string())?.pop()
-        }
-        Err(_) => kernels.kept().pop(),
-    }
-    .ok_or("no kernel is kept here (bpf-vm kernels fetch 6.12)")?;
-    let mut machine = Machine::of(&image);
-    machine.snapshots = Some(kernels.cache().join("snapshots"));
-    machine.accel = choose_accel(&qemu, &machine, kernels.cache(), &mut |text| eprintln!("{text}"));
-    Ok((qemu, machine))
-}
-
-struct Ran {
-    result: Result<Report, VmError>,
-    stdout: String,
-    stderr: String,
-}
-
-fn sh(qemu: &Qemu, machine: &Machine, script: &str, change: impl FnOnce(&mut Job)) -> Ran {
-    let mut job = Job::new("/bin/sh", ["-c", script].map(OsString::from));
-    job.timeout = Duration::from_secs(60);
-    change(&mut job);
-    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let mut output = Output { stdout: &mut stdout, stderr: &mut stderr };
-    let result = vm::run(qemu, machine, &job, &mut output, None);
-    let text = |bytes| String::from_utf8(bytes).expect("text");
-    Ran { result, stdout: text(stdout), stderr: text(stderr) }
-}
+use support::{machine, sh, tool};
 
 #[test]
 #[serial(vm)]
@@ -187,42 +133,33 @@ fn a_program_that_eats_all_memory_is_named() {
 fn files_that_do_not_fit_are_out_of_memory_too() {
     let Some((qemu, mut machine)) = machine() else { return };
     let dir = tempfile::tempdir().expect("a temporary folder");
-    machine.memory_mib = Some(320);
+    machine.memory_mib = Some(192);
     // A boot holds them twice for a while, a restored guest once.
-    for (size, snapshots) in [(120 << 20, None), (330 << 20, machine.snapshots.clone())] {
+    for (size, snapshots) in [(80 << 20, None), (190 << 20, machine.snapshots.clone())] {
         let file = fs::File::create(dir.path().join("large")).expect("a file");
         file.set_len(size).expect("a large file");
         machine.snapshots = snapshots;
         let ran = sh(&qemu, &machine, "echo fits", |job| job.bring = vec![dir.path().join("large")]);
         let error = ran.result.expect_err("it does not fit");
-        assert!(matches!(error, VmError::OutOfMemory { memory_mib: 320, .. }), "{error}");
+        assert!(matches!(error, VmError::OutOfMemory { memory_mib: 192, .. }), "{error}");
     }
 }
 
 #[test]
 #[serial(vm)]
 fn the_tool_is_a_cargo_runner() {
-    if machine().is_none() {
-        return;
-    }
-    let kernel = env::var(KERNEL).ok().or_else(|| {
-        let kept = Kernels::new(Arch::of_host()).ok()?.kept().pop()?;
-        Some(kept.version.to_string())
-    });
-    let run = |args: &[&str]| -> Finished {
-        Command::new(env!("CARGO_BIN_EXE_bpf-vm"))
-            .args(["run", "--kernel", kernel.as_deref().unwrap_or("newest"), "--"])
-            .arg(env::current_exe().expect("this test's path"))
-            .args(args)
-            .output()
-            .expect("the tool starts")
+    let run = |args: &[&str]| {
+        let mut command = tool()?;
+        command.arg("--").arg(env::current_exe().expect("this test's path")).args(args);
+        Some(command.output().expect("the tool starts"))
     };
     // This very binary runs in the guest, where a filter chooses the one test that is made for it.
-    let finished = run(&["--exact", "this_test_runs_on_the_host_and_in_a_guest", "--nocapture"]);
+    let wanted = ["--exact", "this_test_runs_on_the_host_and_in_a_guest", "--nocapture"];
+    let Some(finished) = run(&wanted) else { return };
     let text = String::from_utf8_lossy(&finished.stdout);
     assert!(finished.status.success(), "{text}{}", String::from_utf8_lossy(&finished.stderr));
     assert!(text.contains("1 passed") && text.contains("tier=Ok(\"kernel\")"), "{text}");
-    let refused = run(&["--no-such-flag"]);
+    let Some(refused) = run(&["--no-such-flag"]) else { return };
     assert_eq!(refused.status.code(), Some(101), "{}", String::from_utf8_lossy(&refused.stderr));
 }
 
@@ -231,6 +168,9 @@ fn the_tool_is_a_cargo_runner() {
 fn this_test_runs_on_the_host_and_in_a_guest() {
     println!("tier={:?}", env::var("BPF_HARNESS_TIER"));
     assert!(std::process::id() > 1);
+    // Files beside the sources are there too.
+    let manifest = format!("{}/Cargo.toml", env!("CARGO_MANIFEST_DIR"));
+    assert!(fs::read_to_string(manifest).expect("a file of the package").contains("bpf-kernel-tests"));
 }
 
 #[test]

@@ -11,7 +11,10 @@ use bpf_helpers_mock::maps::MapId;
 use bpf_helpers_mock::passes;
 use bpf_helpers_mock::{LoadOptions, Loaded, LoadedProg, Machine, ProgId};
 use bpf_vm_shim::object::{AttachKind, AttachTarget, LinkedProgram, MapDef, Object, ProgType};
-use libbpf_rs::{AsRawLibbpf, MapCore, MapHandle, ObjectBuilder, OpenObject, ProgramAttachType, ProgramType};
+use libbpf_rs::{
+    AsRawLibbpf, MapCore, MapHandle, ObjectBuilder, OpenObject, OpenProgramMut, ProgramAttachType,
+    ProgramType,
+};
 
 use super::maps::KernelMap;
 use super::object::{Opened, Prog};
@@ -253,7 +256,7 @@ fn want(prog: &LoadedProg) -> (&str, Want<'_>) {
 }
 
 /// `bpf_object__prepare`: maps are made and instructions relocated, nothing is loaded.
-fn prepare(open: &OpenObject) -> Result<(), libbpf_rs::Error> {
+pub(super) fn prepare(open: &OpenObject) -> Result<(), libbpf_rs::Error> {
     // SAFETY: the object is alive, and nobody else uses it meanwhile.
     let ret = unsafe { libbpf_sys::bpf_object__prepare(open.as_libbpf_object().as_ptr()) };
     if ret == 0 { Ok(()) } else { Err(libbpf_rs::Error::from_raw_os_error(-ret)) }
@@ -267,17 +270,22 @@ fn set_programs(open: &mut OpenObject, wanted: &Wanted<'_>) {
             continue;
         };
         prog.set_autoload(true);
-        // What libbpf knows from the section's name it knows best.
-        if prog.prog_type() as u32 == prog_type.number() {
-            continue;
-        }
-        prog.set_prog_type(ProgramType::from(prog_type.number()));
-        if let Some((attach_type, by_name)) = attach_type(target.kind) {
-            prog.set_attach_type(attach_type);
-            if by_name {
-                // An error comes back when the program is loaded, with the name.
-                let _ = prog.set_attach_target(0, target.name().map(str::to_owned));
-            }
+        set_type(&mut prog, *prog_type, target);
+    }
+}
+
+/// Gives a program its type, and what it is loaded for.
+pub(super) fn set_type(prog: &mut OpenProgramMut<'_>, prog_type: ProgType, target: &AttachTarget) {
+    // What libbpf knows from the section's name it knows best.
+    if prog.prog_type() as u32 == prog_type.number() {
+        return;
+    }
+    prog.set_prog_type(ProgramType::from(prog_type.number()));
+    if let Some((attach_type, by_name)) = attach_type(target.kind) {
+        prog.set_attach_type(attach_type);
+        if by_name {
+            // An error comes back when the program is loaded, with the name.
+            let _ = prog.set_attach_target(0, target.name().map(str::to_owned));
         }
     }
 }
@@ -319,7 +327,7 @@ fn set_logs(open: &mut OpenObject, wanted: &Wanted<'_>) -> Vec<(String, Vec<u8>)
 }
 
 /// Whether libbpf's name of a map is that of a definition: data sections carry the start of the object's name.
-fn is_called(def: &MapDef, name: &str) -> bool {
+pub(super) fn is_called(def: &MapDef, name: &str) -> bool {
     def.name == name || def.data.is_some() && name.ends_with(&def.section)
 }
 

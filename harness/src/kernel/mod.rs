@@ -25,6 +25,7 @@ mod symbols;
 #[cfg(test)]
 mod testing;
 mod trace_pipe;
+pub mod verdicts;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -79,6 +79,7 @@ fn run(scenario: &Scenario, dir: &Path, builder: BpfBuilder) -> Result<Played, P
     for a in &scenario.attach {
         attach(a, &mut bpf)?;
     }
+    keep_records(scenario, &mut bpf);
     let mut runs = Vec::new();
     let mut events = 0u32;
     for e in &scenario.event {
@@ -103,6 +104,16 @@ fn run(scenario: &Scenario, dir: &Path, builder: BpfBuilder) -> Result<Played, P
     let mut bpf = bpf.into_inner().unwrap_or_else(PoisonError::into_inner);
     show(&scenario.output, &mut bpf, &mut output)?;
     Ok(Played { runs, output, bpf })
+}
+
+/// Opens the rings whose records are shown at the end. What is wrong with a name is said there.
+fn keep_records(scenario: &Scenario, bpf: &mut Bpf) {
+    let shown = scenario.output.events.iter().map(|e| e.get_ref().map.as_str());
+    let printed =
+        scenario.print.iter().filter_map(|p| p.get_ref().events.as_ref()).map(|e| e.get_ref().as_str());
+    for map in shown.chain(printed) {
+        let _ = bpf.keep_records(map);
+    }
 }
 
 fn event(

@@ -72,6 +72,8 @@ mod patterns {
     pub(super) static PLACE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^(.*) @ (\S+):(\d+)$").unwrap());
     pub(super) static STATE: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r"^ ?(?:frame\d+:|(?:R\d+|fp-\d+)(?:_[a-zA-Z]+)?=)").unwrap());
+    pub(super) static CODE: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"^\d*:? ?\([0-9a-f]{2}\) ").unwrap());
     pub(super) static ROW: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"^(?: +\d+: [.0-9]{10}[^(]*\([0-9a-f]{2}\) |\(\d+\) (?:frame \d+ insn|live stack))")
             .unwrap()
@@ -89,7 +91,10 @@ impl<'a> Line<'a> {
         if let Some(line) = Self::numbered(raw) {
             return line;
         }
-        if ["processed ", "verification time ", "stack depth "].iter().any(|p| raw.starts_with(p)) {
+        let of_function = raw.starts_with("subprog ") && raw.contains(" insns_self ");
+        if of_function
+            || ["processed ", "verification time ", "stack depth "].iter().any(|p| raw.starts_with(p))
+        {
             return Self::Stats;
         }
         if let Some(found) = patterns::BRANCH.captures(raw) {
@@ -120,8 +125,12 @@ impl<'a> Line<'a> {
         let returned = raw.starts_with("to caller at ");
         let assumed =
             raw.starts_with("Func#") && (raw.contains(" is safe for ") || raw.contains("assumed valid"));
-        let noise =
-            returned || assumed || NOISE.iter().any(|p| raw.starts_with(p)) || patterns::ROW.is_match(raw);
+        // Also the rest of an instruction where the beginning of the log is lost.
+        let noise = patterns::CODE.is_match(raw)
+            || returned
+            || assumed
+            || NOISE.iter().any(|p| raw.starts_with(p))
+            || patterns::ROW.is_match(raw);
         if noise || propagation(raw) { Self::Noise } else { Self::Words }
     }
 

@@ -3,7 +3,7 @@
 //!
 //! The log is text for people and its form changes: C lines carry their place since Linux 6.9
 //! (`kernel/bpf/log.c`, `verbose_linfo()`), registers stand behind the instruction since 5.18 and on lines of their own
-//! before, unknown numbers are `scalar` since 5.18 and `inv` before. [`VerifierLog::parse`] reads all of it, from 5.10 on,
+//! before, unknown numbers are `scalar` since 5.18 and `inv` before, and since 7.3 a report in sentences follows. [`VerifierLog::parse`] reads all of it, from 5.10 on,
 //! and accepts any text: what it does not know is the verifier's message.
 //!
 //! ```
@@ -22,6 +22,7 @@
 //! assert!(diagnostic.render(false).contains("null_deref.bpf.c:20"));
 //! ```
 
+mod explanation;
 mod line;
 mod path;
 mod reason;
@@ -31,6 +32,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
+pub use explanation::Explanation;
 pub use refusal::Refusal;
 pub use registers::Register;
 pub use stats::Stats;
@@ -64,6 +66,8 @@ pub struct VerifierLog {
     pub registers: Vec<Register>,
     /// Whence the registers of the last instruction come: the instructions that wrote them last.
     pub origins: Vec<Step>,
+    /// What the kernel says about it in sentences, since Linux 7.3.
+    pub explanation: Option<Explanation>,
     /// What verifying cost.
     pub stats: Stats,
     /// Whether the log has its end: the line of counts. A buffer that was too small cuts it off (before Linux 6.4), and
@@ -92,16 +96,26 @@ impl VerifierLog {
         let mut message: Vec<&str> = Vec::new();
         // What stands before the first instruction is about functions and their types.
         let mut about_insn = None;
+        let mut explained: Option<explanation::Reader> = None;
         // Not every message ends its line.
         let lines = text.lines().flat_map(|l| {
             let (words, stats) = l.split_at(stats::place(l));
-            [words, stats]
+            std::iter::once(words).chain((!stats.is_empty()).then_some(stats))
         });
         for raw in lines {
             let raw = raw.trim_end_matches(['\0', '\r', ' ']);
             let line = Line::of(raw);
+            if let Some(reader) = explained.as_mut().filter(|_| line != Line::Stats) {
+                reader.take(raw);
+                continue;
+            }
+            if let Some(reader) = explanation::Reader::begin(raw) {
+                explained = Some(reader);
+                continue;
+            }
             match line {
                 Line::Stats => {
+                    log.explanation = explained.take().map(explanation::Reader::finish).or(log.explanation);
                     log.stats.read(raw);
                     log.complete |= raw.starts_with("processed ");
                     continue;
@@ -124,6 +138,7 @@ impl VerifierLog {
                 other => path.take(other),
             }
         }
+        log.explanation = explained.map(explanation::Reader::finish).or(log.explanation);
         log.message = message::of(&message);
         path.finish(&mut log);
         log.blame(about_insn);
@@ -153,6 +168,15 @@ impl VerifierLog {
             self.source.clone_from(&last.source);
         } else {
             self.insn = named;
+        }
+        let Some(explanation) = &self.explanation else { return };
+        if self.insn.is_none() || self.insn == explanation.insn {
+            self.insn = explanation.insn;
+            // It has the column too. Its text may be cut off.
+            let texts = (explanation.source.as_ref(), self.source.as_ref());
+            if !matches!(texts, (Some(told), Some(known)) if told.text.is_empty() && !known.text.is_empty()) {
+                self.source = explanation.source.clone().or(self.source.take());
+            }
         }
     }
 }

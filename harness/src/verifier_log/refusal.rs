@@ -105,7 +105,16 @@ impl VerifierLog {
                 self.message.get(1..).unwrap_or_default().join("\n")
             ));
         }
-        for step in self.origins.iter().filter(|s| Some(s.insn) != self.insn) {
+        if let Some(told) = &self.explanation {
+            notes.extend((!told.reason.is_empty()).then(|| format!("{}: {}", told.title, told.reason)));
+            notes.extend(told.causes.iter().map(|cause| format!("from {cause}")));
+            notes.extend(
+                (!told.suggestion.is_empty()).then(|| format!("the kernel suggests: {}", told.suggestion)),
+            );
+        }
+        // The kernel's account of where registers come from is the better one.
+        let told = self.explanation.as_ref().is_some_and(|e| !e.causes.is_empty());
+        for step in self.origins.iter().filter(|s| !told && Some(s.insn) != self.insn) {
             let place = refusal.source(step.insn, step.source.as_ref()).map(|s| format!(" at {s}"));
             notes.push(format!("from instruction {}: {}{}", step.insn, step.text, place.unwrap_or_default()));
         }

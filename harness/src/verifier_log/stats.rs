@@ -40,7 +40,11 @@ impl Stats {
             words.get(at + 1)?.parse::<u64>().ok()
         };
         let set = |slot: &mut Option<u64>, value: Option<u64>| *slot = value.or(*slot);
-        if line.starts_with("stack depth ") {
+        if line.starts_with("subprog ") {
+            // Since Linux 7.3 each function has a line, and `stack depth` says something else.
+            let stack = after("stack").map(|n| self.stack_depth.unwrap_or(0).saturating_add(n));
+            set(&mut self.stack_depth, stack);
+        } else if line.starts_with("stack depth ") {
             let depths = words.get(2).map(|w| w.split('+').map(str::parse::<u64>));
             let sum = depths.and_then(|mut d| d.try_fold(0u64, |sum, n| n.ok()?.checked_add(sum)));
             set(&mut self.stack_depth, sum);

@@ -1,12 +1,14 @@
 //! The command line `bpf-vm`: one file per subcommand.
 //!
 //! Exit status: 0, everything is as it should be; 1, something was not to be had or did not work; 2, the command line is
-//! wrong. `bpf-vm run` hands on the status of the program that it ran;
+//! wrong. `bpf-vm verify` ends with 1 if a program is not accepted. `bpf-vm run` hands on the status of the program that it ran;
 //! 124 is its timeout, 125 a fault of the machine, 126 and 127 a program that cannot be started.
 
 mod kernels;
 mod progress;
 mod run;
+mod terminal;
+mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -25,6 +27,11 @@ struct Cli {
 enum Command {
     /// Run a program of this host on other kernels
     Run(run::Args),
+    /// Load the programs of objects on kernels and compare what their verifiers say
+    Verify(verify::Args),
+    /// What `verify` starts in the machine
+    #[command(hide = true)]
+    VerifyGuest(verify::GuestArgs),
     /// List, fetch and describe kernels
     Kernels(kernels::Args),
 }
@@ -57,6 +64,8 @@ pub fn main() -> ExitCode {
     let result: Outcome = match cli.command {
         Command::Kernels(args) => kernels::main(&args, &mut out),
         Command::Run(args) => run::main(&args, &mut out),
+        Command::Verify(args) => verify::main(&args, &mut out),
+        Command::VerifyGuest(args) => verify::guest(&args, &mut out),
     };
     match result.and_then(|code| Ok(out.flush().map(|()| code)?)) {
         Ok(code) => code,

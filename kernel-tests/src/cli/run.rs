@@ -1,18 +1,19 @@
 //! `bpf-vm run`: a program of the host on other kernels; its exit status is the tool's.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::ArgAction;
+use clap::{ArgAction, ValueEnum};
 
 use super::Outcome;
 use super::progress::Bars;
+use super::terminal::RawTerminal;
 use crate::compiler;
 use crate::kernels::{Arch, KernelImage, Kernels, Spec};
-use crate::vm::{self, Accel, Job, Machine, Output, Qemu, Report, Signals, VmError};
+use crate::vm::{self, Accel, Input, Job, Machine, Output, Qemu, Report, Signals, VmError};
 
 /// What `bpf-vm run` takes.
 #[derive(Debug, clap::Args)]
@@ -21,6 +22,9 @@ pub(super) struct Args {
     /// one after another
     #[arg(long, value_name = "SPEC", default_value = "newest")]
     kernel: Vec<String>,
+    /// What the kernels are for: amd64 (x86_64) or arm64 (aarch64) [default: as this machine]
+    #[arg(long, value_name = "A", value_parser = arch)]
+    arch: Option<Arch>,
     /// Virtual CPUs
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     cpus: u32,
@@ -36,6 +40,9 @@ pub(super) struct Args {
     /// A file or folder of the host to copy into the guest at the same path
     #[arg(long, value_name = "PATH")]
     ro: Vec<PathBuf>,
+    /// Do not copy the workspace of the test into the guest, which is done when cargo or nextest starts this
+    #[arg(long)]
+    no_workspace: bool,
     /// A kernel module to load first, by name where the kernel's package is known, or a file
     #[arg(long, value_name = "NAME")]
     module: Vec<String>,
@@ -48,12 +55,25 @@ pub(super) struct Args {
     /// Boot, even where a snapshot of the booted kernel could be restored
     #[arg(long)]
     cold: bool,
+    /// The guest's network: there is none but its own loopback
+    #[arg(long, value_name = "NET", default_value = "none")]
+    net: Net,
+    /// Give the program a terminal, which is this one
+    #[arg(long, short)]
+    interactive: bool,
     /// Say how long it took
     #[arg(long, short, action = ArgAction::SetTrue)]
     verbose: bool,
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
     command: Vec<OsString>,
+}
+
+/// What the guest is connected to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Net {
+    /// Nothing
+    None,
 }
 
 /// A kernel to run on, by a name for people.
@@ -65,14 +85,22 @@ struct Target {
 
 pub(super) fn main(args: &Args, out: &mut dyn Write) -> Outcome {
     let mut job = job(args)?;
+    if let Some(kernel) = args.arch.filter(|arch| *arch != Arch::of_host()) {
+        return Ok(complain(None, &VmError::ForeignKernel { kernel, guest: Arch::of_host() }));
+    }
     let qemu = match Qemu::find() {
         Ok(qemu) => qemu,
         Err(error) => return Ok(complain(None, &error)),
     };
-    let kernels = Kernels::new(Arch::of_host())?.with_report(Bars::new());
+    let kernels = Kernels::new(args.arch.unwrap_or(Arch::of_host()))?.with_report(Bars::new());
     let targets = targets(args, &kernels)?;
     let signals = Signals::catch()?;
     let several = targets.len() > 1;
+    let Net::None = args.net;
+    // Several programs cannot read the same bytes. A terminal would be read to no one's use by most programs.
+    if !several && !std::io::stdin().is_terminal() {
+        job.input = Input::Inherited;
+    }
     let mut worst = 0;
     for mut target in targets {
         let mut say = |text: &str| {
@@ -86,8 +114,14 @@ pub(super) fn main(args: &Args, out: &mut dyn Write) -> Outcome {
         }
         target.machine.accel = vm::choose_accel(&qemu, &target.machine, kernels.cache(), &mut say);
         job.service = Some(compiler::service(&target.image));
+        let terminal = if args.interactive { Some(RawTerminal::take()?) } else { None };
+        if let Some(terminal) = &terminal {
+            job.input = terminal.input();
+        }
         let mut output = Output { stdout: out, stderr: &mut std::io::stderr() };
-        let status = match vm::run(&qemu, &target.machine, &job, &mut output, Some(&signals)) {
+        let ran = vm::run(&qemu, &target.machine, &job, &mut output, Some(&signals));
+        drop(terminal);
+        let status = match ran {
             Ok(report) => {
                 report.notes.iter().for_each(|note| say(&format!("guest: {note}")));
                 if args.verbose {
@@ -134,6 +168,9 @@ fn job(args: &Args) -> Result<Job, Box<dyn std::error::Error>> {
     let mut job = Job::new(program, rest.iter().cloned());
     job.env.extend(args.env.iter().cloned());
     job.bring.clone_from(&args.ro);
+    if args.no_workspace {
+        job.workspace = None;
+    }
     job.results.clone_from(&args.results);
     job.timeout = args.timeout;
     Ok(job)
@@ -165,6 +202,14 @@ fn of_image(args: &Args, image: &KernelImage) -> Result<Machine, Box<dyn std::er
         }
     }
     Ok(machine)
+}
+
+fn arch(text: &str) -> Result<Arch, String> {
+    match text {
+        "amd64" | "x86_64" | "x86-64" => Ok(Arch::Amd64),
+        "arm64" | "aarch64" => Ok(Arch::Arm64),
+        _ => Err("expected amd64 (x86_64) or arm64 (aarch64)".to_owned()),
+    }
 }
 
 fn assignment(text: &str) -> Result<(OsString, OsString), String> {

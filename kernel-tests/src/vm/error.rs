@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::kernels::Arch;
+
 /// Why a run in a virtual machine has no exit status of the program.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -81,6 +83,26 @@ pub enum VmError {
         reason: String,
         /// Whether it was not found (exit status 127) rather than not executable (126).
         missing: bool,
+    },
+    /// A kernel for another architecture than this build's.
+    #[error(
+        "the kernel is for {kernel} and this bpf-vm was built with a guest for {guest}: run it on a machine of that kind"
+    )]
+    ForeignKernel {
+        /// The kernel's architecture.
+        kernel: Arch,
+        /// The guest's.
+        guest: Arch,
+    },
+    /// A program for another architecture than the kernel's.
+    #[error("{}: is for {is}, and the kernel for {kernel}: build it for that target", program.display())]
+    ForeignProgram {
+        /// The file.
+        program: PathBuf,
+        /// Its architecture.
+        is: String,
+        /// The kernel's.
+        kernel: Arch,
     },
     /// A shared library that the program needs is nowhere.
     #[error("{needed_by}: needs the shared library {library}, which is in none of: {}", searched.join(", "))]

@@ -2,19 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use goblin::elf::header::{EM_AARCH64, EM_X86_64};
+
 use super::error::VmError;
+use super::input::Input;
 use super::libraries::Search;
+use super::needs;
 use super::protocol;
 use super::qemu::{Machine, find_program};
 use super::service::Service;
 use super::tree::Tree;
+use crate::kernels::Arch;
 
 /// Variables of the host that a test binary may depend on. Not all of the environment: it may hold secrets and paths of
 /// the host that mean nothing in the guest.
@@ -39,6 +44,8 @@ pub struct Job {
     pub cwd: PathBuf,
     /// Files and folders of the host to be copied into the guest, at the same paths.
     pub bring: Vec<PathBuf>,
+    /// The workspace that the program is a test of, brought along as if by `bring`, but without what was built.
+    pub workspace: Option<PathBuf>,
     /// Where the guest's results folder (`BPF_VM_RESULTS` names it) goes on the host.
     pub results: Option<PathBuf>,
     /// How long the program may take.
@@ -47,23 +54,33 @@ pub struct Job {
     pub boot_timeout: Duration,
     /// Bytes of output, console and results after which the guest is ended.
     pub output_limit: u64,
+    /// What the program reads.
+    pub input: Input,
     /// What the host does for the program while it runs.
     pub service: Option<Service>,
 }
 
 impl Job {
-    /// A job with the environment a test binary needs, in the current directory.
+    /// A job with the environment a test binary needs, in the current directory; under cargo, with the workspace.
     pub fn new(program: impl Into<PathBuf>, args: impl IntoIterator<Item = OsString>) -> Self {
+        let workspace = workspace(env::var_os("CARGO_MANIFEST_DIR"));
+        let mut env = environment(env::vars_os());
+        if let Some(root) = &workspace {
+            // insta would ask cargo, which is not there.
+            env.entry("INSTA_WORKSPACE_ROOT".into()).or_insert_with(|| root.clone().into());
+        }
         Self {
             program: program.into(),
             args: args.into_iter().collect(),
-            env: environment(env::vars_os()),
+            env,
+            workspace,
             cwd: env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
             bring: Vec::new(),
             results: None,
             timeout: Duration::from_secs(600),
             boot_timeout: Duration::from_secs(60),
             output_limit: 256 << 20,
+            input: Input::Null,
             service: None,
         }
     }
@@ -73,10 +90,18 @@ impl Job {
         let mut tree = Tree::with_init(init);
         tree.add_folder(Path::new(protocol::RESULTS_DIR));
         add_modules(&mut tree, machine)?;
-        let library_path = self.env.get(std::ffi::OsStr::new("LD_LIBRARY_PATH"));
+        if let Some(root) = &self.workspace
+            && !tree.add_sources(root)?
+            && let Some(package) = self.env.get(OsStr::new("CARGO_MANIFEST_DIR"))
+        {
+            // A workspace too large to be brought has packages that may not be; else `bring` says what is needed.
+            tree.add_sources(Path::new(package))?;
+        }
+        let library_path = self.env.get(OsStr::new("LD_LIBRARY_PATH"));
         let search = Search::of_host(&library_path.map(|path| path.to_string_lossy()).unwrap_or_default());
         let program = self.locate(&self.program)?;
-        self.add_program(&mut tree, &search, &program)?;
+        let started = self.add_program(&mut tree, &search, &program)?;
+        is_for(&started, machine.arch)?;
         for path in &self.bring {
             let path = self.cwd.join(path);
             for file in tree.add_host(&path)? {
@@ -106,13 +131,14 @@ impl Job {
     }
 
     /// The program, and what has to be there so that the kernel can start it: the loader and libraries of an ELF file,
-    /// the interpreter of a script.
-    fn add_program(&self, tree: &mut Tree, search: &Search, program: &Path) -> Result<(), VmError> {
+    /// the interpreter of a script. Gives what the kernel starts in the end.
+    fn add_program(&self, tree: &mut Tree, search: &Search, program: &Path) -> Result<PathBuf, VmError> {
         let mut program = program.to_path_buf();
         for _ in 0..MAX_INTERPRETERS {
             tree.add_host(&program)?;
             let Some((interpreter, argument)) = script(&program)? else {
-                return add_libraries(tree, search, &program);
+                add_libraries(tree, search, &program)?;
+                return Ok(program);
             };
             if interpreter.ends_with("env")
                 && let Some(name) = argument
@@ -131,7 +157,7 @@ impl Job {
     pub(super) fn wants_debug_info(&self) -> bool {
         ["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"]
             .iter()
-            .any(|name| self.env.get(std::ffi::OsStr::new(name)).is_some_and(|value| value != "0"))
+            .any(|name| self.env.get(OsStr::new(name)).is_some_and(|value| value != "0"))
     }
 
     /// The message that starts the program.
@@ -146,10 +172,17 @@ impl Job {
             env: env.into_iter().map(|(key, value)| (key.into_vec(), value.into_vec())).collect(),
             cwd: self.cwd.as_os_str().as_bytes().to_vec(),
             lifetime_secs: self.timeout.as_secs().saturating_add(60),
-            input: protocol::Input::Null,
+            input: self.input.kind(),
             service: self.service.is_some(),
         }
     }
+}
+
+/// The root of the workspace that a package belongs to: where cargo keeps its lock file.
+fn workspace(package: Option<OsString>) -> Option<PathBuf> {
+    let package = PathBuf::from(package?);
+    let root = package.ancestors().find(|folder| folder.join("Cargo.lock").exists())?;
+    Some(root.to_path_buf())
 }
 
 /// Of the host's variables those that are passed on, and the ones a guest's program starts with.
@@ -183,6 +216,20 @@ fn add_libraries(tree: &mut Tree, search: &Search, program: &Path) -> Result<(),
         tree.add_host(&library)?;
     }
     Ok(())
+}
+
+/// Refuses a program that the kernel cannot start, since nothing in the guest could say so as well.
+fn is_for(program: &Path, kernel: Arch) -> Result<(), VmError> {
+    let machine = needs::read(program).map_err(VmError::io(program.display().to_string()))?.machine;
+    let wanted = match kernel {
+        Arch::Amd64 => EM_X86_64,
+        Arch::Arm64 => EM_AARCH64,
+    };
+    if machine == wanted {
+        return Ok(());
+    }
+    let is = goblin::elf::header::machine_to_str(machine).to_owned();
+    Err(VmError::ForeignProgram { program: program.to_path_buf(), is, kernel })
 }
 
 fn head(path: &Path) -> Result<Vec<u8>, VmError> {
@@ -253,6 +300,18 @@ mod tests {
                 Job::new(&program, []).pack(&Machine::new("/k"), b"").expect_err("it cannot be started");
             assert_eq!(error.exit_code(), code, "{error}");
         }
+    }
+
+    #[test]
+    fn a_program_for_another_machine_is_refused_by_name() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("foreign");
+        let mut bytes = fs::read(env::current_exe().expect("this test's path")).expect("its bytes");
+        bytes.splice(18..20, 243u16.to_le_bytes());
+        fs::write(&path, bytes).expect("a program");
+        let error = is_for(&path, Arch::of_host()).expect_err("it is for RISC-V");
+        assert!(error.to_string().contains("is for RISCV"), "{error}");
+        assert!(is_for(Path::new("/bin/sh"), Arch::of_host()).is_ok());
     }
 
     #[test]

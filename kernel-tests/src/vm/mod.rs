@@ -11,6 +11,7 @@ mod accel;
 mod console;
 mod debug_info;
 mod error;
+mod input;
 mod job;
 mod ld_cache;
 mod libraries;
@@ -35,6 +36,7 @@ mod warm;
 
 pub use accel::choose as choose_accel;
 pub use error::VmError;
+pub use input::Input;
 pub use job::Job;
 pub use qemu::{Accel, Link, Machine, QEMU_VARIABLE, Qemu};
 pub use service::Service;

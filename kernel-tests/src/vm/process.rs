@@ -34,6 +34,10 @@ pub(super) enum Event {
     Ended,
     /// The user sent a signal.
     Signal(i32),
+    /// A piece of this process's standard input.
+    Stdin(Vec<u8>),
+    /// The user's terminal has this many rows and columns now.
+    Resized(u16, u16),
     /// The host's reply to a request of the guest.
     Reply(u32, Vec<u8>),
 }

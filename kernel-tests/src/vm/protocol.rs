@@ -120,6 +120,8 @@ pub(super) enum FromGuest {
     Synced,
     /// A piece of a request to the host's service, by a number of the guest's choice, and whether it is the last.
     Ask(u32, bool, Vec<u8>),
+    /// A piece of standard input was taken.
+    Taken,
 }
 
 impl ToGuest {
@@ -257,6 +259,7 @@ impl FromGuest {
                 out.part(*id, *last, data);
                 10
             }
+            Self::Taken => 11,
         };
         write_frame(to, kind, &out.0)
     }
@@ -275,6 +278,7 @@ impl FromGuest {
             7 => Self::Result(fields.piece()?),
             8 => Self::Done,
             9 => Self::Synced,
+            11 => Self::Taken,
             10 => Self::Ask(fields.u32()?, fields.u32()? != 0, fields.bytes()?),
             _ => return Err(malformed("unknown kind of frame")),
         };

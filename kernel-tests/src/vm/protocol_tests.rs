@@ -64,6 +64,7 @@ fn from_guest() -> impl Strategy<Value = FromGuest> {
         piece().prop_map(FromGuest::Result),
         Just(FromGuest::Done),
         Just(FromGuest::Synced),
+        Just(FromGuest::Taken),
         (any::<u32>(), any::<bool>(), bytes()).prop_map(|(id, last, data)| FromGuest::Ask(id, last, data)),
     ]
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::VmError;
 use super::protocol;
-use crate::kernels::KernelImage;
+use crate::kernels::{Arch, KernelImage};
 
 /// Names the QEMU program to use instead of the one on PATH.
 pub const QEMU_VARIABLE: &str = "BPF_VM_QEMU";
@@ -40,6 +40,8 @@ pub enum Link {
 pub struct Machine {
     /// An uncompressed `vmlinux` with a PVH note (boots fastest) or a `bzImage`.
     pub kernel: PathBuf,
+    /// What the kernel is for.
+    pub arch: Arch,
     /// Kernel modules to load before anything else, uncompressed or as the kernel itself can read, in order.
     pub modules: Vec<PathBuf>,
     /// What agent and host talk over.
@@ -57,11 +59,12 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// One CPU, default memory, emulated.
+    /// One CPU of this host's kind, default memory, emulated.
     #[must_use]
     pub fn new(kernel: impl Into<PathBuf>) -> Self {
         Self {
             kernel: kernel.into(),
+            arch: Arch::of_host(),
             modules: Vec::new(),
             link: Link::Virtio,
             cpus: 1,
@@ -76,6 +79,7 @@ impl Machine {
     #[must_use]
     pub fn of(image: &KernelImage) -> Self {
         let mut machine = Self::new(&image.vmlinux);
+        machine.arch = image.arch;
         machine.modules.clone_from(&image.modules);
         // Debian's kernels have the driver as a module before 6.12 and built in from then on. Of a bare file nothing is
         // known, and the serial line is the one channel that every kernel has.

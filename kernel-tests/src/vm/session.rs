@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::console::Console;
 use super::error::VmError;
+use super::input::Pump;
 use super::job::{Job, add_modules};
 use super::process::{Event, Process};
 use super::protocol::{self, FromGuest, ToGuest};
@@ -14,6 +15,7 @@ use super::service::Desk;
 use super::signals::Signals;
 use super::tree::Tree;
 use super::warm::Parts;
+use crate::kernels::Arch;
 
 /// The guest's init, built from `guest/` by this crate's build script; empty where it could not be.
 pub(super) const GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/bpf-guest"));
@@ -74,6 +76,9 @@ pub fn run(
 ) -> Result<Report, VmError> {
     if GUEST.is_empty() {
         return Err(VmError::GuestMissing);
+    }
+    if machine.arch != Arch::of_host() {
+        return Err(VmError::ForeignKernel { kernel: machine.arch, guest: Arch::of_host() });
     }
     let (tree, program) = job.pack(machine, GUEST)?;
     let memory_mib = machine.memory_for(tree.size());
@@ -240,6 +245,7 @@ impl<'a> Session<'a> {
         let mut status = None;
         let mut total = Duration::ZERO;
         let mut interrupted = false;
+        let input = Pump::start(self.job.input, self.process.sender());
         let mut desk = Desk::new(self.job.service.clone(), self.process.sender());
         loop {
             match self.event(deadline)? {
@@ -267,11 +273,14 @@ impl<'a> Session<'a> {
                         return self.report(code, total);
                     }
                     FromGuest::Synced => {}
+                    FromGuest::Taken => input.taken(),
                     FromGuest::Ask(id, last, data) => {
                         desk.take(id, last, data).map_err(|error| self.lost(error.to_string()))?;
                     }
                     FromGuest::Hello(..) => return Err(self.lost("it started again".to_owned())),
                 },
+                Some(Event::Stdin(piece)) => self.say(&ToGuest::Stdin(piece))?,
+                Some(Event::Resized(rows, columns)) => self.say(&ToGuest::Resize(rows, columns))?,
                 Some(Event::Reply(id, reply)) => {
                     for (last, piece) in protocol::pieces(&reply) {
                         self.say(&ToGuest::Answer(id, last, piece.to_vec()))?;

@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::arch::{self, Registers};
+use super::holder::BLOCKED_IDLE;
 
 /// One step of a job.
 #[repr(C)]
@@ -65,6 +66,9 @@ pub(super) struct Mailbox {
     pub(super) count: AtomicUsize,
     /// Set by the actor when it takes the job.
     pub(super) begun: AtomicBool,
+    /// Makes way when it has no job and a test of another process asks. Not while another thread of the process is at
+    /// work: a signal ends them all.
+    pub(super) makes_way: AtomicBool,
 }
 
 const fn number(n: libc::c_long) -> usize {
@@ -127,10 +131,13 @@ fn wait(mailbox: &Mailbox) -> bool {
         libc::pollfd { fd: mailbox.owner, events: libc::POLLIN, revents: 0 },
     ];
     let mut taken = 0u64;
+    let idle = BLOCKED_IDLE;
     // SAFETY: the kernel writes into the two local variables only; ending is always allowed.
     unsafe {
         let list = polled.as_mut_ptr() as usize;
-        let ready = arch::syscall(number(libc::SYS_ppoll), [list, 2, 0, 0, 0, 0]);
+        let mask =
+            if mailbox.makes_way.load(Ordering::Acquire) { std::ptr::addr_of!(idle) as usize } else { 0 };
+        let ready = arch::syscall(number(libc::SYS_ppoll), [list, 2, 0, mask, size_of::<u64>(), 0]);
         let [go, owner] = polled;
         if ready > 0 && go.revents & libc::POLLIN != 0 {
             let taken = std::ptr::addr_of_mut!(taken) as usize;

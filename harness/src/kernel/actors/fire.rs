@@ -2,13 +2,13 @@
 
 use std::os::fd::AsFd;
 
-use libbpf_rs::{Link, ProgramMut, UprobeOpts};
+use libbpf_rs::{ErrorKind, Link, ProgramMut, UprobeOpts};
 
 use super::Actors;
 use super::arch::Registers;
 use super::body::Call;
-use super::crew::Job;
 use super::error::ActorError;
+use super::job::Job;
 use super::points::Point;
 use super::role::Role;
 use super::stats;
@@ -47,8 +47,8 @@ pub(crate) struct Ran {
     pub(crate) retval: Option<u32>,
     /// How long it ran, in nanoseconds of the kernel's own count.
     pub(crate) run_time_ns: u64,
-    /// How the task ended in the event, if it did: the program sent it a signal. The next event makes it anew.
-    pub(crate) ended: Option<String>,
+    /// The task ended in the event: the program sent it a signal. The next event makes it anew.
+    pub(crate) ended: bool,
 }
 
 /// Which attachment.
@@ -110,8 +110,8 @@ impl Actors {
         let after = stats::of(prog.as_fd())?;
         let ran = after.run_cnt > before.run_cnt;
         let ended = match performed {
-            Err(ActorError::Died { how, .. }) if ran => Some(how),
-            other => other.map(|_| None)?,
+            Err(ActorError::Died { .. }) if ran => true,
+            other => other.map(|_| false)?,
         };
         if !ran {
             return Err(ActorError::DidNotRun { prog: prog.name().to_string_lossy().into_owned() });
@@ -123,19 +123,11 @@ impl Actors {
     ///
     /// # Errors
     /// If the descriptor is not a program's.
+    #[cfg(test)]
     pub(crate) fn detach(&mut self, prog: &ProgramMut<'_>) -> Result<(), ActorError> {
         let id = stats::of(prog.as_fd())?.id;
         self.attached.retain(|key, _| key.prog != id);
         Ok(())
-    }
-
-    /// Attaches a program to a point as an event of this kind would, to see whether the kernel does.
-    ///
-    /// # Errors
-    /// If it does not.
-    pub(crate) fn attach(&mut self, prog: &ProgramMut<'_>, firing: &Firing) -> Result<(), ActorError> {
-        let id = stats::of(prog.as_fd())?.id;
-        self.attached(prog, id, firing).map(drop)
     }
 
     /// The address of the point that a program is attached to.
@@ -149,19 +141,25 @@ impl Actors {
         let kind = if firing.on_return { "uretprobe" } else { "uprobe" };
         let refused =
             |why: String| ActorError::Attach { prog: prog.name().to_string_lossy().into_owned(), kind, why };
-        let mut point = Point::take();
-        if point.is_none() {
+        if self.attached.len() >= self.most {
             let oldest = self.attached.iter().min_by_key(|(_, a)| a.used).map(|(key, _)| *key);
-            oldest.and_then(|key| self.attached.remove(&key));
-            point = Point::take();
+            let_go(oldest.and_then(|key| self.attached.remove(&key)).into_iter().collect());
         }
-        let point = point.ok_or_else(|| refused("other tests of this process use all points".to_owned()))?;
+        let point =
+            Point::take().ok_or_else(|| refused("other tests of this process use all points".to_owned()))?;
         let (file, offset) = point.place()?;
         let opts = UprobeOpts { cookie: firing.cookie, retprobe: firing.on_return, ..UprobeOpts::default() };
         let pid = std::process::id().cast_signed();
         let link = prog.attach_uprobe_with_opts(pid, file, offset, opts).map_err(|e| {
-            let cookie = if firing.cookie == 0 { "" } else { " (cookies need Linux 5.15)" };
-            refused(format!("{e:#}{cookie}"))
+            let hint = match e.kind() {
+                _ if firing.cookie != 0 => " (cookies need Linux 5.15)",
+                ErrorKind::InvalidInput => {
+                    " (a program that calls bpf_override_return(), or was loaded for many or session probes, runs at kernel \
+                     functions only: let a Stimulus make it run)"
+                }
+                _ => "",
+            };
+            refused(format!("{e:#}{hint}"))
         })?;
         let address = point.address();
         self.attached.insert(key, Attached { _link: link, point, used: self.clock });

@@ -9,6 +9,10 @@ use super::error::ActorError;
 
 /// How long another test may keep a pid.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long it may keep it before it is asked to make way, and then again: time to get something done.
+pub(super) const TURN: Duration = Duration::from_millis(20);
+/// How long it then leaves the pid to others, before it makes its task anew.
+pub(super) const OTHERS_TURN: Duration = Duration::from_millis(10);
 /// The first PID namespace's inode (`PROC_PID_INIT_INO` in include/linux/proc_ns.h).
 const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
 /// Deepest nesting of PID namespaces (`MAX_PID_NS_LEVEL` in include/linux/pid_namespace.h).
@@ -30,15 +34,46 @@ pub(super) fn deepest_level() -> usize {
     }
 }
 
-/// Whether the task that has the id is an actor of another test, which will end: it runs a program of the same folder, or is
-/// gone already.
+/// The signals that an actor blocks: all that `sigfillset()` knows, without those that nobody can block. Nothing else does
+/// this, so it is how tests of other processes know an actor.
+const BLOCKED: u64 = 0xffff_fffe_7ffb_feff;
+/// The signal that asks an actor to make way (`body.rs`): one of real time that nobody uses. An actor takes it while it has no
+/// job.
+pub(super) const MAKE_WAY: i32 = 60;
+/// What an actor blocks while it has no job.
+pub(super) const BLOCKED_IDLE: u64 = BLOCKED & !(1 << (MAKE_WAY - 1));
+
+/// Whether the task that has the id will go: it is an actor of another test, or has ended already.
 pub(super) fn will_go(pid: u32) -> bool {
-    let exe = |who: &str| fs::read_link(format!("/proc/{who}/exe")).ok();
-    match (exe(&pid.to_string()), exe("self")) {
-        (Some(its), Some(ours)) => its == ours || (its.parent() == ours.parent() && ours.parent().is_some()),
-        // A kernel thread has no program either, but a command name.
-        (None, _) => fs::metadata(format!("/proc/{pid}")).is_err(),
-        _ => false,
+    let Some(status) = Status::of(pid) else { return true };
+    status.is_actor() || status.field("State:").is_some_and(|s| s.starts_with(['Z', 'X']))
+}
+
+/// Asks the task that has the id to make way, if it is an actor. Its owner makes another when it needs one.
+pub(super) fn ask(pid: u32) {
+    if let (true, Ok(pid)) = (Status::of(pid).is_some_and(|s| s.is_actor()), i32::try_from(pid)) {
+        // SAFETY: no memory is involved.
+        unsafe {
+            libc::kill(pid, MAKE_WAY);
+        }
+    }
+}
+
+/// `/proc/PID/status`.
+struct Status(String);
+
+impl Status {
+    fn of(pid: u32) -> Option<Self> {
+        fs::read_to_string(format!("/proc/{pid}/status")).ok().map(Self)
+    }
+
+    fn field(&self, name: &str) -> Option<&str> {
+        self.0.lines().find_map(|l| l.strip_prefix(name)).map(str::trim)
+    }
+
+    fn is_actor(&self) -> bool {
+        let blocked = self.field("SigBlk:").and_then(|mask| u64::from_str_radix(mask, 16).ok());
+        matches!(blocked, Some(BLOCKED | BLOCKED_IDLE))
     }
 }
 
@@ -62,12 +97,21 @@ pub(super) fn explain(pid: u32, error: &io::Error) -> ActorError {
     }
 }
 
+/// The kernel thread that makes the others.
+const KTHREADD: &str = "2";
+
 fn holder(pid: u32) -> String {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).map(str::trim);
+    let status = Status::of(pid);
+    let field = |name| status.as_ref().and_then(|s| s.field(name));
     match (field("Name:"), field("Tgid:")) {
         (Some(name), Some(tgid)) if tgid != pid.to_string() => {
             format!("a thread of process {tgid} ('{name}')")
+        }
+        (Some(name), _) if status.as_ref().is_some_and(Status::is_actor) => {
+            format!("process '{name}' of another test, which keeps it too long")
+        }
+        (Some(name), _) if field("PPid:") == Some(KTHREADD) => {
+            format!("kernel thread '{name}', as many below 300 are")
         }
         (Some(name), _) => format!("process '{name}'"),
         _ => "a process group, a session, or a process that is just ending".to_owned(),

@@ -24,6 +24,7 @@ mod crew;
 mod error;
 mod fire;
 mod holder;
+mod job;
 mod memory;
 mod points;
 mod role;
@@ -56,6 +57,8 @@ use memory::Arena;
 pub(crate) struct Actors {
     attached: BTreeMap<AttachedKey, Attached>,
     clock: u64,
+    /// How many programs may stay attached; then the one that was not used for longest is detached.
+    most: usize,
     arena: Arena,
     member: Member,
 }
@@ -66,7 +69,14 @@ impl Actors {
     /// # Errors
     /// If this machine cannot have actors: another architecture, no root, an old kernel.
     pub(crate) fn new() -> Result<Self, ActorError> {
-        Ok(Self { attached: BTreeMap::new(), clock: 0, arena: Arena::default(), member: Member::join()? })
+        let member = Member::join()?;
+        Ok(Self {
+            attached: BTreeMap::new(),
+            clock: 0,
+            most: arch::POINTS / 2,
+            arena: Arena::default(),
+            member,
+        })
     }
 
     /// Puts bytes where every actor can read and write them, and gives the address. They stay as long as this value.
@@ -85,17 +95,13 @@ impl Actors {
         self.arena.place_at(addr, bytes)
     }
 
-    /// The bytes at an address that [`Actors::place`] or [`Actors::place_at`] gave or took, as programs left them.
-    pub(crate) fn placed(&self, addr: u64, len: usize) -> Option<Vec<u8>> {
-        self.arena.read(addr, len)
-    }
-
     /// Makes the task, if it does not exist: for tests that look at it in `/proc`, and to get errors early.
     ///
     /// # Errors
     /// If there cannot be such a task.
+    #[cfg(test)]
     pub(crate) fn prepare(&mut self, role: &Role) -> Result<(), ActorError> {
-        self.member.perform(role, crew::Job::default()).map(drop)
+        self.member.perform(role, job::Job::default()).map(drop)
     }
 }
 

@@ -1,11 +1,14 @@
 //! Actors on the running kernel, with the programs of `fixtures/progs/made_up.bpf.c`.
 
 use std::fs;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bpf_helpers_mock::state::{Task, Tasks};
 use libbpf_rs::{MapCore, MapFlags, Object, ObjectBuilder, ProgramMut};
 
+use super::body::Call;
+use super::job::{Job, Limit};
 use super::{ActorError, Actors, Firing, Registers, Role, TestRun};
 use crate::kernel::testing;
 
@@ -168,10 +171,18 @@ fn no_task_stays_after_the_last_user_and_tests_can_share_a_pid() {
             });
         }
     });
-    // Other tests of this process may run and use 1000, but nobody else uses these.
+    // Other tests of this process may run and use 1000, but none uses these; tests of other processes may.
+    let ours = |pid: u32| {
+        let mut pid = pid.to_string();
+        while pid != "0" && pid != std::process::id().to_string() {
+            let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { return false };
+            pid = status.lines().find_map(|l| l.strip_prefix("PPid:\t")).unwrap_or("0").to_owned();
+        }
+        pid != "0"
+    };
     let deadline = Instant::now() + Duration::from_secs(20);
     for pid in [4400, 4401, 4402] {
-        while fs::metadata(format!("/proc/{pid}")).is_ok() {
+        while ours(pid) {
             assert!(Instant::now() < deadline, "{pid} stays");
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -187,6 +198,7 @@ fn what_cannot_be_had_is_an_error_that_says_what_to_do() {
     let mut tasks = Tasks::default();
     let own = std::process::id();
     tasks.insert(Task::new(own, "taken"));
+    tasks.insert(Task::new(2, "kthreadd"));
     tasks.insert(Task::new(3_999_999_999, "beyond"));
     tasks.insert(Task::new(4_100_000, "high"));
     let mut message = |pid, cpu| {
@@ -201,6 +213,8 @@ fn what_cannot_be_had_is_an_error_that_says_what_to_do() {
     assert!(message(3_999_999_999, 0).0.contains("ids are numbers"));
     let (text, _) = message(1000, 500);
     assert!(text.contains("no CPU 500") && text.contains("this machine has"), "{text}");
+    let (text, _) = message(2, 0);
+    assert!(text.contains("from 1000 on"), "{text}");
     // The actor still works after a refused CPU.
     actors.prepare(&default_role()).unwrap();
 }
@@ -223,7 +237,29 @@ fn a_task_that_somebody_killed_is_made_anew() {
 }
 
 #[test]
-fn more_programs_than_points_take_turns() {
+fn a_job_that_ends_its_task_or_never_ends_is_an_error_and_the_next_one_works() {
+    if !testing::kernel() {
+        return;
+    }
+    let mut actors = Actors::new().unwrap();
+    let mut tasks = Tasks::default();
+    tasks.insert(Task::new(4510, "stubborn"));
+    let role = Role::of(&tasks, 4510, 0).unwrap();
+    let exit = Call::system("exit", libc::SYS_exit_group, [3, 0, 0, 0, 0, 0]);
+    let error = actors.member.perform(&role, Job { calls: vec![exit], ..Job::default() }).unwrap_err();
+    assert!(matches!(&error, ActorError::Died { begun: true, .. }), "{error}");
+    assert!(error.to_string().contains("task 4510 of the test ended while"), "{error}");
+
+    let pause = Call::system("wait for ever", libc::SYS_pause, [0; 6]);
+    let limit = Limit(Duration::from_millis(100));
+    let error =
+        actors.member.perform(&role, Job { calls: vec![pause], limit, ..Job::default() }).unwrap_err();
+    assert!(error.to_string().contains("did not finish within 100ms"), "{error}");
+    actors.prepare(&role).unwrap();
+}
+
+#[test]
+fn a_program_stays_attached_between_events() {
     if !testing::kernel() {
         return;
     }
@@ -242,6 +278,81 @@ fn more_programs_than_points_take_turns() {
     actors.detach(&prog).unwrap();
     println!("first event {first:?}, later events {later:?}, detaching {:?}", start.elapsed());
     assert_eq!(sight(&object).args[1], 99);
+}
+
+#[test]
+fn more_attachments_than_there_may_be_take_turns() {
+    if !testing::kernel() || testing::older_than((5, 15)) {
+        return;
+    }
+    let mut object = load("made_up", &["cookie"]);
+    let mut actors = Actors::new().unwrap();
+    actors.most = 2;
+    for cookie in [1, 2, 3, 1] {
+        let firing = Firing { cookie, ..Firing::entry(&[]).unwrap() };
+        actors.fire(&program(&mut object, "cookie"), &firing, &default_role()).unwrap();
+        assert_eq!(sight(&object).cookie, cookie);
+        assert!(actors.attached.len() <= 2);
+    }
+}
+
+#[test]
+fn the_task_runs_on_the_chosen_cpu() {
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    if !testing::kernel() || cpus < 2 {
+        return;
+    }
+    let mut object = load("made_up", &["probe", "raw"]);
+    let mut actors = Actors::new().unwrap();
+    let run = TestRun { ctx: vec![0; 16], ..TestRun::default() };
+    for cpu in [1, 0, 1] {
+        let role = Role::of(&Tasks::default(), 1000, cpu).unwrap();
+        actors.fire(&program(&mut object, "probe"), &Firing::exit(0), &role).unwrap();
+        assert_eq!(sight(&object).cpu, u64::from(cpu));
+        actors.test_run(program(&mut object, "raw"), &run, &role).unwrap();
+        assert_eq!(sight(&object).cpu, u64::from(cpu));
+    }
+}
+
+/// Not a test of its own: what `no_task_outlives_its_test` runs and kills.
+#[test]
+fn plays_until_it_is_killed() {
+    if std::env::var_os("BPF_HARNESS_PLAYS_UNTIL_KILLED").is_none() {
+        return;
+    }
+    let mut tasks = Tasks::default();
+    tasks.insert(Task { tgid: 4700, ..Task::new(4701, "left-over") });
+    let mut actors = Actors::new().unwrap();
+    actors.prepare(&Role::of(&tasks, 4701, 0).unwrap()).unwrap();
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+#[test]
+fn no_task_outlives_its_test() {
+    if !testing::kernel() {
+        return;
+    }
+    let alive = || {
+        let state = fs::read_to_string("/proc/4700/status").unwrap_or_default();
+        state.contains("left-over") && !state.contains("State:\tZ")
+    };
+    let wait_for = |wanted: bool| {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while alive() != wanted {
+            assert!(Instant::now() < deadline, "alive: {}", !wanted);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    let mut test = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "kernel::actors::tests::plays_until_it_is_killed"])
+        .env("BPF_HARNESS_PLAYS_UNTIL_KILLED", "1")
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for(true);
+    test.kill().unwrap();
+    test.wait().unwrap();
+    wait_for(false);
 }
 
 #[test]

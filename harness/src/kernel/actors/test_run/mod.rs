@@ -1,5 +1,7 @@
 //! `BPF_PROG_TEST_RUN`, called by an actor: a test run happens in the task that asks for it.
 
+#[cfg(test)]
+mod tests;
 mod types;
 
 use std::io;
@@ -8,8 +10,8 @@ use std::time::Duration;
 
 use super::Actors;
 use super::body::Call;
-use super::crew::{Block, Job};
 use super::error::ActorError;
+use super::job::{Block, Job};
 use super::role::Role;
 use super::stats;
 use types::{ENOTSUPP, TypeRow};
@@ -30,7 +32,8 @@ pub(crate) struct TestRun {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub(crate) struct TestRunOutput {
-    /// What the program returned, the last time.
+    /// What the program returned, the last time. Of a flow dissector before Linux 6.1 it is 1 where the program returned
+    /// `BPF_OK`, else 0; of programs on functions it is what the kernel says of the functions, not of the program.
     pub(crate) retval: u32,
     /// The packet (a flow dissector's: `struct bpf_flow_keys`), for types that take one.
     pub(crate) data: Vec<u8>,
@@ -142,7 +145,7 @@ fn prepare(fd: i32, row: &TypeRow, input: &TestRun, calls: u32, repeat: u32) -> 
     let places = Places { data_out: 3, ctx_out: if row.ctx_in_place { 2 } else { 4 } };
     let blocks = vec![attr, data, ctx, data_out, ctx_out];
     let calls = vec![call; calls as usize];
-    (Job { calls, registers: None, blocks }, places)
+    (Job { calls, blocks, ..Job::default() }, places)
 }
 
 /// What the kernel's error means, for this type, input and kernel.

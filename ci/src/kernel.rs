@@ -1,0 +1,76 @@
+//! The tests of the kernel tier, on real kernels in virtual machines.
+
+use std::process::Command;
+use std::time::Instant;
+
+use bpf_kernel_tests::kernels::{Arch, Kernels, Spec};
+use bpf_kernel_tests::vm::Qemu;
+
+use crate::steps;
+
+/// The test programs that run on both tiers.
+const TESTS: [&str; 2] = ["reference", "stimulus"];
+/// What `ci/test` runs them on: the oldest kernel with long support of Debian's current releases, and the current one.
+pub(crate) const USUAL: [&str; 2] = ["6.1", "6.12"];
+
+/// Why nothing can run on real kernels here, if so.
+pub(crate) fn unavailable() -> Option<String> {
+    Qemu::find().err().map(|e| e.to_string())
+}
+
+/// Runs the tests on every kernel that is meant; a partition (`hash:1/3`) is nextest's.
+pub(crate) fn run(specs: &[String], partition: Option<&str>) -> Result<(), String> {
+    if let Some(why) = unavailable() {
+        return Err(why);
+    }
+    steps::run("cargo", &["build", "--package", "bpf-kernel-tests"], &[])?;
+    let vm = std::env::current_exe().map_err(|e| e.to_string())?.with_file_name("bpf-vm");
+    let triple = host_triple()?;
+    let runner = format!("CARGO_TARGET_{}_RUNNER", triple.to_uppercase().replace('-', "_"));
+    let kernels = Kernels::new(Arch::of_host()).map_err(|e| e.to_string())?;
+    let mut results = Vec::new();
+    for spec in specs {
+        let parsed: Spec = spec.parse().map_err(|e| format!("{spec}: {e}"))?;
+        for image in kernels.get(&parsed).map_err(|e| format!("{spec}: {e}"))? {
+            let version = image.version.to_string();
+            let command = format!("{} run --kernel {version} --cpus 2 --", vm.display());
+            let env = [(runner.as_str(), command.as_str()), ("INSTA_UPDATE", "no"), ("CI", "1")];
+            let begin = Instant::now();
+            let result = tests(partition, &version, &env);
+            results.push((version, begin.elapsed(), result));
+        }
+    }
+    println!("kernel        time    result");
+    for (version, time, result) in &results {
+        let text = result.as_ref().map_or_else(String::as_str, |()| "passed");
+        println!("{version:<12}{:>5} s    {text}", time.as_secs());
+    }
+    let failed: Vec<&str> = results.iter().filter(|(_, _, r)| r.is_err()).map(|(v, ..)| v.as_str()).collect();
+    if failed.is_empty() { Ok(()) } else { Err(format!("tests failed on {}", failed.join(", "))) }
+}
+
+/// With nextest each test has a machine of its own, which a snapshot makes cheap; without it all share one.
+fn tests(partition: Option<&str>, version: &str, env: &[(&str, &str)]) -> Result<(), String> {
+    println!("--- on {version}");
+    let package = ["--package", "bpf-harness", "--features", "kernel"];
+    let targets: Vec<&str> = TESTS.iter().flat_map(|t| ["--test", t]).collect();
+    if steps::has("nextest") {
+        let mut args = vec!["nextest", "run", "--profile", "kernel"];
+        if let Some(partition) = partition {
+            args.extend(["--partition", partition]);
+        }
+        return steps::run("cargo", &[&args[..], &package, &targets].concat(), env);
+    }
+    if partition.is_some() {
+        return Err("partitions are nextest's: install cargo-nextest".to_owned());
+    }
+    let tail = ["--no-fail-fast", "--", "--test-threads=1"];
+    steps::run("cargo", &[&["test"], &package[..], &targets, &tail].concat(), env)
+}
+
+fn host_triple() -> Result<String, String> {
+    let out = Command::new("rustc").arg("-vV").output().map_err(|e| format!("rustc: {e}"))?;
+    let text = String::from_utf8_lossy(&out.stdout);
+    let host = text.lines().find_map(|l| l.strip_prefix("host: "));
+    host.map(str::to_owned).ok_or_else(|| "rustc -vV names no host".to_owned())
+}

@@ -1,0 +1,170 @@
+//! What the verifier of the running kernel says of each program of an object.
+//!
+//! libbpf loads an object whole: one refused program hides the others. So programs are loaded together first, which is
+//! quick, and each on its own if that fails. Programs made from a text in bcc's dialect get bcc's rewrites first. Nothing is attached, pinned or kept. `bpf-vm verify` runs this in virtual
+//! machines.
+
+mod attempt;
+mod bcc;
+
+use libbpf_rs::{AsRawLibbpf, MapType, ObjectBuilder, OpenObject};
+use serde::{Deserialize, Serialize};
+
+use super::messages;
+use crate::error::Error;
+use attempt::{Attempt, Ended, Level};
+use bcc::Bcc;
+
+/// Room for as many addresses as the kernel follows by default (`kernel.perf_event_max_stack`).
+const STACK_BYTES: u32 = 127 * 8;
+
+/// What the kernel says of one program.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ProgramVerdict {
+    /// The program's name: its function's.
+    pub program: String,
+    /// Its section.
+    pub section: String,
+    /// How loading it ended.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// What the verifier wrote. Of an accepted program: its counts. Of a refused one: also the path that led to it.
+    pub log: String,
+}
+
+/// How loading a program ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Verdict {
+    /// It is loaded.
+    Accepted {
+        /// Bytes of instructions after the verifier's rewriting (`bpf_prog_info.xlated_prog_len`).
+        xlated_bytes: u32,
+        /// Bytes of machine code (`bpf_prog_info.jited_prog_len`), 0 without a JIT.
+        jited_bytes: u32,
+    },
+    /// The kernel refused it.
+    Refused {
+        /// The error's number, positive.
+        errno: i32,
+        /// Whether the log was cut off at the end, the buffer being full.
+        truncated: bool,
+    },
+    /// It did not come to the verifier: a map could not be made, the function that it is for is not there.
+    NotLoaded {
+        /// The error's number, positive.
+        errno: i32,
+        /// What libbpf says.
+        why: String,
+    },
+}
+
+/// Why there is no verdict at all.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{why}")]
+#[non_exhaustive]
+pub struct NotOpened {
+    /// What libbpf says.
+    pub why: String,
+}
+
+/// Loads the programs of an object, or the one that is named, and says what the kernel thinks of each. In the order of
+/// the object.
+///
+/// # Errors
+/// If libbpf cannot read the object.
+pub fn verdicts(object: &[u8], only: Option<&str>) -> Result<Vec<ProgramVerdict>, NotOpened> {
+    let programs: Vec<(String, String)> = {
+        let (opened, said) = messages::of(|| open(object));
+        let opened =
+            opened.map_err(|e| NotOpened { why: attempt::reason(&said).unwrap_or_else(|| e.to_string()) })?;
+        let text = |s: &std::ffi::OsStr| s.to_string_lossy().into_owned();
+        opened.progs().map(|p| (text(p.name()), text(p.section()))).collect()
+    };
+    let wanted: Vec<&(String, String)> =
+        programs.iter().filter(|(name, _)| only.is_none_or(|only| only == name)).collect();
+    let bcc = Bcc::of(object);
+    let bcc = bcc.as_ref();
+    if wanted.len() > 1 {
+        let names: Vec<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
+        let all = Attempt { object, bcc, names: &names, level: Level::Stats }.run();
+        if let Ended::Loaded(loaded) = all.ended
+            && loaded.len() == wanted.len()
+        {
+            let verdicts = wanted.iter().zip(loaded).map(|((program, section), loaded)| ProgramVerdict {
+                program: program.clone(),
+                section: section.clone(),
+                verdict: loaded.verdict,
+                log: loaded.log,
+            });
+            return Ok(verdicts.collect());
+        }
+    }
+    Ok(wanted.into_iter().map(|(program, section)| alone(object, bcc, program, section)).collect())
+}
+
+/// One program on its own. The path of a refusal is asked for only when there is one: writing it costs time.
+fn alone(object: &[u8], bcc: Option<&Bcc>, program: &str, section: &str) -> ProgramVerdict {
+    let run = |level| Attempt { object, bcc, names: &[program], level }.run();
+    let mut attempt = run(Level::Stats);
+    let refused = matches!(attempt.ended, Ended::Refused { .. });
+    // The path of a program that is too large is a million instructions long and says nothing.
+    if refused && !attempt.log().contains("BPF program is too large") {
+        let again = run(Level::Path);
+        if matches!(again.ended, Ended::Refused { .. }) {
+            attempt = again;
+        }
+    }
+    let (program, section) = (program.to_owned(), section.to_owned());
+    match attempt.ended {
+        Ended::Loaded(mut loaded) => match loaded.pop() {
+            Some(one) => ProgramVerdict { program, section, verdict: one.verdict, log: one.log },
+            None => ProgramVerdict {
+                program,
+                section,
+                verdict: Verdict::NotLoaded { errno: 0, why: "libbpf leaves the program out".to_owned() },
+                log: String::new(),
+            },
+        },
+        Ended::Refused { errno, truncated, log } => {
+            ProgramVerdict { program, section, verdict: Verdict::Refused { errno, truncated }, log }
+        }
+        Ended::NotLoaded { errno, why } => ProgramVerdict {
+            program,
+            section,
+            verdict: Verdict::NotLoaded { errno, why },
+            log: String::new(),
+        },
+    }
+}
+
+/// Opens an object so that loading it leaves nothing behind and needs nothing that only its user knows.
+fn open(object: &[u8]) -> Result<OpenObject, Error> {
+    let invalid = |e: libbpf_rs::Error| Error::Invalid(format!("{e:#}"));
+    let mut opened = ObjectBuilder::default().open_memory(object).map_err(invalid)?;
+    for mut map in opened.maps_mut() {
+        // Its user would have set the size. Those that must have none, or get theirs from libbpf, keep it.
+        let sized = !matches!(
+            map.map_type(),
+            MapType::PerfEventArray
+                | MapType::StructOps
+                | MapType::SkStorage
+                | MapType::InodeStorage
+                | MapType::TaskStorage
+                | MapType::CGrpStorage
+                | MapType::CgroupStorage
+                | MapType::PercpuCgroupStorage
+        );
+        if map.max_entries() == 0 && sized {
+            let ring = matches!(map.map_type(), MapType::RingBuf | MapType::UserRingBuf);
+            map.set_max_entries(if ring { 4096 } else { 1 }).map_err(invalid)?;
+        }
+        if map.map_type() == MapType::StackTrace && map.value_size() == 0 {
+            map.set_value_size(STACK_BYTES).map_err(invalid)?;
+        }
+        attempt::unpin(&map.as_libbpf_object());
+    }
+    Ok(opened)
+}
