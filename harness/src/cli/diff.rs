@@ -175,19 +175,17 @@ mod tests {
     /// The file, in a folder of its own.
     const FILE: &str = "facts";
 
-    /// With more than one thread each test has its own, whose name says which test it is.
-    const THREADS: (&str, &str) = ("RUST_TEST_THREADS", "2");
+    /// With more than one thread each test has its own, whose name says which test it is. Snapshots are not what is
+    /// compared: they are neither written nor the end of a test.
+    const VARIABLES: [(&str, &str); 3] =
+        [("RUST_TEST_THREADS", "2"), ("INSTA_UPDATE", "no"), ("INSTA_FORCE_PASS", "1")];
 
     pub(super) fn here(args: &Args, tier: Tier) -> Result<Facts, String> {
         let dir = Scratch::new()?;
         let file = dir.path().join(FILE);
         let tier = if tier == Tier::Kernel { "kernel" } else { "sim" };
         let mut command = Command::new(full(&args.what.object)?);
-        command
-            .args(&args.rest)
-            .env(diff::VARIABLE, &file)
-            .env("BPF_HARNESS_TIER", tier)
-            .env(THREADS.0, THREADS.1);
+        command.args(&args.rest).env(diff::VARIABLE, &file).env("BPF_HARNESS_TIER", tier).envs(VARIABLES);
         let done = command.stdout(Stdio::null()).status();
         let done = done.map_err(|e| format!("{}: {e}", args.what.object.display()))?;
         // A test that fails on one tier still says what it has seen.
@@ -204,7 +202,9 @@ mod tests {
         command
             .args(["run", "--kernel", spec, "--env", "BPF_HARNESS_TIER=kernel", "--results"])
             .arg(dir.path());
-        command.args(["--env", &format!("{}={}", THREADS.0, THREADS.1)]);
+        for (name, value) in VARIABLES {
+            command.args(["--env", &format!("{name}={value}")]);
+        }
         command.args(["--env", &format!("{}={FILE}", diff::VARIABLE)]).arg("--");
         command.arg(full(&args.what.object)?).args(args.rest.iter().map(AsRef::<OsStr>::as_ref));
         let done = command.stdout(Stdio::null()).status().map_err(|e| no_tool(&tool, &e))?;
