@@ -80,14 +80,42 @@
 //! | load an object, choose kernel version, CPUs, types, global variables | [`Bpf::builder`] |
 //! | let functions be called, tracepoints hit, packets arrive | [`Bpf::kprobe`] and its like; [`Bpf::event`] with a [`Point`] |
 //! | compile text, choose its macros, types, probes of binaries | [`Bpf::from_text`], [`BpfBuilder::cflag`] and its like, [`compile`], [`profile`] |
+//! | do what makes probes fire, on a simulator and on a kernel | [`Bpf::stimulate`], [`stimulus`] |
+//! | have one snapshot for every run and tier | [`redact`] |
 //! | run one program on bytes | [`Bpf::run`] with an [`Input`] |
 //! | attach by name, as bcc's reference guide does | [`Bpf::attach_kprobe`] and its like, [`UprobeTarget`], [`usdt`] |
 //! | get events as they are sent, and the trace | [`Bpf::open_perf_buffer`], [`Bpf::open_ring_buffer`], [`Bpf::trace_print`] |
 //! | name addresses of kernel and user space | [`Bpf::ksym`], [`Bpf::sym`], [`symbols`] |
 //! | read and write maps as typed values | [`Bpf::table`], [`table`], [`value`] |
 //! | print histograms as bcc does | [`hist`] |
+//! | let things happen, on both tiers | [`Bpf::stimulate`], [`stimulus`] |
 //! | override helpers, make them fail, see their calls | [`Bpf::override_helper`] and its like |
 //! | describe all of it in a file instead | [`scenario`], and the program `bpf-harness` ([`cli`]) |
+//!
+//! # Two tiers
+//!
+//! The same test runs on the simulator and, with the feature `kernel`, on the kernel that it is started on (as root, mostly in
+//! a virtual machine that `bpf-vm run` makes): `BPF_HARNESS_TIER=kernel`, or [`BpfBuilder::tier`]. There libbpf loads the
+//! object, attaching is real, and tables, buffers, trace and symbols are the kernel's. Two ways let programs run:
+//!
+//! * A [`stimulus`] really happens: a file is read, a connection opened. The simulator expands it into the probe points that a
+//!   kernel comes by, in its order.
+//! * Made-up events ([`Bpf::kprobe`] and its like) reach programs on a kernel too, if the builder is told so
+//!   ([`BpfBuilder::made_up_events`]).
+//!
+//! ```
+//! use bpf_harness::{Bpf, stimulus::Stimulus};
+//! # let object = bpf_fixtures::object("vfsreadlat").unwrap();
+//! let mut bpf = Bpf::load(object)?;
+//! bpf.attach_all()?;
+//! bpf.stimulate(&Stimulus::read_file("/etc/hostname"))?;
+//! assert!(!bpf.table("sizes")?.is_empty());
+//! # Ok::<(), bpf_harness::Error>(())
+//! ```
+//!
+//! What differs between the tiers, and from run to run, is replaced by redactions, so that one snapshot serves both.
+//! [`Tier::only`] says that a test is for one tier. What the kernel's verifier refuses is [`Error::Refused`], with the line
+//! of C; [`verifier_log`] reads its words.
 //!
 //! # How a run ends
 //!
@@ -128,6 +156,7 @@ pub mod hist;
 #[cfg(feature = "kernel")]
 mod kernel;
 pub mod profile;
+pub mod redact;
 pub mod report;
 pub mod scenario;
 pub mod stimulus;

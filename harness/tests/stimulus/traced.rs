@@ -36,6 +36,12 @@ struct Seen {
 }
 
 impl Seen {
+    fn new(way: char, name: String, value: i64) -> Self {
+        // Whether a thread that is waited for has ended already depends on who was faster.
+        let counts = way == '<' && name != "__x64_sys_futex";
+        Self { way, name, errno: errno(value).filter(|_| counts) }
+    }
+
     fn is_anytime(&self) -> bool {
         ANYTIME.contains(&self.name.as_str())
     }
@@ -75,8 +81,7 @@ fn expected(happened: &Happened) -> Option<Seen> {
         // Kernels have these only if they were booted with them.
         _ => return None,
     };
-    let errno = if way == '<' { happened.ret.and_then(errno) } else { None };
-    Some(Seen { way, name, errno })
+    Some(Seen::new(way, name, happened.ret.unwrap_or(0)))
 }
 
 /// The points of an expansion, and the programs at them.
@@ -149,8 +154,7 @@ impl Points {
             1 => ('<', at(&self.returns)),
             _ => ('=', at(&self.tracepoints)),
         };
-        let errno = if way == '<' { errno(value) } else { None };
-        (word(2), Seen { way, name, errno })
+        (word(2), Seen::new(way, name, value))
     }
 }
 
@@ -190,10 +194,10 @@ fn check(name: &str, action: &dyn Action, version: (u8, u8)) -> Option<String> {
     let real = bpf.tier() == Tier::Kernel;
     // What happens for the first time only (pages, names of files, the program that is run) is over after this.
     bpf.stimulate(action).unwrap();
-    std::thread::sleep(settle(real));
+    settle(real);
     bpf.take_records("points").unwrap();
     let done = bpf.stimulate(action).unwrap();
-    std::thread::sleep(settle(real));
+    settle(real);
     let records = bpf.take_records("points").unwrap();
     let seen: Vec<_> = records.iter().map(|r| points.seen(r)).collect();
     let mut wrong: Vec<String> = missing.iter().map(|m| format!("  not there: {m}")).collect();
@@ -201,12 +205,16 @@ fn check(name: &str, action: &dyn Action, version: (u8, u8)) -> Option<String> {
         let keep = |s: &&Seen| !real || !s.is_anytime();
         let want: Vec<&Seen> =
             expected.iter().filter(|(r, _)| *r == Some(role_of)).map(|(_, s)| s).filter(keep).collect();
-        let got: Vec<&Seen> = seen
+        let mut got: Vec<&Seen> = seen
             .iter()
             .filter(|(pid, _)| role(&done, *pid) == Some(role_of))
             .map(|(_, s)| s)
             .filter(keep)
             .collect();
+        // The test itself goes on, and makes system calls.
+        while got.len() > want.len() && got.last().is_some_and(|s| s.name.starts_with("raw_syscalls:")) {
+            got.pop();
+        }
         if want != got {
             let same = want.iter().zip(&got).take_while(|(a, b)| a == b).count();
             let part = |list: &[&Seen]| {
@@ -224,9 +232,12 @@ fn check(name: &str, action: &dyn Action, version: (u8, u8)) -> Option<String> {
     (!wrong.is_empty()).then(|| format!("{name}:\n{}", wrong.join("\n")))
 }
 
-/// How long a child may take to end behind its parent's back.
-fn settle(real: bool) -> std::time::Duration {
-    std::time::Duration::from_millis(if real { 30 } else { 0 })
+/// Gives a child the time to end behind its parent's back, without a system call.
+fn settle(real: bool) {
+    let start = std::time::Instant::now();
+    while real && start.elapsed() < std::time::Duration::from_millis(40) {
+        std::hint::spin_loop();
+    }
 }
 
 #[test]
@@ -234,7 +245,8 @@ fn every_stimulus_comes_by_the_points_of_its_expansion() {
     if Tier::from_env().unwrap() == Tier::Kernel {
         std::fs::write("/tmp/bpf-file", "hello world\n").unwrap();
     }
-    let mut bpf = Bpf::load(bpf_fixtures::object("hostapi").unwrap()).unwrap();
+    let points = bpf_fixtures::object("points").unwrap();
+    let mut bpf = Bpf::builder().object(points).only("entry_10").load().unwrap();
     let version = version(&mut bpf);
     let mut wrong = Vec::new();
     for (name, action) in all() {
