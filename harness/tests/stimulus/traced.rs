@@ -42,8 +42,10 @@ impl Seen {
         Self { way, name, errno: errno(value).filter(|_| counts) }
     }
 
+    /// Whether a kernel may have it at other times, or miss it: it keeps as many returns of a function in mind as it has
+    /// CPUs, and this one calls itself by way of the loopback.
     fn is_anytime(&self) -> bool {
-        ANYTIME.contains(&self.name.as_str())
+        ANYTIME.contains(&self.name.as_str()) || self.way == '<' && self.name == "tcp_rcv_state_process"
     }
 }
 
@@ -250,9 +252,7 @@ fn every_stimulus_comes_by_the_points_of_its_expansion() {
     let version = version(&mut bpf);
     let mut wrong = Vec::new();
     for (name, action) in all() {
-        let start = std::time::Instant::now();
         wrong.extend(check(name, &*action, version));
-        eprintln!("{name}: {:?}", start.elapsed());
     }
     assert!(wrong.is_empty(), "on {}.{}:\n{}", version.0, version.1, wrong.join("\n"));
 }
