@@ -1,5 +1,5 @@
 //! Well-known tools, made to see something by stimuli and not by events written down for them. Those that say who did it
-//! run on both tiers, with one snapshot.
+//! run on both tiers, with one snapshot; one after another, since on a kernel they would see each other.
 
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use bpf_harness::stimulus::{Action, Stimulus};
 use bpf_harness::value::Value;
 use bpf_harness::{Bpf, BpfBuilder, Tier};
 use bpf_helpers_mock::state::Task;
+use serial_test::serial;
 
 fn builder(tool: &str) -> BpfBuilder {
     let tool = bcc_tools().iter().find(|t| t.name == tool).unwrap();
@@ -57,6 +58,7 @@ impl Tool {
 }
 
 #[test]
+#[serial]
 fn opensnoop_sees_the_paths() {
     let mut tool = Tool::new("opensnoop", "events");
     tool.bpf.attach_kprobe("do_sys_openat2", "trace_entry").unwrap();
@@ -69,6 +71,7 @@ fn opensnoop_sees_the_paths() {
 }
 
 #[test]
+#[serial]
 fn execsnoop_sees_the_arguments() {
     let mut tool = Tool::new("execsnoop", "events");
     tool.bpf.attach_kprobe("__x64_sys_execve", "syscall__execve").unwrap();
@@ -78,6 +81,7 @@ fn execsnoop_sees_the_arguments() {
 }
 
 #[test]
+#[serial]
 fn tcpconnect_sees_addresses_and_ports() {
     let mut tool = Tool::new("tcpconnect", "ipv4_events");
     tool.see(&Stimulus::tcp());
@@ -87,6 +91,7 @@ fn tcpconnect_sees_addresses_and_ports() {
 }
 
 #[test]
+#[serial]
 fn tcplife_sees_what_was_sent_each_way() {
     let mut tool = Tool::new("tcplife", "events");
     tool.see(&Stimulus::tcp().sending(vec![0; 5000]));
@@ -94,6 +99,7 @@ fn tcplife_sees_what_was_sent_each_way() {
 }
 
 #[test]
+#[serial]
 fn killsnoop_sees_results() {
     let mut tool = Tool::new("killsnoop", "events");
     tool.see(&Stimulus::kill(10));

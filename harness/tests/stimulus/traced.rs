@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 
 use bpf_harness::stimulus::{Action, Happened, Stimulated};
 use bpf_harness::{Bpf, Point, Tier};
+use serial_test::serial;
 
 use crate::support::{all, machine};
 
@@ -243,6 +244,7 @@ fn settle(real: bool) {
 }
 
 #[test]
+#[serial]
 fn every_stimulus_comes_by_the_points_of_its_expansion() {
     if Tier::from_env().unwrap() == Tier::Kernel {
         std::fs::write("/tmp/bpf-file", "hello world\n").unwrap();
