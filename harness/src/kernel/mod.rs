@@ -16,6 +16,7 @@ mod counters;
 mod errors;
 mod fire;
 mod heap;
+mod indirect;
 mod load;
 mod log_room;
 mod maps;
