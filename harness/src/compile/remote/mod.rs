@@ -18,7 +18,6 @@ mod types;
 pub(super) use guest::{compile, socket};
 
 pub use guest::booted_kernel;
-pub(crate) use guest::booted_kernel_with;
 pub use host::HostCompiler;
 pub use types::types_of_file;
 
