@@ -84,6 +84,7 @@
 //! See [`PrintFile`] for all that can be said, and [`AttachFile`], [`BinaryFile`] and [`TaskFile`] for what goes before it.
 //! The repository's `fixtures/bcc` has twenty tools with their scenarios.
 
+mod actor;
 mod attach;
 mod error;
 mod file;
@@ -92,6 +93,9 @@ mod line;
 mod output;
 mod play;
 mod print;
+mod redact;
+mod stimulus;
+mod tiers;
 mod user;
 
 pub use attach::{AttachFile, PerfEventFile};
@@ -103,4 +107,6 @@ pub use file::{
 pub use output::{Output, Printed};
 pub use play::{Played, play, play_with, prepare};
 pub use print::{PrintFile, Trace};
+pub use redact::{RedactFile, RedactRule};
+pub use stimulus::{ActorFile, StimulusFile};
 pub use user::{BinaryFile, CounterFile, MappingFile, ProbeFile};

@@ -37,6 +37,7 @@
 //! [`Stimulus::custom`] makes one of two closures; a type of one's own implements [`Action`].
 
 mod action;
+mod busy;
 mod custom;
 mod fault;
 mod file;
@@ -50,11 +51,13 @@ mod sched;
 mod signal;
 mod simulation;
 mod sleep;
+mod sync;
 mod syscall;
 mod tracepoint;
 mod user;
 
 pub use action::{Action, Stimulus};
+pub use busy::Busy;
 pub use custom::Custom;
 pub use fault::PageFault;
 pub use file::{OpenMissing, ReadFile, WriteFile};
@@ -66,6 +69,7 @@ pub use process::{Exec, Fork, Thread};
 pub use signal::Kill;
 pub use simulation::{Occasion, STEP_NS, Simulation};
 pub use sleep::Sleep;
+pub use sync::SyncFiles;
 pub use user::{UsdtHit, UserCall};
 
 #[cfg(feature = "kernel")]

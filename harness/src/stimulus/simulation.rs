@@ -41,6 +41,8 @@ pub struct Occasion {
     pub packet: Vec<u8>,
     /// The number of the system call.
     pub nr: u64,
+    /// The perf event that is sampled, by type and configuration.
+    pub sampling: Option<(u32, u64)>,
 }
 
 impl<'a> Simulation<'a> {
@@ -141,6 +143,9 @@ impl<'a> Simulation<'a> {
             }
             if let Some(layout) = &occasion.layout {
                 event = event.layout(layout.clone());
+            }
+            if let Some((ev_type, ev_config)) = occasion.sampling {
+                event = event.sampling(ev_type, ev_config);
             }
             if !occasion.packet.is_empty() {
                 event = event.payload(occasion.packet.clone());

@@ -29,6 +29,7 @@ const NUMBERS: &[(&str, u64, u64)] = &[
     ("wait4", 61, 260),
     ("kill", 62, 129),
     ("fsync", 74, 82),
+    ("sync", 162, 81),
     ("futex", 202, 98),
     ("exit_group", 231, 94),
     ("openat", 257, 56),

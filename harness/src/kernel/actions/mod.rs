@@ -12,9 +12,9 @@ mod packet;
 mod process;
 mod signal;
 
-pub(crate) use file::{open_missing, read_file, write_file};
+pub(crate) use file::{open_missing, read_file, sync, write_file};
 pub(crate) use memory::{page_fault, strlen};
 pub(crate) use net::{tcp, udp};
 pub(crate) use packet::packet;
-pub(crate) use process::{exec, fork, sleep, thread};
+pub(crate) use process::{busy, exec, fork, sleep, thread};
 pub(crate) use signal::kill;
