@@ -80,6 +80,8 @@
 //! | load an object, choose kernel version, CPUs, types, global variables | [`Bpf::builder`] |
 //! | let functions be called, tracepoints hit, packets arrive | [`Bpf::kprobe`] and its like; [`Bpf::event`] with a [`Point`] |
 //! | compile text, choose its macros, types, probes of binaries | [`Bpf::from_text`], [`BpfBuilder::cflag`] and its like, [`compile`], [`profile`] |
+//! | do what makes probes fire, on a simulator and on a kernel | [`Bpf::stimulate`], [`stimulus`] |
+//! | have one snapshot for every run and tier | [`redact`] |
 //! | run one program on bytes | [`Bpf::run`] with an [`Input`] |
 //! | attach by name, as bcc's reference guide does | [`Bpf::attach_kprobe`] and its like, [`UprobeTarget`], [`usdt`] |
 //! | get events as they are sent, and the trace | [`Bpf::open_perf_buffer`], [`Bpf::open_ring_buffer`], [`Bpf::trace_print`] |
@@ -127,6 +129,7 @@ pub mod hist;
 #[cfg(feature = "kernel")]
 mod kernel;
 pub mod profile;
+pub mod redact;
 pub mod report;
 pub mod scenario;
 pub mod stimulus;

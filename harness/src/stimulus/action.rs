@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{
-    Busy, Custom, Exec, Fork, Kill, OpenMissing, Packet, PageFault, ReadFile, Simulation, Sleep, Stimulated, SyncFiles, Tcp,
-    Thread, Udp, UsdtHit, UserCall, WriteFile,
+    Busy, Custom, Exec, Fork, Kill, OpenMissing, Packet, PageFault, ReadFile, Real, Simulation, Sleep,
+    Stimulated, SyncFiles, Tcp, Thread, Udp, UsdtHit, UserCall, WriteFile,
 };
-use crate::bpf::Bpf;
 use crate::error::Error;
 
 /// Something that makes probes fire.
@@ -23,15 +22,7 @@ pub trait Action: fmt::Debug {
     ///
     /// # Errors
     /// If it cannot be done. That an operation fails as it was meant to is no error, but its result.
-    fn perform(&self) -> Result<Stimulated, Error>;
-
-    /// Does it for a test, where that makes a difference: by default it does not.
-    ///
-    /// # Errors
-    /// As [`Action::perform`].
-    fn perform_for(&self, _bpf: &mut Bpf) -> Result<Stimulated, Error> {
-        self.perform()
-    }
+    fn perform(&self, real: &mut Real<'_>) -> Result<Stimulated, Error>;
 }
 
 /// The stimuli that are built in. Each function gives a type of its own, with its options as methods.
@@ -156,7 +147,8 @@ impl Stimulus {
         UsdtHit::new(provider.into(), name.into())
     }
 
-    /// A packet, with its Ethernet header, is received by a device.
+    /// A packet, with its Ethernet header, is received by a device: on a kernel the loopback of the test's own network, or
+    /// the other end of the one that is named.
     #[must_use]
     pub fn packet(bytes: impl Into<Vec<u8>>) -> Packet {
         Packet::new(bytes.into())
@@ -171,7 +163,7 @@ impl Stimulus {
     /// bpf.attach_kprobe("vfs_fsync_range", "count")?;
     /// let sync = Stimulus::custom(
     ///     "fsync",
-    ///     || {
+    ///     |_| {
     ///         let done = std::fs::File::create("/tmp/x").and_then(|f| f.sync_all());
     ///         done.map_err(|e| Error::Invalid(e.to_string()))?;
     ///         Ok(Stimulated::default())
@@ -189,7 +181,7 @@ impl Stimulus {
     /// ```
     pub fn custom<R, S>(name: impl Into<String>, real: R, simulated: S) -> Custom<R, S>
     where
-        R: Fn() -> Result<Stimulated, Error>,
+        R: Fn(&mut Real<'_>) -> Result<Stimulated, Error>,
         S: Fn(&mut Simulation<'_>) -> Result<Stimulated, Error>,
     {
         Custom::new(name.into(), real, simulated)

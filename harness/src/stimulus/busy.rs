@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::simulation::{Occasion, Simulation};
-use super::{Action, Stimulated, real};
+use super::{Action, Real, Stimulated, real};
 use crate::bpf::Point;
 use crate::error::Error;
 
@@ -41,7 +41,7 @@ impl Action for Busy {
         Ok(Stimulated::default())
     }
 
-    fn perform(&self) -> Result<Stimulated, Error> {
+    fn perform(&self, _: &mut Real<'_>) -> Result<Stimulated, Error> {
         real::busy(self.time)
     }
 }

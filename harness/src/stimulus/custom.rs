@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Action, Simulation, Stimulated};
+use super::{Action, Real, Simulation, Stimulated};
 use crate::error::Error;
 
 /// A pair of closures; see [`Stimulus::custom`](super::Stimulus::custom).
@@ -20,15 +20,15 @@ impl<R, S> Custom<R, S> {
 
 impl<R, S> Action for Custom<R, S>
 where
-    R: Fn() -> Result<Stimulated, Error>,
+    R: Fn(&mut Real<'_>) -> Result<Stimulated, Error>,
     S: Fn(&mut Simulation<'_>) -> Result<Stimulated, Error>,
 {
     fn simulate(&self, sim: &mut Simulation<'_>) -> Result<Stimulated, Error> {
         (self.simulated)(sim)
     }
 
-    fn perform(&self) -> Result<Stimulated, Error> {
-        (self.real)()
+    fn perform(&self, real: &mut Real<'_>) -> Result<Stimulated, Error> {
+        (self.real)(real)
     }
 }
 

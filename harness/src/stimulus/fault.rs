@@ -3,7 +3,7 @@
 use bpf_helpers_mock::objects::Value;
 
 use super::simulation::Simulation;
-use super::{Action, Stimulated, real};
+use super::{Action, Real, Stimulated, real};
 use crate::error::Error;
 
 /// A page of user memory that nothing else uses, where the kernel would map new memory.
@@ -40,7 +40,7 @@ impl Action for PageFault {
         Ok(Stimulated::default().with("addr", ADDR))
     }
 
-    fn perform(&self) -> Result<Stimulated, Error> {
+    fn perform(&self, _: &mut Real<'_>) -> Result<Stimulated, Error> {
         real::page_fault()
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::simulation::Simulation;
-use super::{Action, Stimulated, real};
+use super::{Action, Real, Stimulated, real};
 use crate::error::Error;
 
 /// `AT_FDCWD`: relative to the working directory.
@@ -90,7 +90,7 @@ impl Action for ReadFile {
         Ok(Stimulated { ret, ..Stimulated::default() }.with("fd", descriptor))
     }
 
-    fn perform(&self) -> Result<Stimulated, Error> {
+    fn perform(&self, _: &mut Real<'_>) -> Result<Stimulated, Error> {
         real::read_file(&self.path, BUFFER)
     }
 }
@@ -101,7 +101,7 @@ impl Action for OpenMissing {
         Ok(Stimulated { ret, ..Stimulated::default() })
     }
 
-    fn perform(&self) -> Result<Stimulated, Error> {
+    fn perform(&self, _: &mut Real<'_>) -> Result<Stimulated, Error> {
         real::open_missing(&self.path)
     }
 }
@@ -123,7 +123,7 @@ impl Action for WriteFile {
         Ok(Stimulated { ret, ..Stimulated::default() }.with("fd", fd))
     }
 
-    fn perform(&self) -> Result<Stimulated, Error> {
+    fn perform(&self, _: &mut Real<'_>) -> Result<Stimulated, Error> {
         real::write_file(&self.path, &self.bytes)
     }
 }

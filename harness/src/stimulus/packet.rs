@@ -1,8 +1,8 @@
 //! A packet that a device receives (`net/core/dev.c`).
 
 use super::simulation::{Occasion, STEP_NS, Simulation};
-use super::{Action, Stimulated, real};
-use crate::bpf::{Bpf, Point};
+use super::{Action, Real, Stimulated, real};
+use crate::bpf::Point;
 use crate::error::Error;
 
 /// `XDP_PASS`
@@ -22,7 +22,8 @@ impl Packet {
         Self { bytes, device: None }
     }
 
-    /// The device through which it is sent on a kernel: the other end of a pair, so that this end receives it.
+    /// The device through which it is sent on a kernel, if not the loopback of the test's own network: one end of a pair,
+    /// so that the other receives it.
     #[must_use]
     pub fn device(mut self, name: impl Into<String>) -> Self {
         self.device = Some(name.into());
@@ -62,21 +63,13 @@ impl Action for Packet {
         Ok(Stimulated { ret: 1, ..Stimulated::default() })
     }
 
-    fn perform(&self) -> Result<Stimulated, Error> {
-        let Some(device) = &self.device else {
-            return Err(Error::Invalid(
-                "a packet needs a device to be sent through: name it with `device()`".to_owned(),
-            ));
-        };
-        real::packet(device, &self.bytes)
-    }
-
-    /// Without a device it goes through the one that the test's packet programs are attached to.
-    fn perform_for(&self, bpf: &mut Bpf) -> Result<Stimulated, Error> {
-        if self.device.is_some() {
-            return self.perform();
+    fn perform(&self, real: &mut Real<'_>) -> Result<Stimulated, Error> {
+        match &self.device {
+            Some(device) => real::packet(device, &self.bytes),
+            None => {
+                real.send_packet(&self.bytes)?;
+                Ok(Stimulated::returning(1))
+            }
         }
-        bpf.send_packet(&self.bytes)?;
-        Ok(Stimulated { ret: 1, ..Stimulated::default() })
     }
 }

@@ -24,6 +24,34 @@ use std::time::Duration;
 
 use super::Stimulated;
 use super::net::Family;
+use crate::bpf::Bpf;
+use crate::error::Error;
+
+/// The kernel on which an action is really done.
+#[derive(Debug)]
+pub struct Real<'a> {
+    bpf: &'a mut Bpf,
+}
+
+impl<'a> Real<'a> {
+    pub(crate) fn new(bpf: &'a mut Bpf) -> Self {
+        Self { bpf }
+    }
+
+    /// The test's programs and maps.
+    pub fn bpf(&mut self) -> &mut Bpf {
+        self.bpf
+    }
+
+    /// Sends a frame, with its Ethernet header, through the loopback device of the test's own network, where packet
+    /// programs are attached, so that it is received there.
+    ///
+    /// # Errors
+    /// If there is no kernel, or it refuses.
+    pub fn send_packet(&mut self, frame: &[u8]) -> Result<(), Error> {
+        self.bpf.send_packet(frame)
+    }
+}
 
 real! {
     fn read_file(path: &Path, room: usize) -> Stimulated;

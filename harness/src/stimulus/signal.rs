@@ -3,7 +3,7 @@
 use bpf_helpers_mock::objects::Value;
 
 use super::simulation::Simulation;
-use super::{Action, Stimulated, real};
+use super::{Action, Real, Stimulated, real};
 use crate::error::Error;
 
 const ESRCH: i64 = 3;
@@ -79,7 +79,7 @@ impl Action for Kill {
         Ok(Stimulated { ret, ..Stimulated::default() }.with("target", target.into()))
     }
 
-    fn perform(&self) -> Result<Stimulated, Error> {
+    fn perform(&self, _: &mut Real<'_>) -> Result<Stimulated, Error> {
         self.check()?;
         let target = self.nobody.then_some(NOBODY);
         real::kill(target, self.signal, self.needs_ignoring())

@@ -6,7 +6,7 @@ use bpf_helpers_mock::objects::Value;
 
 use super::sched::{IDLE, SLEEPS};
 use super::simulation::Simulation;
-use super::{Action, Stimulated, real};
+use super::{Action, Real, Stimulated, real};
 use crate::error::Error;
 
 /// `CLOCK_MONOTONIC`
@@ -52,7 +52,7 @@ impl Action for Sleep {
         Ok(Stimulated { ret, ..Stimulated::default() })
     }
 
-    fn perform(&self) -> Result<Stimulated, Error> {
+    fn perform(&self, _: &mut Real<'_>) -> Result<Stimulated, Error> {
         real::sleep(self.time)
     }
 }

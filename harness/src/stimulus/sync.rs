@@ -1,7 +1,7 @@
 //! What is written is put to disk (`fs/sync.c`).
 
 use super::simulation::Simulation;
-use super::{Action, Stimulated, real};
+use super::{Action, Real, Stimulated, real};
 use crate::error::Error;
 
 /// Everything is put to disk; see [`Stimulus::sync`](super::Stimulus::sync).
@@ -14,7 +14,7 @@ impl Action for SyncFiles {
         Ok(Stimulated::returning(ret))
     }
 
-    fn perform(&self) -> Result<Stimulated, Error> {
+    fn perform(&self, _: &mut Real<'_>) -> Result<Stimulated, Error> {
         real::sync()
     }
 }

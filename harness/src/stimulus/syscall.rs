@@ -67,15 +67,7 @@ impl Simulation<'_> {
         let mut words = args.to_vec();
         words.resize(6, 0);
         let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
-        self.record(
-            "raw_syscalls",
-            "sys_enter",
-            &[
-                ("id", nr.into()),
-                ("args", bytes.into()),
-                ("args[0]", args.first().copied().unwrap_or(0).into()),
-            ],
-        )?;
+        self.record("raw_syscalls", "sys_enter", &[("id", nr.into()), ("args", bytes.into())])?;
         self.call_record("enter", name, nr, args, None)?;
         self.advance(STEP_NS)?;
         let occasion = Occasion { args: args.to_vec(), nr, ..Occasion::default() };
@@ -130,10 +122,14 @@ impl Simulation<'_> {
         ret: Option<i64>,
     ) -> Result<(), Error> {
         let event = format!("sys_{way}_{name}");
-        let point = Point::Tracepoint("syscalls".to_owned(), event);
-        let fields = vec![("__syscall_nr".to_owned(), Value::from(nr))];
-        // The event finds the names of the arguments.
-        self.happen(point, &Occasion { args: args.to_vec(), ret, fields, ..Occasion::default() })?;
+        let point = Point::Tracepoint("syscalls".to_owned(), event.clone());
+        let mut occasion = Occasion { args: args.to_vec(), ret, ..Occasion::default() };
+        if self.bpf.is_attached_at(&point) {
+            // The event finds the names of the arguments.
+            occasion.layout = self.layout("syscalls", &event)?;
+            occasion.fields = vec![("__syscall_nr".to_owned(), Value::from(nr))];
+        }
+        self.happen(point, &occasion)?;
         Ok(())
     }
 

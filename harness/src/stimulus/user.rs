@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::simulation::{Occasion, STEP_NS, Simulation};
-use super::{Action, Stimulated, real};
+use super::{Action, Real, Stimulated, real};
 use crate::bpf::Point;
 use crate::error::Error;
 
@@ -16,7 +16,7 @@ enum Arg {
 }
 
 /// What is really called.
-type Real = Arc<dyn Fn() -> Result<i64, Error> + Send + Sync>;
+type Calling = Arc<dyn Fn() -> Result<i64, Error> + Send + Sync>;
 
 /// A function is called; see [`Stimulus::user_call`](super::Stimulus::user_call).
 #[derive(Clone)]
@@ -24,7 +24,7 @@ pub struct UserCall {
     function: String,
     args: Vec<Arg>,
     ret: i64,
-    real: Option<Real>,
+    real: Option<Calling>,
 }
 
 /// A probe is hit; see [`Stimulus::usdt`](super::Stimulus::usdt).
@@ -33,7 +33,7 @@ pub struct UsdtHit {
     provider: String,
     name: String,
     args: Vec<Arg>,
-    real: Option<Real>,
+    real: Option<Calling>,
 }
 
 impl UserCall {
@@ -131,7 +131,7 @@ impl Action for UserCall {
     }
 
     /// Without a closure, `c:getenv` and `c:strlen` with a text are called; nothing else can be called safely by its name.
-    fn perform(&self) -> Result<Stimulated, Error> {
+    fn perform(&self, _: &mut Real<'_>) -> Result<Stimulated, Error> {
         match (self.real.as_ref(), self.function.as_str(), self.args.as_slice()) {
             (None, "c:getenv", [Arg::Text(name)]) if !name.is_empty() && !name.contains(['=', '\0']) => {
                 Ok(Stimulated::returning(std::env::var_os(name).is_some().into()))
@@ -151,12 +151,12 @@ impl Action for UsdtHit {
         Ok(Stimulated::default())
     }
 
-    fn perform(&self) -> Result<Stimulated, Error> {
+    fn perform(&self, _: &mut Real<'_>) -> Result<Stimulated, Error> {
         called(self.real.as_ref(), &format!("{}:{}", self.provider, self.name))
     }
 }
 
-fn called(by: Option<&Real>, what: &str) -> Result<Stimulated, Error> {
+fn called(by: Option<&Calling>, what: &str) -> Result<Stimulated, Error> {
     let Some(real) = by else {
         return Err(Error::Invalid(format!(
             "nothing says how '{what}' is come by on a kernel: give the stimulus a closure with `by()`"

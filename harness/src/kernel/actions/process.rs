@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
@@ -86,7 +87,12 @@ pub(crate) fn fork(status: u8) -> Result<Stimulated, Error> {
 pub(crate) fn exec(program: Option<&Path>, args: &[String]) -> Result<Stimulated, Error> {
     let path = match program {
         Some(path) => path,
-        None => put_program(Path::new(DEFAULT_PROGRAM))?,
+        None => {
+            // Once, so that later actions do not begin with it.
+            static PUT: OnceLock<Result<(), Error>> = OnceLock::new();
+            PUT.get_or_init(|| put_program(Path::new(DEFAULT_PROGRAM))).clone()?;
+            Path::new(DEFAULT_PROGRAM)
+        }
     };
     let c = |text: &str| {
         CString::new(text).map_err(|_| Error::Invalid("an argument has no NUL in it".to_owned()))
@@ -145,11 +151,11 @@ fn program() -> Vec<u8> {
 }
 
 /// Puts the program at its place, whole at once, unless it is there.
-fn put_program(path: &Path) -> Result<&Path, Error> {
+fn put_program(path: &Path) -> Result<(), Error> {
     use std::os::unix::fs::PermissionsExt;
     let wanted = program();
     if std::fs::read(path).is_ok_and(|found| found == wanted) {
-        return Ok(path);
+        return Ok(());
     }
     let new = path.with_extension(std::process::id().to_string());
     let put = || {
@@ -157,8 +163,7 @@ fn put_program(path: &Path) -> Result<&Path, Error> {
         std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755))?;
         std::fs::rename(&new, path)
     };
-    put().map_err(|e| Error::Invalid(format!("{}: {e}", path.display())))?;
-    Ok(path)
+    put().map_err(|e| Error::Invalid(format!("{}: {e}", path.display())))
 }
 
 /// The stack of a thread that does next to nothing, aligned as the ABI wants it.

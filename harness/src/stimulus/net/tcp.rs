@@ -5,7 +5,7 @@ use bpf_helpers_mock::objects::Value;
 use super::{CLOEXEC, Family, LOOPBACK4, LOOPBACK6, MAPPED4, Socket, receive, send};
 use crate::error::Error;
 use crate::stimulus::simulation::Simulation;
-use crate::stimulus::{Action, Stimulated, real};
+use crate::stimulus::{Action, Real, Stimulated, real};
 
 /// States of a connection (`include/net/tcp_states.h`).
 const ESTABLISHED: u64 = 1;
@@ -74,7 +74,7 @@ impl Action for Tcp {
             Err(ret) => return Ok(Stimulated { ret, ..done }),
         };
         let server = Socket::new(sim, self.family, true, FDS[2])?;
-        done.ret = connect(sim, &client, SERVER, |sim| {
+        done.ret = connect(sim, &client, SERVER, Some(&listener), |sim| {
             answered(sim, &client, &server)?;
             Ok(0)
         })?;
@@ -91,7 +91,7 @@ impl Action for Tcp {
         Ok(done)
     }
 
-    fn perform(&self) -> Result<Stimulated, Error> {
+    fn perform(&self, _: &mut Real<'_>) -> Result<Stimulated, Error> {
         let port = self.refused.then_some(REFUSED);
         real::tcp(self.family, port, &self.bytes)
     }
@@ -104,7 +104,7 @@ impl Tcp {
             Ok(client) => client,
             Err(ret) => return Ok(Stimulated { ret, ..done }),
         };
-        let ret = connect(sim, &client, REFUSED, |sim| {
+        let ret = connect(sim, &client, REFUSED, None, |sim| {
             let reset = sim.kernel_bytes(&[])?;
             sim.function("tcp_rcv_state_process", &[client.sock, reset], |sim| {
                 sim.function("tcp_reset", &[client.sock, reset], |sim| {
@@ -159,11 +159,12 @@ fn listen(sim: &mut Simulation<'_>, family: Family) -> Result<Result<Socket, i64
     Ok(Ok(listener))
 }
 
-/// `connect`; `answer` is what comes back for the packet that it sends.
+/// `connect`, with the packet that arrives at the listener on the way; `answer` is what comes back for it.
 fn connect(
     sim: &mut Simulation<'_>,
     client: &Socket,
     port: u16,
+    listener: Option<&Socket>,
     answer: impl FnOnce(&mut Simulation<'_>) -> Result<i64, Error>,
 ) -> Result<i64, Error> {
     let family = client.family;
@@ -185,7 +186,14 @@ fn connect(
                         local_address(sim, client)?;
                         set_state(sim, client, CLOSED, SYN_SENT)?;
                         client.set_ports(sim, CLIENT, port)?;
-                        sim.leaf("tcp_connect", &[client.sock], 0)
+                        sim.function("tcp_connect", &[client.sock], |sim| {
+                            let Some(listener) = listener else { return Ok(0) };
+                            let packet = sim.kernel_bytes(&[])?;
+                            let request = family.name("tcp_v4_conn_request", "tcp_v6_conn_request");
+                            sim.function("tcp_rcv_state_process", &[listener.sock, packet], |sim| {
+                                sim.leaf(request, &[listener.sock, packet], 0)
+                            })
+                        })
                     })?;
                     // The answer has waited for the lock.
                     answer(sim)

@@ -3,7 +3,7 @@
 use super::{Family, Socket, receive, send};
 use crate::error::Error;
 use crate::stimulus::simulation::Simulation;
-use crate::stimulus::{Action, Stimulated, real};
+use crate::stimulus::{Action, Real, Stimulated, real};
 
 /// The receiver's port on the simulator, where all are free.
 const PORT: u16 = 40_002;
@@ -66,7 +66,7 @@ impl Action for Udp {
         Ok(done)
     }
 
-    fn perform(&self) -> Result<Stimulated, Error> {
+    fn perform(&self, _: &mut Real<'_>) -> Result<Stimulated, Error> {
         real::udp(self.family, &self.bytes)
     }
 }
