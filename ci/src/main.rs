@@ -6,10 +6,11 @@ mod fixtures;
 mod fuzz;
 mod kernel;
 mod steps;
+mod vm_bench;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// One command per development job.
 #[derive(Debug, Parser)]
@@ -52,8 +53,11 @@ enum Job {
         #[arg(long)]
         partition: Option<String>,
     },
-    /// Measure the interpreter against rbpf, in release mode
-    Bench,
+    /// Measure the interpreter against rbpf and what virtual machines cost, in release mode
+    Bench {
+        /// Only one of them, and the machines as this command itself was built
+        only: Option<Measured>,
+    },
     /// Accept the snapshots that the tests now produce
     Bless,
     /// Feed the entry points mutated input for a while
@@ -72,6 +76,15 @@ enum Job {
     },
 }
 
+/// What there is to measure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Measured {
+    /// The interpreter and rbpf
+    Engines,
+    /// Virtual machines
+    Vm,
+}
+
 fn main() -> ExitCode {
     let result = match Args::parse().job {
         Job::Ci { fuzz_seconds } => steps::ci(fuzz_seconds),
@@ -83,8 +96,10 @@ fn main() -> ExitCode {
         Job::Fixtures { check: true } => fixtures::check(),
         Job::Fixtures { check: false } => fixtures::build(),
         Job::Kernel { specs, partition } => kernel::run(&specs, partition.as_deref()),
-        Job::Bench if cfg!(debug_assertions) => steps::bench_in_release(),
-        Job::Bench => bench::run(),
+        Job::Bench { only: Some(Measured::Vm) } => vm_bench::run(),
+        Job::Bench { only } if cfg!(debug_assertions) => steps::bench_in_release(only.is_some()),
+        Job::Bench { only: Some(Measured::Engines) } => bench::run(),
+        Job::Bench { only: None } => bench::run().and_then(|()| vm_bench::run()),
         Job::Bless => steps::bless(),
         Job::Fuzz { target, seconds, seed, once } => fuzz::run(target.as_deref(), seconds, seed, once),
     };

@@ -59,8 +59,12 @@ pub(crate) fn test() -> Result<(), String> {
     run("cargo", &[&["test", "--workspace", "--doc"], features()].concat(), &env)
 }
 
-pub(crate) fn bench_in_release() -> Result<(), String> {
-    cargo(&["run", "--quiet", "--release", "--package", "xtask", "--", "bench"])
+pub(crate) fn bench_in_release(engines_only: bool) -> Result<(), String> {
+    let mut args = vec!["run", "--quiet", "--release", "--package", "xtask", "--", "bench"];
+    if engines_only {
+        args.push("engines");
+    }
+    cargo(&args)
 }
 
 pub(crate) fn bless() -> Result<(), String> {

@@ -88,8 +88,34 @@
 //! | name addresses of kernel and user space | [`Bpf::ksym`], [`Bpf::sym`], [`symbols`] |
 //! | read and write maps as typed values | [`Bpf::table`], [`table`], [`value`] |
 //! | print histograms as bcc does | [`hist`] |
+//! | let things happen, on both tiers | [`Bpf::stimulate`], [`stimulus`] |
 //! | override helpers, make them fail, see their calls | [`Bpf::override_helper`] and its like |
 //! | describe all of it in a file instead | [`scenario`], and the program `bpf-harness` ([`cli`]) |
+//!
+//! # Two tiers
+//!
+//! The same test runs on the simulator and, with the feature `kernel`, on the kernel that it is started on (as root, mostly in
+//! a virtual machine that `bpf-vm run` makes): `BPF_HARNESS_TIER=kernel`, or [`BpfBuilder::tier`]. There libbpf loads the
+//! object, attaching is real, and tables, buffers, trace and symbols are the kernel's. Two ways let programs run:
+//!
+//! * A [`stimulus`] really happens: a file is read, a connection opened. The simulator expands it into the probe points that a
+//!   kernel comes by, in its order.
+//! * Made-up events ([`Bpf::kprobe`] and its like) reach programs on a kernel too, if the builder is told so
+//!   ([`BpfBuilder::made_up_events`]).
+//!
+//! ```
+//! use bpf_harness::{Bpf, stimulus::Stimulus};
+//! # let object = bpf_fixtures::object("vfsreadlat").unwrap();
+//! let mut bpf = Bpf::load(object)?;
+//! bpf.attach_all()?;
+//! bpf.stimulate(&Stimulus::read_file("/etc/hostname"))?;
+//! assert!(!bpf.table("sizes")?.is_empty());
+//! # Ok::<(), bpf_harness::Error>(())
+//! ```
+//!
+//! What differs between the tiers, and from run to run, is replaced by redactions, so that one snapshot serves both.
+//! [`Tier::only`] says that a test is for one tier. What the kernel's verifier refuses is [`Error::Refused`], with the line
+//! of C; [`verifier_log`] reads its words.
 //!
 //! # How a run ends
 //!
@@ -124,6 +150,7 @@ pub mod annotations;
 mod bpf;
 pub mod cli;
 pub mod compile;
+pub mod diff;
 mod error;
 pub mod hist;
 #[cfg(feature = "kernel")]

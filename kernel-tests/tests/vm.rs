@@ -168,6 +168,9 @@ fn the_tool_is_a_cargo_runner() {
 fn this_test_runs_on_the_host_and_in_a_guest() {
     println!("tier={:?}", env::var("BPF_HARNESS_TIER"));
     assert!(std::process::id() > 1);
+    // Files beside the sources are there too.
+    let manifest = format!("{}/Cargo.toml", env!("CARGO_MANIFEST_DIR"));
+    assert!(fs::read_to_string(manifest).expect("a file of the package").contains("bpf-kernel-tests"));
 }
 
 #[test]

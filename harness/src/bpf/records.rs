@@ -10,21 +10,10 @@ use super::backend::Item;
 use crate::error::Error;
 use crate::value::{Value, decode};
 
-impl Bpf {
-    /// Opens a buffer whose records will be taken. On the simulator all are open; a kernel throws away what is sent to a
-    /// perf event array that nobody has opened.
-    pub(crate) fn listen(&mut self, map: &str) -> Result<(), Error> {
-        /// Room for what a test lets happen between two looks.
-        const PAGES: u32 = 64;
-        let id = self.map(map)?.id();
-        let perf = bpf_vm_shim::object::MapType::PerfEventArray;
-        let is_perf = self.machine.kernel.maps.get(id).is_some_and(|m| m.def.map_type == perf);
-        match &mut self.kernel {
-            Some(kernel) if is_perf => kernel.open_perf(id, PAGES),
-            _ => Ok(()),
-        }
-    }
+/// Pages of each CPU's ring: room for what a scenario lets happen.
+const PAGES: u32 = 64;
 
+impl Bpf {
     /// Takes the records of a ring buffer or perf event array, oldest first, as they were sent.
     ///
     /// # Errors
@@ -61,6 +50,18 @@ impl Bpf {
                 _ => None,
             })
             .collect())
+    }
+
+    /// Makes a kernel keep what programs send to a perf event array from now on, for [`Bpf::take_records`]; a simulated
+    /// machine always does. Other maps need nothing of the kind.
+    pub(crate) fn keep_records(&mut self, map: &str) -> Result<(), Error> {
+        let id = self.map(map)?.id();
+        let perf = bpf_vm_shim::object::MapType::PerfEventArray;
+        let is_perf = self.machine.kernel.maps.get(id).is_some_and(|m| m.def.map_type == perf);
+        match &mut self.kernel {
+            Some(kernel) if is_perf => kernel.open_perf(id, PAGES),
+            _ => Ok(()),
+        }
     }
 
     /// Takes the records of a ring buffer or perf event array as values of a structure of the object's (or kernel's)

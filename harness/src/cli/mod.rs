@@ -5,6 +5,7 @@
 
 mod bcc;
 mod bench;
+mod diff;
 mod doctor;
 mod explore;
 mod helpers;
@@ -35,6 +36,11 @@ enum Command {
     Run(Box<run::Args>),
     /// Compile a text in the dialect of bcc's reference guide, run it and show what its user would see
     Bcc(Box<bcc::Args>),
+    /// Run an object on the simulator and on kernels, and show side by side what differs
+    Diff(diff::Args),
+    /// Run an object on one tier and say what came of it
+    #[command(hide = true)]
+    Facts(diff::What),
     /// List helpers, kernel functions and map types, and whether they are supported
     Helpers(helpers::Args),
     /// Measure the interpreter on small loops
@@ -91,6 +97,8 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::main(&args, &mut out),
         Command::Run(args) => run::main(&args, &mut out),
         Command::Bcc(args) => bcc::main(&args, &mut out),
+        Command::Diff(args) => diff::main(&args, &mut out),
+        Command::Facts(args) => diff::facts_main(&args, &mut out),
         Command::Helpers(args) => helpers::main(&args, &mut out),
         Command::Bench(args) => bench::main(&args, &mut out),
         Command::Doctor(args) => doctor::main(&args, &mut out),

@@ -52,16 +52,3 @@ pub(super) fn actor(e: super::actors::ActorError) -> Error {
     Error::Invalid(e.to_string())
 }
 
-/// A program could not be run by `BPF_PROG_TEST_RUN`.
-pub(super) fn test_run(program: &str, e: &libbpf_rs::Error) -> Error {
-    let why = match e.kind() {
-        // ENOTSUPP (524) has no kind of its own.
-        _ if format!("{e:#}").contains("524") => {
-            "this kernel cannot run programs of this type by themselves (BPF_PROG_TEST_RUN); let something happen with a \
-             stimulus instead"
-                .to_owned()
-        }
-        _ => format!("{e:#}"),
-    };
-    Error::Invalid(format!("program '{program}': test run: {why}"))
-}

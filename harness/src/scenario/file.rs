@@ -298,11 +298,6 @@ impl<'de> Deserialize<'de> for Number {
 }
 
 impl Scenario {
-    /// The buffers whose records are shown, which have to be open before anything happens.
-    pub(super) fn buffers(&self) -> impl Iterator<Item = &Spanned<String>> {
-        self.print.iter().filter_map(|p| p.get_ref().events.as_ref())
-    }
-
     /// Reads a scenario; `file` is its name in errors.
     ///
     /// # Errors

@@ -109,9 +109,7 @@ fn run_as(
     for a in &scenario.attach {
         attach(a, &mut bpf)?;
     }
-    for map in scenario.buffers() {
-        bpf.listen(map.get_ref()).map_err(|e| at(map)(e.to_string()))?;
-    }
+    keep_records(scenario, &mut bpf);
     let mut runs = Vec::new();
     let mut events = 0u32;
     let mut more = |times: u32, placed: &dyn Fn(String) -> Placed| {
@@ -159,6 +157,16 @@ fn stimulus(
     let (bpf, done) = actor.act(bpf, act).map_err(at(&s.get_ref().what))?;
     runs.extend(done.reports);
     Ok(bpf)
+}
+
+/// Opens the rings whose records are shown at the end. What is wrong with a name is said there.
+fn keep_records(scenario: &Scenario, bpf: &mut Bpf) {
+    let shown = scenario.output.events.iter().map(|e| e.get_ref().map.as_str());
+    let printed =
+        scenario.print.iter().filter_map(|p| p.get_ref().events.as_ref()).map(|e| e.get_ref().as_str());
+    for map in shown.chain(printed) {
+        let _ = bpf.keep_records(map);
+    }
 }
 
 fn event(

@@ -52,6 +52,7 @@ mod r48_sym;
 mod r49_num_open_kprobes;
 mod r50_invalid_access;
 mod r51_automatic_probe_read;
+mod server;
 mod support;
 mod table;
 
@@ -60,16 +61,29 @@ use bpf_helpers_mock::state::Task;
 
 /// The object with one program for each thing that a host does, for a machine of two CPUs.
 fn builder() -> BpfBuilder {
-    Bpf::builder()
-        .object(bpf_fixtures::object("hostapi").expect("a fixture of this name"))
-        .cpus(2)
-        .made_up_events()
+    live_builder().made_up_events()
+}
+
+/// The same object, on a kernel for what really happens.
+fn live_builder() -> BpfBuilder {
+    let object = bpf_fixtures::object("hostapi").expect("a fixture of this name");
+    let builder = Bpf::builder().object(object).cpus(2);
+    if !support::lacks("the program 'by_ip' (bpf_get_func_ip)", 5, 15) {
+        return builder;
+    }
+    let object = bpf_vm_shim::object::Object::parse(object).expect("a valid object");
+    let names = object.programs.iter().map(|p| p.name.clone()).filter(|n| n != "by_ip");
+    names.fold(builder, BpfBuilder::only)
 }
 
 fn load() -> Bpf {
     let mut bpf = builder().load().expect("a valid object");
-    bpf.add_task(Task::new(42, "cat"));
+    bpf.add_task(Task::new(4242, "cat"));
     bpf
+}
+
+fn live() -> Bpf {
+    live_builder().load().expect("a valid object")
 }
 
 /// The value of a key of a map, as a number; `None` if it is not there.

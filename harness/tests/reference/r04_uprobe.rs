@@ -1,6 +1,7 @@
 //! Row 4: a uprobe handler, `PT_REGS_PARM1..6(ctx)`.
 
-use crate::support::bcc;
+use crate::server::server;
+use crate::support::{bcc, live, on_kernel};
 use bpf_harness::symbols::Binary;
 
 const TEXT: &str = r#"
@@ -64,4 +65,32 @@ fn a_string_behind_a_parameter_is_counted() {
     assert_eq!(counts.len(), 1);
     assert_eq!(counts.items()[0].key["c"], "hello");
     assert_eq!(counts.items()[0].value, 2u64);
+}
+
+/// A real function of a real library, called by this process.
+#[test]
+fn a_real_call_has_its_parameter() {
+    let Some(mut bpf) = live(
+        r#"
+        BPF_HASH(calls, int);
+        int on_call(struct pt_regs *ctx) {
+            int fd = PT_REGS_PARM1(ctx);
+            if (bpf_get_current_pid_tgid() >> 32 == ME)
+                calls.increment(fd);
+            return 0;
+        }
+    "#,
+    ) else {
+        return;
+    };
+    bpf.attach_uprobe(&server().path, "handle", "on_call").unwrap();
+    for fd in [3, 9, 3] {
+        if on_kernel() {
+            server().handle(fd);
+        } else {
+            bpf.uprobe("handle").arg(fd as u64).fire().unwrap();
+        }
+    }
+    let calls = bpf.get_table("calls").unwrap().typed::<i32, u64>().items().unwrap();
+    assert_eq!(calls, [(3, 2), (9, 1)]);
 }

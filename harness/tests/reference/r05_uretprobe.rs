@@ -1,6 +1,7 @@
 //! Row 5: a uretprobe handler, `PT_REGS_RC(ctx)`.
 
-use crate::support::bcc;
+use crate::server::server;
+use crate::support::{bcc, live, on_kernel};
 use bpf_harness::symbols::Binary;
 
 #[test]
@@ -23,4 +24,32 @@ fn the_return_value_arrives() {
     assert_eq!(dist.get(1).unwrap(), &2u64, "0 and 1");
     assert_eq!(dist.get(2).unwrap(), &1u64);
     assert_eq!(dist.get(10).unwrap(), &1u64);
+}
+
+/// A real function of a real library returns to this process.
+#[test]
+fn a_real_return_has_its_value() {
+    let Some(mut bpf) = live(
+        r#"
+        BPF_HASH(results, int);
+        int after(struct pt_regs *ctx) {
+            int rc = PT_REGS_RC(ctx);
+            if (bpf_get_current_pid_tgid() >> 32 == ME)
+                results.increment(rc);
+            return 0;
+        }
+    "#,
+    ) else {
+        return;
+    };
+    bpf.attach_uretprobe(&server().path, "handle_again", "after").unwrap();
+    for fd in [5, 6, 5] {
+        if on_kernel() {
+            assert_eq!(server().handle_again(fd), -fd);
+        } else {
+            bpf.uretprobe("handle_again").ret(-i64::from(fd)).fire().unwrap();
+        }
+    }
+    let results = bpf.get_table("results").unwrap().typed::<i32, u64>().items().unwrap();
+    assert_eq!(results, [(-6, 1), (-5, 2)]);
 }

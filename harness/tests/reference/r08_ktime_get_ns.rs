@@ -1,6 +1,6 @@
 //! Row 8: `bpf_ktime_get_ns()`: monotonic nanoseconds.
 
-use crate::support::bcc;
+use crate::support::{bcc, on_kernel};
 
 #[test]
 fn a_difference_is_what_has_passed() {
@@ -31,6 +31,8 @@ fn a_difference_is_what_has_passed() {
     bpf.kprobe("vfs_read").fire().unwrap();
     bpf.advance(12_345).unwrap();
     bpf.kretprobe("vfs_read").fire().unwrap();
-    assert_eq!(bpf.table("delta").unwrap().items()[0].value, 12_345u64);
+    let delta = bpf.table("delta").unwrap().items()[0].value.as_u64().unwrap();
+    // Only a simulated clock stands still otherwise.
+    assert!(if on_kernel() { delta >= 12_345 } else { delta == 12_345 }, "{delta}");
     assert!(bpf.table("start").unwrap().is_empty());
 }

@@ -16,9 +16,9 @@ fn a_threads_ids_are_told_apart() {
     "#) else {
         return;
     };
-    let mut task = Task::new(42, "thread");
-    task.tgid = 40;
+    let mut task = Task::new(4242, "thread");
+    task.tgid = 4240;
     bpf.add_task(task);
-    bpf.kprobe("vfs_read").task(42).fire().unwrap();
-    assert_eq!(bpf.table("ids").unwrap().get(40).unwrap(), &42u64);
+    bpf.kprobe("vfs_read").task(4242).fire().unwrap();
+    assert_eq!(bpf.table("ids").unwrap().get(4240).unwrap(), &4242u64);
 }

@@ -16,9 +16,9 @@ fn user_and_group_are_told_apart() {
     "#) else {
         return;
     };
-    let mut task = Task::new(42, "user");
+    let mut task = Task::new(4242, "user");
     (task.uid, task.gid) = (1000, 100);
     bpf.add_task(task);
-    bpf.kprobe("vfs_read").task(42).fire().unwrap();
+    bpf.kprobe("vfs_read").task(4242).fire().unwrap();
     assert_eq!(bpf.table("ids").unwrap().get(1000).unwrap(), &100u32);
 }

@@ -20,9 +20,9 @@ fn a_name_is_cut_to_what_fits() {
         return;
     };
     // 15 characters are all that a task's name holds (TASK_COMM_LEN).
-    bpf.add_task(Task::new(1, "cat"));
-    bpf.add_task(Task::new(2, "a-name-longer-than-fifteen"));
-    for (pid, whole, part) in [(1, "cat", "cat"), (2, "a-name-longer-t", "a-n")] {
+    bpf.add_task(Task::new(4001, "cat"));
+    bpf.add_task(Task::new(4002, "a-name-longer-than-fifteen"));
+    for (pid, whole, part) in [(4001, "cat", "cat"), (4002, "a-name-longer-t", "a-n")] {
         bpf.kprobe("vfs_read").task(pid).fire().unwrap();
         let names = bpf.table("names").unwrap();
         let n = names.get(pid).unwrap();

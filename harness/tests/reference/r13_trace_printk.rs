@@ -15,14 +15,14 @@ fn both_forms_print_the_same_line() {
     "#) else {
         return;
     };
-    bpf.add_task(Task::new(31, "cat"));
-    bpf.kprobe("vfs_read").task(31).args([-5i64 as u64, 0xff]).fire().unwrap();
+    bpf.add_task(Task::new(4242, "cat"));
+    bpf.kprobe("vfs_read").task(4242).args([-5i64 as u64, 0xff]).fire().unwrap();
     let lines = bpf.trace();
     assert_eq!(lines.len(), 2);
     for line in &lines {
         // Kernels since 5.9 end each line themselves, so a newline in the format makes an empty one.
         assert!(line.ends_with("bpf_trace_printk: a=-5 b=ff\n"), "{line}");
-        assert!(line.trim_start().starts_with("cat-31 "), "{line}");
+        assert!(line.trim_start().starts_with("cat-4242 "), "{line}");
     }
 }
 
@@ -38,8 +38,8 @@ fn text_behind_a_pointer_is_printed() {
     "#) else {
         return;
     };
-    bpf.add_task(Task::new(31, "cat"));
-    bpf.kprobe("vfs_read").task(31).args([0]).fire().unwrap();
+    bpf.add_task(Task::new(4242, "cat"));
+    bpf.kprobe("vfs_read").task(4242).args([0]).fire().unwrap();
     assert!(bpf.trace()[0].ends_with("hello, cat"), "{:?}", bpf.trace());
 }
 

@@ -31,8 +31,8 @@ fn what_is_submitted_arrives_typed() {
         to.lock().unwrap().push(value["comm"].as_str().unwrap().to_owned());
     })
     .unwrap();
-    bpf.add_task(bpf_helpers_mock::state::Task::new(7, "sshd"));
-    bpf.kprobe("vfs_read").task(7).fire().unwrap();
+    bpf.add_task(bpf_helpers_mock::state::Task::new(4242, "sshd"));
+    bpf.kprobe("vfs_read").task(4242).fire().unwrap();
     assert_eq!(bpf.table("rc").unwrap().get(0).unwrap(), &0);
     bpf.perf_buffer_poll(Duration::ZERO).unwrap();
     assert_eq!(*comms.lock().unwrap(), ["sshd"]);

@@ -1,7 +1,7 @@
 //! Row 20: `BPF_PERF_ARRAY(name, n)`: hardware counters, one for each CPU.
 
-use crate::support::load;
-use bpf_harness::Bpf;
+use crate::support::{load, on_kernel};
+use bpf_harness::{Bpf, perf};
 use bpf_vm_shim::object::MapType;
 
 #[test]
@@ -20,10 +20,20 @@ fn each_cpu_has_its_counter() {
     let machine = bpf.machine();
     let map = machine.map_by_name("cycles").and_then(|id| machine.kernel.maps.get(id)).unwrap();
     assert_eq!(map.def.map_type, MapType::PerfEventArray);
-    bpf.set_perf_counter("cycles", 0, 1_000, 0).unwrap();
-    bpf.set_perf_counter("cycles", 1, 2_000, 0).unwrap();
+    // A clock, which virtual machines have too.
+    let mut cycles = bpf.get_table("cycles").unwrap();
+    cycles.open_perf_event(perf::TYPE_SOFTWARE, perf::COUNT_SW_CPU_CLOCK).unwrap();
+    if !on_kernel() {
+        bpf.set_perf_counter("cycles", 0, 1_000, 0).unwrap();
+        bpf.set_perf_counter("cycles", 1, 2_000, 0).unwrap();
+    }
     bpf.kprobe("vfs_read").cpu(0).fire().unwrap();
     bpf.kprobe("vfs_read").cpu(1).fire().unwrap();
     let read = bpf.table("read_on").unwrap();
-    assert_eq!((read.get(0).unwrap(), read.get(1).unwrap()), (&1_000u64.into(), &2_000u64.into()));
+    let values = [0, 1].map(|cpu| read.get(cpu).unwrap().as_u64().unwrap());
+    if on_kernel() {
+        assert!(values.iter().all(|v| (1..1 << 50).contains(v)), "{values:?}");
+    } else {
+        assert_eq!(values, [1_000, 2_000]);
+    }
 }

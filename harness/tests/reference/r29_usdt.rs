@@ -45,8 +45,8 @@ fn a_process_has_the_probes_of_all_that_it_has_mapped() {
             0x10000,
         )
         .map(server(), 0x7000_0000, 0x10000);
-    let usdt = Usdt::from_process(42, &process).unwrap();
-    assert_eq!(usdt.pid(), Some(42));
+    let usdt = Usdt::from_process(4242, &process).unwrap();
+    assert_eq!(usdt.pid(), Some(4242));
     let names: Vec<_> = usdt.enumerate_probes().map(|(_, p)| p.name.as_str()).collect();
     assert_eq!(names, ["start", "request", "done"]);
 }

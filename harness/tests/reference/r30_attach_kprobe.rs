@@ -2,7 +2,8 @@
 
 use bpf_vm_shim::object::{KernelProfile, ProgType};
 
-use crate::{builder, load, number, says};
+use crate::support::{lacks, me, on_kernel, simulator_only};
+use crate::{builder, live, load, number, says};
 
 #[test]
 fn a_program_without_a_type_becomes_a_kprobe() {
@@ -10,8 +11,8 @@ fn a_program_without_a_type_becomes_a_kprobe() {
     assert_eq!(bpf.program_type("count"), ProgType::Unspec);
     bpf.attach_kprobe("vfs_read", "count").unwrap();
     assert_eq!(bpf.program_type("count"), ProgType::Kprobe);
-    bpf.kprobe("vfs_read").task(42).fire().unwrap();
-    assert_eq!(number(&mut bpf, "counts", 42), Some(1));
+    bpf.kprobe("vfs_read").task(4242).fire().unwrap();
+    assert_eq!(number(&mut bpf, "counts", 4242), Some(1));
     // Once it has a type, it keeps it, as a program that is loaded does.
     says(bpf.attach_tracepoint("sched:sched_switch", "count"), "it is of type kprobe, tracepoint is needed");
 }
@@ -22,9 +23,9 @@ fn one_program_for_several_functions_and_several_for_one() {
     for (event, program) in [("vfs_read", "count"), ("vfs_write", "count"), ("vfs_read", "count_more")] {
         bpf.attach_kprobe(event, program).unwrap();
     }
-    assert_eq!(bpf.kprobe("vfs_read").task(42).fire().unwrap().reports.len(), 2);
-    bpf.kprobe("vfs_write").task(42).fire().unwrap();
-    assert_eq!(number(&mut bpf, "counts", 42), Some(3));
+    assert_eq!(bpf.kprobe("vfs_read").task(4242).fire().unwrap().reports.len(), 2);
+    bpf.kprobe("vfs_write").task(4242).fire().unwrap();
+    assert_eq!(number(&mut bpf, "counts", 4242), Some(3));
 }
 
 #[test]
@@ -32,8 +33,8 @@ fn attached_twice_runs_twice() {
     let mut bpf = load();
     bpf.attach_kprobe("vfs_read", "count").unwrap();
     bpf.attach_kprobe("vfs_read", "count").unwrap();
-    bpf.kprobe("vfs_read").task(42).fire().unwrap();
-    assert_eq!(number(&mut bpf, "counts", 42), Some(2));
+    bpf.kprobe("vfs_read").task(4242).fire().unwrap();
+    assert_eq!(number(&mut bpf, "counts", 4242), Some(2));
     assert_eq!(bpf.num_open_kprobes(), 1);
     bpf.detach_kprobe("vfs_read").unwrap();
     says(bpf.kprobe("vfs_read").fire(), "nothing is attached to kprobe/vfs_read");
@@ -58,6 +59,9 @@ fn kernel() -> KernelProfile {
 
 #[test]
 fn patterns_match_whole_names() {
+    if lacks("bpf_get_func_ip", 5, 15) {
+        return;
+    }
     let mut bpf = builder().kernel(kernel()).load().unwrap();
     for (pattern, names) in [
         ("vfs_.*", &["vfs_read", "vfs_readv", "vfs_write"][..]),
@@ -65,11 +69,20 @@ fn patterns_match_whole_names() {
         ("vfs_(read|write)", &["vfs_read", "vfs_write"]),
         ("read", &[]),
     ] {
-        assert_eq!(bpf.get_kprobe_functions(pattern).unwrap(), names, "{pattern}");
+        let found = bpf.get_kprobe_functions(pattern).unwrap();
+        if on_kernel() && pattern == "vfs_.*" {
+            assert!(names.iter().all(|n| found.iter().any(|f| f == n)), "{found:?}");
+            assert!(found.iter().all(|f| f.starts_with("vfs_")), "{found:?}");
+            continue;
+        }
+        assert_eq!(found, names, "{pattern}");
         assert_eq!(bpf.attach_kprobe_re(pattern, "by_ip").unwrap(), names.len());
     }
-    // The instruction pointer says which of the functions it is.
     bpf.kprobe("vfs_write").fire().unwrap();
+    // The instruction pointer says which of the functions it is; what is made up happens at a probe of the test's own.
+    if on_kernel() {
+        return;
+    }
     let ip = bpf.get_table("counts").unwrap().keys().unwrap()[0].as_u64().unwrap();
     assert_eq!(bpf.ksym(ip), "vfs_write");
 }
@@ -85,6 +98,13 @@ fn what_cannot_be_attached_says_why() {
     );
     says(bpf.attach_kprobe_re("vfs_(", "count"), "no regular expression");
     says(bpf.attach_kprobe_re("nothing", "cuont"), "no program 'cuont'");
+}
+
+#[test]
+fn a_kernel_of_which_nothing_is_known() {
+    if simulator_only("a real kernel's functions are known") {
+        return;
+    }
     says(load().attach_kprobe_re("vfs_.*", "count"), "nothing is known of this kernel's functions");
     // A kernel of which no functions are known has all.
     load().attach_kprobe("whatever", "count").unwrap();
@@ -93,10 +113,12 @@ fn what_cannot_be_attached_says_why() {
 #[test]
 fn a_place_inside_a_function() {
     let mut bpf = load();
-    bpf.attach_kprobe("vfs_read+0x10", "by_ip").unwrap();
+    // Behind the first instruction, which marks the target of a jump (endbr64) or calls the tracer.
+    let places = ["vfs_read+0x4", "vfs_read+0x5"];
+    let place = places.into_iter().find(|p| bpf.attach_kprobe(p, "count").is_ok()).unwrap();
     bpf.kprobe("vfs_read").fire().unwrap();
     assert!(bpf.detach_kprobe("vfs_read").is_err());
-    bpf.detach_kprobe("vfs_read+0x10").unwrap();
+    bpf.detach_kprobe(place).unwrap();
 }
 
 #[test]
@@ -105,8 +127,40 @@ fn system_calls_have_functions_of_their_own() {
     let function = bpf.get_syscall_fnname("clone");
     assert_eq!(function, "__x64_sys_clone");
     bpf.attach_kprobe(&function, "count").unwrap();
-    bpf.ksyscall("clone").task(42).fire().unwrap();
-    assert_eq!(number(&mut bpf, "counts", 42), Some(1));
+    bpf.kprobe(&function).task(4242).fire().unwrap();
+    assert_eq!(number(&mut bpf, "counts", 4242), Some(1));
+    if on_kernel() {
+        return;
+    }
+    bpf.ksyscall("clone").task(4242).fire().unwrap();
+    assert_eq!(number(&mut bpf, "counts", 4242), Some(2));
+}
+
+#[test]
+fn what_really_happens_is_counted() {
+    let mut bpf = live();
+    let function = bpf.get_syscall_fnname("getpgid");
+    bpf.attach_kprobe(&function, "count").unwrap();
+    let pid = me();
+    if on_kernel() {
+        std::fs::read("/proc/self/stat").unwrap();
+    } else {
+        bpf.kprobe("vfs_read").fire().unwrap_err();
+    }
+    assert_eq!(number(&mut bpf, "counts", pid.into()), None);
+    bpf.attach_kprobe("vfs_read", "count").unwrap();
+    if on_kernel() {
+        std::fs::read("/proc/self/stat").unwrap();
+    } else {
+        bpf.kprobe("vfs_read").fire().unwrap();
+    }
+    let counted = number(&mut bpf, "counts", pid.into()).unwrap();
+    assert!(counted >= 1);
+    bpf.detach_kprobe("vfs_read").unwrap();
+    if on_kernel() {
+        std::fs::read("/proc/self/stat").unwrap();
+    }
+    assert_eq!(number(&mut bpf, "counts", pid.into()), Some(counted), "it is detached");
 }
 
 #[test]
@@ -115,8 +169,8 @@ fn the_guides_example_counts_system_calls() {
     let clone = bpf.get_syscall_fnname("clone");
     bpf.attach_kprobe(&clone, "count_calls").unwrap();
     for _ in 0..3 {
-        bpf.kprobe(&clone).task(42).fire().unwrap();
+        bpf.kprobe(&clone).task(4242).fire().unwrap();
     }
     let calls = bpf.get_table("calls").unwrap().typed::<u32, u64>().items().unwrap();
-    assert_eq!(calls, [(42, 3)]);
+    assert_eq!(calls, [(4242, 3)]);
 }

@@ -1,14 +1,15 @@
 //! `attach_kretprobe(event, fn_name)`.
 
-use crate::{load, number, says};
+use crate::support::{me, on_kernel};
+use crate::{live, load, number, says};
 
 #[test]
 fn returns_are_no_entries() {
     let mut bpf = load();
     bpf.attach_kretprobe("vfs_read", "count").unwrap();
     assert!(bpf.kprobe("vfs_read").fire().is_err());
-    bpf.kretprobe("vfs_read").task(42).ret(-9).fire().unwrap();
-    assert_eq!(number(&mut bpf, "counts", 42), Some(1));
+    bpf.kretprobe("vfs_read").task(4242).ret(-9).fire().unwrap();
+    assert_eq!(number(&mut bpf, "counts", 4242), Some(1));
     says(bpf.detach_kprobe("vfs_read"), "nothing is attached to kprobe/vfs_read");
     bpf.detach_kretprobe("vfs_read").unwrap();
     assert!(bpf.kretprobe("vfs_read").fire().is_err());
@@ -19,11 +20,23 @@ fn a_program_may_be_at_both_ends() {
     let mut bpf = load();
     bpf.attach_kprobe("vfs_read", "count").unwrap();
     bpf.attach_kretprobe("vfs_read", "count").unwrap();
-    bpf.kprobe("vfs_read").task(42).fire().unwrap();
-    bpf.kretprobe("vfs_read").task(42).fire().unwrap();
-    assert_eq!((number(&mut bpf, "counts", 42), bpf.num_open_kprobes()), (Some(2), 2));
+    bpf.kprobe("vfs_read").task(4242).fire().unwrap();
+    bpf.kretprobe("vfs_read").task(4242).fire().unwrap();
+    assert_eq!((number(&mut bpf, "counts", 4242), bpf.num_open_kprobes()), (Some(2), 2));
     bpf.detach_kretprobe_fn("vfs_read", "count").unwrap();
     assert_eq!(bpf.num_open_kprobes(), 1);
+}
+
+#[test]
+fn real_returns_are_counted() {
+    let mut bpf = live();
+    bpf.attach_kretprobe("vfs_read", "count").unwrap();
+    if on_kernel() {
+        std::fs::read("/proc/self/stat").unwrap();
+    } else {
+        bpf.kretprobe("vfs_read").ret(1).fire().unwrap();
+    }
+    assert!(number(&mut bpf, "counts", me().into()).unwrap() >= 1);
 }
 
 #[test]

@@ -4,18 +4,32 @@ use bpf_harness::UprobeTarget;
 use bpf_harness::symbols::Binary;
 
 use crate::r33_attach_uprobe::with_libc;
-use crate::{number, says};
+use crate::server::server;
+use crate::support::{me, on_kernel};
+use crate::{live, number, says};
 
 #[test]
 fn returns_of_a_function() {
     let mut bpf = with_libc();
     bpf.attach_uretprobe("c", "strlen", "count").unwrap();
     assert!(bpf.uprobe("strlen").fire().is_err());
-    bpf.uretprobe("c:strlen").task(42).ret(5).fire().unwrap();
-    assert_eq!((number(&mut bpf, "counts", 42), bpf.num_open_uprobes()), (Some(1), 1));
+    bpf.uretprobe("c:strlen").task(4242).ret(5).fire().unwrap();
+    assert_eq!((number(&mut bpf, "counts", 4242), bpf.num_open_uprobes()), (Some(1), 1));
     says(bpf.detach_uprobe(&UprobeTarget::symbol("c", "strlen")), "nothing is attached");
     bpf.detach_uretprobe(&UprobeTarget::symbol("c", "strlen")).unwrap();
     assert_eq!(bpf.num_open_uprobes(), 0);
+}
+
+#[test]
+fn real_returns_are_counted() {
+    let mut bpf = live();
+    bpf.attach_uretprobe(&server().path, "handle", "count").unwrap();
+    if on_kernel() {
+        assert_eq!(server().handle(5), 5);
+    } else {
+        bpf.uretprobe("handle").ret(5).fire().unwrap();
+    }
+    assert_eq!(number(&mut bpf, "counts", me().into()), Some(1));
 }
 
 #[test]
@@ -30,7 +44,7 @@ fn the_guides_example_prints_what_is_returned() {
     let Some(mut bpf) = crate::bcc::guide() else { return };
     bpf.add_binary(Binary::declared("/bin/bash").symbol("readline", 0x1000, 64));
     bpf.attach_uretprobe("/bin/bash", "readline", "read_line").unwrap();
-    bpf.run_task(42).unwrap();
+    bpf.run_task(4242).unwrap();
     let line = bpf.user_memory(b"echo hi\0").unwrap();
     bpf.uretprobe("readline").ret(line as i64).fire().unwrap();
     bpf.uretprobe("readline").ret(0).fire().unwrap();

@@ -4,7 +4,8 @@ use bpf_harness::symbols::{Binary, Process};
 use bpf_harness::usdt::Usdt;
 
 use crate::r29_usdt::server;
-use crate::{load, number, says};
+use crate::support::{me, on_kernel, simulator_only};
+use crate::{live, load, number, says};
 
 #[test]
 fn arguments_are_where_the_notes_say() {
@@ -15,29 +16,32 @@ fn arguments_are_where_the_notes_say() {
     bpf.attach_usdt(&usdt).unwrap();
     assert_eq!(bpf.usdt_semaphore("http", "request"), 1);
     let minus_one = u64::MAX;
-    bpf.usdt("http", "request").task(42).args([11, minus_one]).fire().unwrap();
+    bpf.usdt("http", "request").task(4242).args([11, minus_one]).fire().unwrap();
     assert_eq!(number(&mut bpf, "counts", 11), Some(0xffff_ffff));
-    bpf.usdt("http", "request").task(42).args([12]).fire().unwrap();
+    bpf.usdt("http", "request").task(4242).args([12]).fire().unwrap();
     assert_eq!(number(&mut bpf, "counts", 12), Some(0), "arguments that are not given are zero");
 }
 
 #[test]
 fn each_place_has_arguments_of_its_own() {
     let mut bpf = load();
-    bpf.add_process(42, Process::new().map(server(), 0x7000_0000, 0x10000));
+    bpf.add_process(4242, Process::new().map(server(), 0x7000_0000, 0x10000));
     let mut usdt = Usdt::from_binary(server()).unwrap();
     usdt.enable_probe("request", "count").unwrap();
     bpf.attach_usdt(&usdt).unwrap();
     says(
-        bpf.usdt("http", "request").task(42).location(1).args([8, 1]).fire(),
+        bpf.usdt("http", "request").task(4242).location(1).args([8, 1]).fire(),
         "it is always 7, and cannot be 8",
     );
-    let fired = bpf.usdt("http", "request").task(42).location(1).args([7, 99]).fire().unwrap();
+    let fired = bpf.usdt("http", "request").task(4242).location(1).args([7, 99]).fire().unwrap();
     assert_eq!(fired.reports.len(), 1);
     // The second argument is a variable of the library.
+    if on_kernel() {
+        return;
+    }
     let address = 0x7000_0000 + server().address("requests").unwrap();
     let mut bytes = [0; 4];
-    let task = bpf.machine().kernel.state.tasks.get(42).unwrap();
+    let task = bpf.machine().kernel.state.tasks.get(4242).unwrap();
     task.user.read(address, &mut bytes).unwrap();
     assert_eq!(u32::from_le_bytes(bytes), 99);
     assert!(bpf.usdt("http", "request").location(2).fire().unwrap().reports.is_empty(), "no such place");
@@ -47,12 +51,32 @@ fn each_place_has_arguments_of_its_own() {
 fn only_in_the_process_that_was_looked_at() {
     let mut bpf = load();
     let process = Process::new().map(server(), 0x7000_0000, 0x10000);
-    let mut usdt = Usdt::from_process(42, &process).unwrap();
+    let mut usdt = Usdt::from_process(4242, &process).unwrap();
     usdt.enable_probe("done", "count").unwrap();
     bpf.attach_usdt(&usdt).unwrap();
     assert!(bpf.usdt("http", "done").task(1).fire().unwrap().reports.is_empty());
-    bpf.usdt("http", "done").task(42).fire().unwrap();
-    assert_eq!(number(&mut bpf, "counts", 42), Some(1));
+    bpf.usdt("http", "done").task(4242).fire().unwrap();
+    assert_eq!(number(&mut bpf, "counts", 4242), Some(1));
+}
+
+#[test]
+fn real_probes_are_passed() {
+    let library = crate::server::server();
+    let mut bpf = live();
+    let mut usdt = Usdt::from_path(&library.path).unwrap();
+    usdt.enable_probe("request", "count").unwrap();
+    usdt.enable_probe("done", "count_more").unwrap();
+    bpf.attach_usdt(&usdt).unwrap();
+    if on_kernel() {
+        library.handle(1);
+        library.handle_again(1);
+        library.finish();
+    } else {
+        bpf.usdt("http", "request").fire().unwrap();
+        bpf.usdt("http", "request").location(1).args([7]).fire().unwrap();
+        bpf.usdt("http", "done").fire().unwrap();
+    }
+    assert_eq!(number(&mut bpf, "counts", me().into()), Some(3));
 }
 
 #[test]

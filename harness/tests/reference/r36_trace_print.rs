@@ -2,6 +2,7 @@
 
 use bpf_harness::Bpf;
 
+use crate::support::on_kernel;
 use crate::{load, says};
 
 fn printed(bpf: &mut Bpf, fmt: Option<&str>) -> String {
@@ -12,29 +13,45 @@ fn printed(bpf: &mut Bpf, fmt: Option<&str>) -> String {
 
 pub(crate) fn with_two_lines() -> Bpf {
     let mut bpf = load();
-    bpf.attach_kprobe("f", "print").unwrap();
+    bpf.attach_kprobe("vfs_read", "print").unwrap();
     bpf.set_clock(1_250_000_000);
-    bpf.kprobe("f").task(42).arg(7).fire().unwrap();
-    bpf.kprobe("f").cpu(1).arg(8).fire().unwrap();
+    bpf.kprobe("vfs_read").task(4242).arg(7).fire().unwrap();
+    bpf.kprobe("vfs_read").cpu(1).arg(8).fire().unwrap();
     bpf
+}
+
+/// A line without what a kernel says of the moment: the state of interrupts, and the time.
+fn timeless(line: &str) -> String {
+    let (before, rest) = line.split_once("] ").unwrap_or(("", line));
+    let (_, after) = rest.split_once(": ").unwrap_or(("", rest));
+    format!("{before}] {after}")
 }
 
 #[test]
 fn lines_as_they_are() {
+    let lines = printed(&mut with_two_lines(), None);
     assert_eq!(
-        printed(&mut with_two_lines(), None),
-        "             cat-42      [000] d..31     1.250000: bpf_trace_printk: arg 7\n        \
-         bpf-test-1000    [001] d..31     1.250000: bpf_trace_printk: arg 8\n"
+        lines.lines().map(timeless).collect::<Vec<_>>(),
+        [
+            "             cat-4242    [000] bpf_trace_printk: arg 7",
+            "        bpf-test-1000    [001] bpf_trace_printk: arg 8"
+        ]
     );
+    if !on_kernel() {
+        assert!(lines.contains("[000] d..31     1.250000: bpf_trace_printk"), "{lines}");
+    }
 }
 
 #[test]
 fn fields_by_number() {
     for (fmt, expected) in [
-        ("{1} {5}", "42 arg 7\n1000 arg 8\n"),
+        ("{1} {5}", "4242 arg 7\n1000 arg 8\n"),
         ("{0:<9}{2} {4} {3}", "cat      0 1.25 d..31\nbpf-test 1 1.25 d..31\n"),
         ("{{{5}}}", "{arg 7}\n{arg 8}\n"),
     ] {
+        if on_kernel() && fmt.contains("{4}") {
+            continue;
+        }
         assert_eq!(printed(&mut with_two_lines(), Some(fmt)), expected, "{fmt}");
     }
 }
@@ -57,7 +74,7 @@ fn a_wrong_format_takes_nothing() {
 #[test]
 fn the_guides_example_says_hello() {
     let Some(mut bpf) = crate::bcc::guide() else { return };
-    bpf.attach_kprobe("do_sys_open", "hello").unwrap();
-    bpf.kprobe("do_sys_open").task(42).fire().unwrap();
-    assert_eq!(printed(&mut bpf, Some("{1} {5}")), "42 Hello, World!\n");
+    bpf.attach_kprobe("do_sys_openat2", "hello").unwrap();
+    bpf.kprobe("do_sys_openat2").task(4242).fire().unwrap();
+    assert_eq!(printed(&mut bpf, Some("{1} {5}")), "4242 Hello, World!\n");
 }

@@ -1,14 +1,20 @@
 //! `trace_fields(nonblocking)`.
 
 use crate::r36_trace_print::with_two_lines;
+use crate::support::{on_kernel, simulator_only};
 use crate::{load, says};
 
 #[test]
 fn one_line_at_a_time() {
     let mut bpf = with_two_lines();
     let first = bpf.trace_fields(false).unwrap().unwrap();
-    assert_eq!((first.task.as_str(), first.pid, first.cpu), ("cat", 42, 0));
-    assert_eq!((first.flags.as_str(), first.ts, first.msg.as_str()), ("d..31", 1.25, "arg 7"));
+    assert_eq!((first.task.as_str(), first.pid, first.cpu), ("cat", 4242, 0));
+    assert_eq!(first.msg, "arg 7");
+    if on_kernel() {
+        assert!(first.ts > 0.0 && first.flags.len() >= 4, "{first:?}");
+    } else {
+        assert_eq!((first.flags.as_str(), first.ts), ("d..31", 1.25));
+    }
     assert_eq!(bpf.trace_fields(true).unwrap().map(|f| f.msg), Some("arg 8".to_owned()));
     assert_eq!(bpf.trace_fields(true).unwrap(), None);
 }
@@ -16,20 +22,26 @@ fn one_line_at_a_time() {
 #[test]
 fn overlong_names_are_cut_as_the_kernel_cuts_them() {
     let mut bpf = load();
-    bpf.add_task(bpf_helpers_mock::state::Task::new(43, "a-name-of-more-than-15-bytes"));
-    bpf.attach_kprobe("f", "print").unwrap();
-    bpf.kprobe("f").task(43).arg(1).fire().unwrap();
+    bpf.add_task(bpf_helpers_mock::state::Task::new(4243, "a-name-of-more-than-15-bytes"));
+    bpf.attach_kprobe("vfs_read", "print").unwrap();
+    bpf.kprobe("vfs_read").task(4243).arg(1).fire().unwrap();
     let fields = bpf.trace_fields(true).unwrap().unwrap();
-    assert_eq!((fields.task.as_str(), fields.pid), ("a-name-of-more-", 43));
+    assert_eq!((fields.task.as_str(), fields.pid), ("a-name-of-more-", 4243));
 }
 
 #[test]
 fn waiting_for_nothing_is_an_error() {
+    if simulator_only("a kernel is waited for") {
+        return;
+    }
     says(load().trace_fields(false), "the trace is empty");
 }
 
 #[test]
 fn what_is_no_line_of_a_program_is_skipped() {
+    if simulator_only("it puts lines into the trace itself") {
+        return;
+    }
     let mut bpf = with_two_lines();
     let mut line = bpf.machine().kernel.state.trace_pipe.lines()[0].clone();
     line.text = "one\ntwo\n".to_owned();
@@ -45,6 +57,9 @@ fn what_is_no_line_of_a_program_is_skipped() {
 
 #[test]
 fn copies_of_a_machine_read_for_themselves() {
+    if simulator_only("a kernel's state cannot be copied") {
+        return;
+    }
     let mut bpf = with_two_lines();
     bpf.trace_readline().unwrap();
     let mut copy = bpf.fork();
@@ -55,10 +70,11 @@ fn copies_of_a_machine_read_for_themselves() {
 #[test]
 fn the_guides_example_has_fields() {
     let Some(mut bpf) = crate::bcc::guide() else { return };
-    bpf.attach_kprobe("do_sys_open", "hello").unwrap();
+    bpf.attach_kprobe("do_sys_openat2", "hello").unwrap();
     bpf.set_clock(2_500_000_000);
-    bpf.kprobe("do_sys_open").task(42).cpu(1).fire().unwrap();
+    bpf.kprobe("do_sys_openat2").task(4242).cpu(1).fire().unwrap();
     let f = bpf.trace_fields(false).unwrap().unwrap();
-    assert_eq!((f.task.as_str(), f.pid, f.cpu, f.ts), ("cat", 42, 1, 2.5));
+    assert_eq!((f.task.as_str(), f.pid, f.cpu), ("cat", 4242, 1));
+    assert!(if on_kernel() { f.ts > 0.0 } else { f.ts == 2.5 }, "{}", f.ts);
     assert_eq!(f.msg, "Hello, World!");
 }

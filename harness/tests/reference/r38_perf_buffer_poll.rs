@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bpf_harness::{Bpf, Error};
 
+use crate::support::simulator_only;
 use crate::{load, says};
 
 const NOW: Duration = Duration::ZERO;
@@ -13,7 +14,7 @@ const NOW: Duration = Duration::ZERO;
 /// A machine whose buffer sends the `n` of each record, and does something else with number 2.
 fn opened(at_two: fn() -> Result<(), String>) -> (Bpf, Receiver<u32>) {
     let mut bpf = load();
-    bpf.attach_kprobe("f", "send").unwrap();
+    bpf.attach_kprobe("vfs_read", "send").unwrap();
     let (tx, rx) = mpsc::channel();
     bpf.open_perf_buffer("events", move |_, data| {
         let n = u32::from_le_bytes(data[4..8].try_into().unwrap());
@@ -24,7 +25,7 @@ fn opened(at_two: fn() -> Result<(), String>) -> (Bpf, Receiver<u32>) {
     })
     .unwrap();
     for n in 1..=3 {
-        bpf.kprobe("f").arg(n).fire().unwrap();
+        bpf.kprobe("vfs_read").arg(n).fire().unwrap();
     }
     (bpf, rx)
 }
@@ -55,7 +56,7 @@ fn a_panic_passes_through_and_loses_nothing() {
     let caught = catch_unwind(AssertUnwindSafe(|| bpf.perf_buffer_poll(NOW)));
     assert!(caught.is_err());
     assert_eq!(rx.try_iter().collect::<Vec<_>>(), [1]);
-    bpf.kprobe("f").arg(4).fire().unwrap();
+    bpf.kprobe("vfs_read").arg(4).fire().unwrap();
     assert_eq!(bpf.perf_buffer_poll(NOW).unwrap(), 2);
     assert_eq!(rx.try_iter().collect::<Vec<_>>(), [3, 4]);
 }
@@ -63,10 +64,10 @@ fn a_panic_passes_through_and_loses_nothing() {
 #[test]
 fn ring_buffers_are_polled_alike() {
     let mut bpf = load();
-    bpf.attach_kprobe("f", "send_ring").unwrap();
+    bpf.attach_kprobe("vfs_read", "send_ring").unwrap();
     let (tx, rx) = mpsc::channel();
     bpf.open_ring_buffer("ring", move |data| tx.send(data.size()).map_err(|e| e.to_string())).unwrap();
-    bpf.kprobe("f").fire().unwrap();
+    bpf.kprobe("vfs_read").fire().unwrap();
     assert_eq!((bpf.ring_buffer_poll(NOW).unwrap(), bpf.ring_buffer_consume().unwrap()), (1, 0));
     assert_eq!(rx.try_iter().collect::<Vec<_>>(), [24]);
     says(bpf.open_ring_buffer("events", |_| ()), "no ring buffer: it is of type perf_event_array");
@@ -80,6 +81,9 @@ fn nothing_open_is_nothing_to_do() {
 
 #[test]
 fn copies_of_a_machine_have_records_of_their_own() {
+    if simulator_only("a kernel's state cannot be copied") {
+        return;
+    }
     let (mut bpf, rx) = opened(|| Ok(()));
     let mut copy = bpf.fork();
     assert_eq!((bpf.perf_buffer_poll(NOW).unwrap(), copy.perf_buffer_poll(NOW).unwrap()), (3, 3));

@@ -4,15 +4,16 @@ use bpf_harness::value::Value;
 use bpf_vm_shim::object::ProgType;
 use serde::{Deserialize, Serialize};
 
+use crate::support::{on_kernel, simulator_only};
 use crate::{load, number, says};
 
 #[test]
 fn a_table_is_the_map_itself() {
     let mut bpf = load();
     bpf.get_table("counts").unwrap().set(42u64, 6u64).unwrap();
-    bpf.attach_kprobe("f", "count").unwrap();
-    bpf.kprobe("f").task(42).fire().unwrap();
-    assert_eq!(number(&mut bpf, "counts", 42), Some(7));
+    bpf.attach_kprobe("vfs_read", "count").unwrap();
+    bpf.kprobe("vfs_read").task(4242).fire().unwrap();
+    assert_eq!(number(&mut bpf, "counts", 4242), Some(7));
 }
 
 #[test]
@@ -105,13 +106,16 @@ fn values_of_all_cpus_are_added_up() {
 
 #[test]
 fn stacks_are_walked() {
+    if simulator_only("tasks of a kernel have stacks of their own; row 26 walks them") {
+        return;
+    }
     let mut bpf = load();
     let (outer, inner) = (bpf.symbol("do_syscall_64"), bpf.symbol("vfs_read"));
-    let mut task = bpf_helpers_mock::state::Task::new(42, "cat");
+    let mut task = bpf_helpers_mock::state::Task::new(4242, "cat");
     task.kernel_stack = vec![inner, outer];
     bpf.add_task(task);
-    bpf.attach_kprobe("f", "stack").unwrap();
-    let id = bpf.kprobe("f").task(42).fire().unwrap().ret().unwrap();
+    bpf.attach_kprobe("vfs_read", "stack").unwrap();
+    let id = bpf.kprobe("vfs_read").task(4242).fire().unwrap().ret().unwrap();
     let frames = bpf.get_table("stacks").unwrap().walk(id as i64).unwrap();
     let names: Vec<_> = frames.iter().map(|ip| bpf.ksym(*ip)).collect();
     assert_eq!(names, ["vfs_read", "do_syscall_64"]);
@@ -122,27 +126,35 @@ fn stacks_are_walked() {
 
 #[test]
 fn counters_are_opened_on_every_cpu() {
+    if simulator_only("a kernel does not tell what a kprobe's program returns") {
+        return;
+    }
     let mut bpf = load();
-    bpf.attach_kprobe("f", "read_cycles").unwrap();
+    bpf.attach_kprobe("vfs_read", "read_cycles").unwrap();
     bpf.get_table("cycles").unwrap().open_perf_event(0, 0).unwrap();
     bpf.set_perf_counter("cycles", 1, 1000, 10).unwrap();
-    let mut read = |cpu| bpf.kprobe("f").cpu(cpu).fire().unwrap().ret().unwrap();
+    let mut read = |cpu| bpf.kprobe("vfs_read").cpu(cpu).fire().unwrap().ret().unwrap();
     assert_eq!((read(0), read(1), read(1)), (0, 1000, 1010));
     bpf.get_table("cycles").unwrap().close_perf_event(1).unwrap();
-    assert_eq!(bpf.kprobe("f").cpu(1).fire().unwrap().ret().unwrap() as i64, -2);
+    assert_eq!(bpf.kprobe("vfs_read").cpu(1).fire().unwrap().ret().unwrap() as i64, -2);
     says(bpf.get_table("counts").unwrap().open_perf_event(0, 0), "no perf event array");
 }
 
 #[test]
 fn programs_are_put_into_arrays() {
     let mut bpf = load();
-    bpf.attach_kprobe("f", "jump").unwrap();
-    assert_eq!(bpf.kprobe("f").fire().unwrap().ret(), Some(1), "an empty slot falls through");
+    bpf.attach_kprobe("vfs_read", "jump").unwrap();
+    // A kernel does not tell what a kprobe's program returns.
+    let returns = |bpf: &mut bpf_harness::Bpf, value: u64| {
+        let ret = bpf.kprobe("vfs_read").fire().unwrap().ret();
+        assert!(ret == Some(value) || on_kernel(), "{ret:?}");
+    };
+    returns(&mut bpf, 1);
     let tail = bpf.load_func("jumped", ProgType::Kprobe).unwrap();
     bpf.get_table("jumps").unwrap().set(3u32, tail).unwrap();
-    assert_eq!(bpf.kprobe("f").fire().unwrap().ret(), Some(77));
+    returns(&mut bpf, 77);
     bpf.get_table("jumps").unwrap().delete(3u32).unwrap();
-    assert_eq!(bpf.kprobe("f").fire().unwrap().ret(), Some(1));
+    returns(&mut bpf, 1);
     says(bpf.load_func("jumped", ProgType::Xdp), "it is of type kprobe, xdp is needed");
 }
 
@@ -150,12 +162,18 @@ fn programs_are_put_into_arrays() {
 fn counters_and_program_arrays_of_a_text() {
     let Some(mut bpf) = crate::bcc::guide() else { return };
     bpf.attach_kprobe("vfs_read", "read_counter").unwrap();
-    bpf.get_table("cycles").unwrap().open_perf_event(0, 0).unwrap();
-    bpf.set_perf_counter("cycles", 1, 500, 1).unwrap();
+    // The clock of a CPU, which virtual machines have too.
+    bpf.get_table("cycles").unwrap().open_perf_event(1, 0).unwrap();
+    if !on_kernel() {
+        bpf.set_perf_counter("cycles", 1, 500, 1).unwrap();
+    }
     bpf.kprobe("vfs_read").cpu(1).fire().unwrap();
-    assert_eq!(bpf.get_table("readings").unwrap().typed::<u32, u64>().items().unwrap(), [(0, 0), (1, 500)]);
+    let readings = bpf.get_table("readings").unwrap().typed::<u32, u64>().items().unwrap();
+    let [(0, 0), (1, reading)] = readings.as_slice() else { panic!("{readings:?}") };
+    assert!(if on_kernel() { (1..1 << 50).contains(reading) } else { *reading == 500 }, "{reading}");
     bpf.attach_kprobe("vfs_write", "jump").unwrap();
     let tail = bpf.load_func("jumped", ProgType::Kprobe).unwrap();
     bpf.get_table("jumps").unwrap().set(2, tail).unwrap();
-    assert_eq!(bpf.kprobe("vfs_write").fire().unwrap().ret(), Some(77));
+    let ret = bpf.kprobe("vfs_write").fire().unwrap().ret();
+    assert!(ret == Some(77) || on_kernel(), "{ret:?}");
 }

@@ -28,11 +28,15 @@ fn attached() -> Bpf {
 fn cpu_and_bytes() {
     let mut bpf = attached();
     let (tx, rx) = mpsc::channel();
-    bpf.open_perf_buffer("events", move |cpu, data| tx.send((cpu, data.size(), data[0])).unwrap()).unwrap();
-    bpf.kprobe("vfs_read").cpu(1).task(42).fire().unwrap();
-    bpf.kprobe("vfs_read").cpu(0).task(42).fire().unwrap();
+    bpf.open_perf_buffer("events", move |cpu, data| {
+        let pid = u32::from_le_bytes(data[..4].try_into().unwrap());
+        tx.send((cpu, data.size(), pid)).unwrap();
+    })
+    .unwrap();
+    bpf.kprobe("vfs_read").cpu(1).task(4242).fire().unwrap();
+    bpf.kprobe("vfs_read").cpu(0).task(4242).fire().unwrap();
     bpf.perf_buffer_poll(NOW).unwrap();
-    assert_eq!(rx.try_iter().collect::<Vec<_>>(), [(1, 24, 42), (0, 24, 42)]);
+    assert_eq!(rx.try_iter().collect::<Vec<_>>(), [(1, 24, 4242), (0, 24, 4242)]);
 }
 
 #[test]
@@ -44,11 +48,11 @@ fn records_become_values_and_rust_types() {
         tx.send((value, data.event::<Event>().map_err(|e| e.to_string())?)).map_err(|e| e.to_string())
     })
     .unwrap();
-    bpf.kprobe("vfs_read").task(42).arg(7).fire().unwrap();
+    bpf.kprobe("vfs_read").task(4242).arg(7).fire().unwrap();
     bpf.perf_buffer_poll(NOW).unwrap();
     let (value, event) = rx.try_recv().unwrap();
-    assert_eq!((&value["pid"], &value["comm"]), (&Value::Uint(42), &Value::from("cat")));
-    assert_eq!(event, Event { pid: 42, n: 7, comm: "cat".to_owned() });
+    assert_eq!((&value["pid"], &value["comm"]), (&Value::Uint(4242), &Value::from("cat")));
+    assert_eq!(event, Event { pid: 4242, n: 7, comm: "cat".to_owned() });
 }
 
 #[test]
@@ -196,6 +200,6 @@ fn the_guides_example_needs_no_declaration_of_its_structure() {
     }
     let Some(mut bpf) = crate::bcc::guide() else { return };
     bpf.attach_kprobe("vfs_read", "send_event").unwrap();
-    bpf.kprobe("vfs_read").task(42).arg(3).fire().unwrap();
-    assert_eq!(bpf.events::<Data>("events").unwrap(), [Data { pid: 42, n: 3, comm: "cat".to_owned() }]);
+    bpf.kprobe("vfs_read").task(4242).arg(3).fire().unwrap();
+    assert_eq!(bpf.events::<Data>("events").unwrap(), [Data { pid: 4242, n: 3, comm: "cat".to_owned() }]);
 }

@@ -44,12 +44,12 @@ fn taking_all_empties_the_map() {
 fn the_guides_example_sorts_by_count() {
     let Some(mut bpf) = crate::bcc::guide() else { return };
     bpf.attach_kprobe("vfs_read", "count_calls").unwrap();
-    for (pid, times) in [(42, 2), (1000, 5), (1, 1)] {
+    for (pid, times) in [(4242, 2), (1000, 5), (4001, 1)] {
         for _ in 0..times {
             bpf.kprobe("vfs_read").task(pid).fire().unwrap();
         }
     }
     let mut items = bpf.get_table("calls").unwrap().typed::<u32, u64>().items().unwrap();
     items.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    assert_eq!(items, [(1000, 5), (42, 2), (1, 1)]);
+    assert_eq!(items, [(1000, 5), (4242, 2), (4001, 1)]);
 }

@@ -29,7 +29,7 @@ fn values_of_all_cpus() {
 fn the_guides_example_adds_up() {
     let Some(mut bpf) = crate::bcc::guide() else { return };
     bpf.attach_kprobe("vfs_read", "count_calls").unwrap();
-    for pid in [42, 1000, 42] {
+    for pid in [4242, 1000, 4242] {
         bpf.kprobe("vfs_read").task(pid).fire().unwrap();
     }
     let values = bpf.get_table("calls").unwrap().values().unwrap();

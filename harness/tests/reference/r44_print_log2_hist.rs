@@ -65,7 +65,7 @@ fn keys_that_are_no_slots_are_an_error() {
 fn the_guides_example_has_a_histogram_for_each_disk() {
     let Some(mut bpf) = crate::bcc::guide() else { return };
     bpf.attach_kprobe("vfs_fsync", "io_done").unwrap();
-    bpf.run_task(42).unwrap();
+    bpf.run_task(4242).unwrap();
     for (disk, sizes) in [("sda", &[1, 8, 8, 9][..]), ("nvme0n1", &[300])] {
         let name = bpf.user_memory(&[disk.as_bytes(), &[0; 8]].concat()).unwrap();
         for size in sizes {

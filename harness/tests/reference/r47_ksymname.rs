@@ -2,13 +2,18 @@
 
 use bpf_vm_shim::object::KernelProfile;
 
+use crate::support::on_kernel;
 use crate::{builder, load};
 
 #[test]
 fn the_address_of_a_name() {
     let mut bpf = load();
-    bpf.machine().kernel.state.symbols.define("vfs_read", 0xffff_ffff_8123_4560);
-    assert_eq!(bpf.ksymname("vfs_read"), Some(0xffff_ffff_8123_4560));
+    if !on_kernel() {
+        bpf.machine().kernel.state.symbols.define("vfs_read", 0xffff_ffff_8123_4560);
+        assert_eq!(bpf.ksymname("vfs_read"), Some(0xffff_ffff_8123_4560));
+    }
+    let addr = bpf.ksymname("vfs_read").unwrap();
+    assert_eq!((bpf.ksym(addr).as_str(), bpf.ksym(addr + 3).as_str()), ("vfs_read", "vfs_read"));
     assert_eq!(bpf.ksymname("no_such_function"), None);
     assert_eq!(bpf.ksymname(""), None);
 }

@@ -40,6 +40,9 @@ pub(super) struct Args {
     /// A file or folder of the host to copy into the guest at the same path
     #[arg(long, value_name = "PATH")]
     ro: Vec<PathBuf>,
+    /// Do not copy the workspace of the test into the guest, which is done when cargo or nextest starts this
+    #[arg(long)]
+    no_workspace: bool,
     /// A kernel module to load first, by name where the kernel's package is known, or a file
     #[arg(long, value_name = "NAME")]
     module: Vec<String>,
@@ -165,6 +168,9 @@ fn job(args: &Args) -> Result<Job, Box<dyn std::error::Error>> {
     let mut job = Job::new(program, rest.iter().cloned());
     job.env.extend(args.env.iter().cloned());
     job.bring.clone_from(&args.ro);
+    if args.no_workspace {
+        job.workspace = None;
+    }
     job.results.clone_from(&args.results);
     job.timeout = args.timeout;
     Ok(job)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -44,6 +44,8 @@ pub struct Job {
     pub cwd: PathBuf,
     /// Files and folders of the host to be copied into the guest, at the same paths.
     pub bring: Vec<PathBuf>,
+    /// The workspace that the program is a test of, brought along as if by `bring`, but without what was built.
+    pub workspace: Option<PathBuf>,
     /// Where the guest's results folder (`BPF_VM_RESULTS` names it) goes on the host.
     pub results: Option<PathBuf>,
     /// How long the program may take.
@@ -59,12 +61,19 @@ pub struct Job {
 }
 
 impl Job {
-    /// A job with the environment a test binary needs, in the current directory.
+    /// A job with the environment a test binary needs, in the current directory; under cargo, with the workspace.
     pub fn new(program: impl Into<PathBuf>, args: impl IntoIterator<Item = OsString>) -> Self {
+        let workspace = workspace(env::var_os("CARGO_MANIFEST_DIR"));
+        let mut env = environment(env::vars_os());
+        if let Some(root) = &workspace {
+            // insta would ask cargo, which is not there.
+            env.entry("INSTA_WORKSPACE_ROOT".into()).or_insert_with(|| root.clone().into());
+        }
         Self {
             program: program.into(),
             args: args.into_iter().collect(),
-            env: environment(env::vars_os()),
+            env,
+            workspace,
             cwd: env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
             bring: Vec::new(),
             results: None,
@@ -81,7 +90,14 @@ impl Job {
         let mut tree = Tree::with_init(init);
         tree.add_folder(Path::new(protocol::RESULTS_DIR));
         add_modules(&mut tree, machine)?;
-        let library_path = self.env.get(std::ffi::OsStr::new("LD_LIBRARY_PATH"));
+        if let Some(root) = &self.workspace
+            && !tree.add_sources(root)?
+            && let Some(package) = self.env.get(OsStr::new("CARGO_MANIFEST_DIR"))
+        {
+            // A workspace too large to be brought has packages that may not be; else `bring` says what is needed.
+            tree.add_sources(Path::new(package))?;
+        }
+        let library_path = self.env.get(OsStr::new("LD_LIBRARY_PATH"));
         let search = Search::of_host(&library_path.map(|path| path.to_string_lossy()).unwrap_or_default());
         let program = self.locate(&self.program)?;
         let started = self.add_program(&mut tree, &search, &program)?;
@@ -141,7 +157,7 @@ impl Job {
     pub(super) fn wants_debug_info(&self) -> bool {
         ["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"]
             .iter()
-            .any(|name| self.env.get(std::ffi::OsStr::new(name)).is_some_and(|value| value != "0"))
+            .any(|name| self.env.get(OsStr::new(name)).is_some_and(|value| value != "0"))
     }
 
     /// The message that starts the program.
@@ -160,6 +176,13 @@ impl Job {
             service: self.service.is_some(),
         }
     }
+}
+
+/// The root of the workspace that a package belongs to: where cargo keeps its lock file.
+fn workspace(package: Option<OsString>) -> Option<PathBuf> {
+    let package = PathBuf::from(package?);
+    let root = package.ancestors().find(|folder| folder.join("Cargo.lock").exists())?;
+    Some(root.to_path_buf())
 }
 
 /// Of the host's variables those that are passed on, and the ones a guest's program starts with.

@@ -22,6 +22,9 @@ use super::snapshot::hex;
 /// Symbolic links followed on the way to one file, as in the kernel (MAXSYMLINKS).
 const MAX_LINKS: usize = 40;
 
+/// More of a workspace is brought along when it is asked for.
+const MAX_SOURCES: usize = 10_000;
+const MAX_SOURCE_BYTES: u64 = 64 << 20;
 /// Bytes of a file in one message to a running guest.
 const SENT_AT_ONCE: usize = 1 << 20;
 
@@ -107,6 +110,40 @@ impl Tree {
         }
         files.sort();
         Ok(files)
+    }
+
+    /// Adds what is below a folder of sources, links as links. What cargo builds and git keeps is left out. Nothing is
+    /// added and the answer is `false` if that is more than a guest should get unasked.
+    pub(super) fn add_sources(&mut self, root: &Path) -> Result<bool, VmError> {
+        let root = self.follow(root)?;
+        let mut found = BTreeMap::new();
+        let mut bytes = 0;
+        let mut folders = vec![root];
+        while let Some(folder) = folders.pop() {
+            // `target` says so itself (https://bford.info/cachedir/); a file that is gone by now is not missed.
+            if folder.join("CACHEDIR.TAG").exists() || folder.file_name().is_some_and(|name| name == ".git") {
+                continue;
+            }
+            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                let path = entry.path();
+                let Ok(metadata) = entry.metadata() else { continue };
+                if metadata.is_dir() {
+                    folders.push(path);
+                } else if metadata.is_symlink() {
+                    found.extend(fs::read_link(&path).ok().map(|target| (path, Node::Link(target))));
+                } else if metadata.is_file() && path.to_str().is_some() {
+                    bytes += metadata.len();
+                    if bytes > MAX_SOURCE_BYTES || found.len() >= MAX_SOURCES {
+                        return Ok(false);
+                    }
+                    let node = host_node(&path, &metadata)?;
+                    found.insert(path, node);
+                }
+            }
+            found.insert(folder, Node::Folder);
+        }
+        self.nodes.extend(found);
+        Ok(true)
     }
 
     /// Adds the content of a host file at another path.
@@ -350,6 +387,32 @@ mod tests {
             entries.push((name, mode, content));
             rest = reader.finish().expect("the next entry");
         }
+    }
+
+    #[test]
+    fn sources_come_without_what_is_built_from_them() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let root = dir.path().canonicalize().expect("its real path");
+        for (path, text) in [
+            ("Cargo.lock", ""),
+            ("member/tests/data.txt", "data"),
+            ("target/CACHEDIR.TAG", ""),
+            ("target/debug/large", ""),
+            (".git/config", ""),
+        ] {
+            fs::create_dir_all(root.join(path).parent().expect("a folder")).expect("folders");
+            fs::write(root.join(path), text).expect("a file");
+        }
+        let mut tree = Tree::default();
+        assert!(tree.add_sources(&root).expect("it can be read"));
+        let below = |path: &Path| Some(path.strip_prefix(&root).ok()?.to_str()?.to_owned());
+        let names: Vec<_> = tree.nodes.keys().filter_map(|path| below(path)).collect();
+        assert_eq!(names, ["", "Cargo.lock", "member", "member/tests", "member/tests/data.txt"]);
+
+        fs::File::create(root.join("huge")).and_then(|f| f.set_len(MAX_SOURCE_BYTES + 1)).expect("a file");
+        let mut tree = Tree::default();
+        assert!(!tree.add_sources(&root).expect("it can be read"));
+        assert!(!tree.nodes.contains_key(&root.join("Cargo.lock")));
     }
 
     #[test]

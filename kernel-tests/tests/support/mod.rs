@@ -77,6 +77,7 @@ pub(crate) struct Ran {
 pub(crate) fn sh(qemu: &Qemu, machine: &Machine, script: &str, change: impl FnOnce(&mut Job)) -> Ran {
     let mut job = Job::new("/bin/sh", ["-c", script].map(OsString::from));
     job.timeout = Duration::from_secs(60);
+    job.workspace = None;
     change(&mut job);
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let mut output = Output { stdout: &mut stdout, stderr: &mut stderr };

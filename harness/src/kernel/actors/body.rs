@@ -66,7 +66,7 @@ pub(super) struct Mailbox {
     pub(super) count: AtomicUsize,
     /// Set by the actor when it takes the job.
     pub(super) begun: AtomicBool,
-    /// Makes way when it has no job and a test of another process asks. Not where other threads of the process may be at
+    /// Makes way when it has no job and a test of another process asks. Not while another thread of the process is at
     /// work: a signal ends them all.
     pub(super) makes_way: AtomicBool,
 }

@@ -1,6 +1,7 @@
 //! What can go wrong with actors and made-up events.
 
 use std::io;
+use std::time::Duration;
 
 /// A made-up event cannot be had on this kernel, or not as described.
 #[derive(Debug, thiserror::Error)]
@@ -11,8 +12,8 @@ pub(crate) enum ActorError {
     Machine(String),
     /// A thread id that another task has.
     #[error(
-        "no task can be made with pid {pid}: it is the pid of {holder}; describe the task with another pid, or run the \
-         test in a VM, where few pids are taken (`bpf-vm run`)"
+        "no task can be made with pid {pid}: it is the pid of {holder}; describe the task with another pid (from 1000 on \
+         few are taken in a VM, see `bpf-vm run`)"
     )]
     PidInUse {
         /// The thread id.
@@ -59,22 +60,20 @@ pub(crate) enum ActorError {
         source: io::Error,
     },
     /// An actor ended while it was at work.
-    #[error("task {pid} of the test {how} while the event happened in it; does the program send signals?")]
+    #[error("task {pid} of the test ended while the event happened in it; does the program send signals?")]
     Died {
         /// The thread id.
         pid: u32,
-        /// How it ended.
-        how: String,
         /// Whether the event had begun.
         begun: bool,
     },
     /// An actor did not finish.
-    #[error("task {pid} of the test did not finish within {seconds} s, and was killed")]
+    #[error("task {pid} of the test did not finish within {limit:?}, and was killed")]
     TimedOut {
         /// The thread id.
         pid: u32,
         /// The deadline.
-        seconds: u64,
+        limit: Duration,
     },
     /// Memory at an address that is taken, or that no process can have.
     #[error("{len} bytes of user memory cannot be placed at {addr:#x}: {why}")]

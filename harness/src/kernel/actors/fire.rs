@@ -7,8 +7,8 @@ use libbpf_rs::{ErrorKind, Link, ProgramMut, UprobeOpts};
 use super::Actors;
 use super::arch::Registers;
 use super::body::Call;
-use super::crew::Job;
 use super::error::ActorError;
+use super::job::Job;
 use super::points::Point;
 use super::role::Role;
 use super::stats;
@@ -47,8 +47,8 @@ pub(crate) struct Ran {
     pub(crate) retval: Option<u32>,
     /// How long it ran, in nanoseconds of the kernel's own count.
     pub(crate) run_time_ns: u64,
-    /// How the task ended in the event, if it did: the program sent it a signal. The next event makes it anew.
-    pub(crate) ended: Option<String>,
+    /// The task ended in the event: the program sent it a signal. The next event makes it anew.
+    pub(crate) ended: bool,
 }
 
 /// Which attachment.
@@ -110,8 +110,8 @@ impl Actors {
         let after = stats::of(prog.as_fd())?;
         let ran = after.run_cnt > before.run_cnt;
         let ended = match performed {
-            Err(ActorError::Died { how, .. }) if ran => Some(how),
-            other => other.map(|_| None)?,
+            Err(ActorError::Died { .. }) if ran => true,
+            other => other.map(|_| false)?,
         };
         if !ran {
             return Err(ActorError::DidNotRun { prog: prog.name().to_string_lossy().into_owned() });
@@ -123,19 +123,11 @@ impl Actors {
     ///
     /// # Errors
     /// If the descriptor is not a program's.
+    #[cfg(test)]
     pub(crate) fn detach(&mut self, prog: &ProgramMut<'_>) -> Result<(), ActorError> {
         let id = stats::of(prog.as_fd())?.id;
         self.attached.retain(|key, _| key.prog != id);
         Ok(())
-    }
-
-    /// Attaches a program to a point as an event of this kind would, to see whether the kernel does.
-    ///
-    /// # Errors
-    /// If it does not.
-    pub(crate) fn attach(&mut self, prog: &ProgramMut<'_>, firing: &Firing) -> Result<(), ActorError> {
-        let id = stats::of(prog.as_fd())?.id;
-        self.attached(prog, id, firing).map(drop)
     }
 
     /// The address of the point that a program is attached to.

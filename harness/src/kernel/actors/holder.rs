@@ -11,6 +11,8 @@ use super::error::ActorError;
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it may keep it before it is asked to make way, and then again: time to get something done.
 pub(super) const TURN: Duration = Duration::from_millis(20);
+/// How long it then leaves the pid to others, before it makes its task anew.
+pub(super) const OTHERS_TURN: Duration = Duration::from_millis(10);
 /// The first PID namespace's inode (`PROC_PID_INIT_INO` in include/linux/proc_ns.h).
 const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
 /// Deepest nesting of PID namespaces (`MAX_PID_NS_LEVEL` in include/linux/pid_namespace.h).
@@ -44,7 +46,7 @@ pub(super) const BLOCKED_IDLE: u64 = BLOCKED & !(1 << (MAKE_WAY - 1));
 /// Whether the task that has the id will go: it is an actor of another test, or has ended already.
 pub(super) fn will_go(pid: u32) -> bool {
     let Some(status) = Status::of(pid) else { return true };
-    status.is_actor() || status.field("State:").is_some_and(|s| s.starts_with('Z'))
+    status.is_actor() || status.field("State:").is_some_and(|s| s.starts_with(['Z', 'X']))
 }
 
 /// Asks the task that has the id to make way, if it is an actor. Its owner makes another when it needs one.
@@ -95,6 +97,9 @@ pub(super) fn explain(pid: u32, error: &io::Error) -> ActorError {
     }
 }
 
+/// The kernel thread that makes the others.
+const KTHREADD: &str = "2";
+
 fn holder(pid: u32) -> String {
     let status = Status::of(pid);
     let field = |name| status.as_ref().and_then(|s| s.field(name));
@@ -104,6 +109,9 @@ fn holder(pid: u32) -> String {
         }
         (Some(name), _) if status.as_ref().is_some_and(Status::is_actor) => {
             format!("process '{name}' of another test, which keeps it too long")
+        }
+        (Some(name), _) if field("PPid:") == Some(KTHREADD) => {
+            format!("kernel thread '{name}', as many below 300 are")
         }
         (Some(name), _) => format!("process '{name}'"),
         _ => "a process group, a session, or a process that is just ending".to_owned(),

@@ -37,6 +37,7 @@ impl Arena {
     }
 
     /// The bytes at an address, if all of them are in one lot.
+    #[cfg(test)]
     pub(super) fn read(&self, addr: u64, len: usize) -> Option<Vec<u8>> {
         let at = usize::try_from(addr).ok()?;
         self.lot(at, len)?;

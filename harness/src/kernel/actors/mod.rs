@@ -24,6 +24,7 @@ mod crew;
 mod error;
 mod fire;
 mod holder;
+mod job;
 mod memory;
 mod points;
 mod role;
@@ -94,17 +95,13 @@ impl Actors {
         self.arena.place_at(addr, bytes)
     }
 
-    /// The bytes at an address that [`Actors::place`] or [`Actors::place_at`] gave or took, as programs left them.
-    pub(crate) fn placed(&self, addr: u64, len: usize) -> Option<Vec<u8>> {
-        self.arena.read(addr, len)
-    }
-
     /// Makes the task, if it does not exist: for tests that look at it in `/proc`, and to get errors early.
     ///
     /// # Errors
     /// If there cannot be such a task.
+    #[cfg(test)]
     pub(crate) fn prepare(&mut self, role: &Role) -> Result<(), ActorError> {
-        self.member.perform(role, crew::Job::default()).map(drop)
+        self.member.perform(role, job::Job::default()).map(drop)
     }
 }
 

@@ -33,9 +33,9 @@ pub(crate) struct Role {
 impl Role {
     /// The role of a described task.
     ///
-    /// Its pid, tgid, name, user, group and parent are had as described. Parent 0 or 1 stands for no particular parent: the
-    /// test's process is it. The capabilities are those of root, whoever the user is. The cgroup, namespaces, start time
-    /// and stacks are those of the machine; a task described with others of these cannot be had.
+    /// Its pid, tgid, name, user, group and parent are had as described. Parent 0 or 1 stands for no particular parent: a
+    /// child of the test's process is it. The capabilities are those of root, whoever the user is. The cgroup, namespaces,
+    /// start time and stacks are those of the machine; a task described with others of these cannot be had.
     ///
     /// # Errors
     /// If the task is not known, or has a property that cannot be had.

@@ -2,7 +2,7 @@
 
 use super::body::Call;
 use super::cast::word;
-use super::crew::{Block, Job};
+use super::job::{Block, Job};
 use super::role::Role;
 
 /// Keeps the capabilities when the user changes (`include/uapi/linux/securebits.h`).

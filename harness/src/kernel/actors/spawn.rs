@@ -43,10 +43,10 @@ pub(super) const CLONE_ARGS_SIZE: usize = size_of::<CloneArgs>();
 /// Whose child a new task is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
-    /// A process, child of the test's process.
-    Process,
+    /// The first, a child of the test's process, with any id.
+    Keeper,
     /// A process, child of another actor's.
-    ChildOfActor,
+    Process,
     /// A thread of an actor's process.
     Thread,
 }
@@ -54,7 +54,7 @@ pub(super) enum Kind {
 /// What a task lives on, and the arguments that make it.
 #[derive(Debug)]
 pub(super) struct Cradle {
-    pub(super) stack: Stack,
+    _stack: Stack,
     pub(super) mailbox: Box<Mailbox>,
     pub(super) go: OwnedFd,
     pub(super) done: OwnedFd,
@@ -76,13 +76,13 @@ impl Cradle {
             calls: AtomicUsize::new(0),
             count: AtomicUsize::new(0),
             begun: AtomicBool::new(false),
-            makes_way: AtomicBool::new(kind != Kind::Thread),
+            makes_way: AtomicBool::new(kind == Kind::Process),
         });
         let tids = Box::new([tid; LEVELS]);
         let mut pidfd = Box::new(-1i32);
         let shared = libc::CLONE_VM | libc::CLONE_FILES | libc::CLONE_SETTLS;
         let flags = match kind {
-            Kind::Process | Kind::ChildOfActor => shared | libc::CLONE_PIDFD,
+            Kind::Keeper | Kind::Process => shared | libc::CLONE_PIDFD,
             Kind::Thread => shared | libc::CLONE_FS | libc::CLONE_SIGHAND | libc::CLONE_THREAD,
         };
         let flags = u64::from(flags.cast_unsigned());
@@ -93,15 +93,15 @@ impl Cradle {
             pidfd: if kind == Kind::Thread { 0 } else { std::ptr::addr_of_mut!(*pidfd) as u64 },
             // A child of the test's process ends without a signal to the test. A child of an actor tells it by SIGCHLD,
             // which it ignores, and so nobody has to wait for it.
-            exit_signal: if kind == Kind::ChildOfActor { libc::SIGCHLD as u64 } else { 0 },
+            exit_signal: if kind == Kind::Process { libc::SIGCHLD as u64 } else { 0 },
             stack: stack.bottom() as u64,
             stack_size: STACK as u64,
             tls: stack.tls() as u64,
-            set_tid: addr(tids.as_ptr()) as u64,
+            set_tid: if levels == 0 { 0 } else { addr(tids.as_ptr()) as u64 },
             set_tid_size: levels as u64,
             ..CloneArgs::default()
         });
-        Ok(Self { stack, mailbox, go, done, args, _tids: tids, pidfd })
+        Ok(Self { _stack: stack, mailbox, go, done, args, _tids: tids, pidfd })
     }
 
     /// Makes the task as a child of this process. Gives the negative error of the kernel if there is none.

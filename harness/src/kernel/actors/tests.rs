@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use bpf_helpers_mock::state::{Task, Tasks};
 use libbpf_rs::{MapCore, MapFlags, Object, ObjectBuilder, ProgramMut};
 
+use super::body::Call;
+use super::job::{Job, Limit};
 use super::{ActorError, Actors, Firing, Registers, Role, TestRun};
 use crate::kernel::testing;
 
@@ -169,10 +171,18 @@ fn no_task_stays_after_the_last_user_and_tests_can_share_a_pid() {
             });
         }
     });
-    // Other tests of this process may run and use 1000, but nobody else uses these.
+    // Other tests of this process may run and use 1000, but none uses these; tests of other processes may.
+    let ours = |pid: u32| {
+        let mut pid = pid.to_string();
+        while pid != "0" && pid != std::process::id().to_string() {
+            let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { return false };
+            pid = status.lines().find_map(|l| l.strip_prefix("PPid:\t")).unwrap_or("0").to_owned();
+        }
+        pid != "0"
+    };
     let deadline = Instant::now() + Duration::from_secs(20);
     for pid in [4400, 4401, 4402] {
-        while fs::metadata(format!("/proc/{pid}")).is_ok() {
+        while ours(pid) {
             assert!(Instant::now() < deadline, "{pid} stays");
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -188,6 +198,7 @@ fn what_cannot_be_had_is_an_error_that_says_what_to_do() {
     let mut tasks = Tasks::default();
     let own = std::process::id();
     tasks.insert(Task::new(own, "taken"));
+    tasks.insert(Task::new(2, "kthreadd"));
     tasks.insert(Task::new(3_999_999_999, "beyond"));
     tasks.insert(Task::new(4_100_000, "high"));
     let mut message = |pid, cpu| {
@@ -202,6 +213,8 @@ fn what_cannot_be_had_is_an_error_that_says_what_to_do() {
     assert!(message(3_999_999_999, 0).0.contains("ids are numbers"));
     let (text, _) = message(1000, 500);
     assert!(text.contains("no CPU 500") && text.contains("this machine has"), "{text}");
+    let (text, _) = message(2, 0);
+    assert!(text.contains("from 1000 on"), "{text}");
     // The actor still works after a refused CPU.
     actors.prepare(&default_role()).unwrap();
 }
@@ -221,6 +234,28 @@ fn a_task_that_somebody_killed_is_made_anew() {
         // SAFETY: ends the task that this test made.
         unsafe { libc::kill(4500, libc::SIGKILL) };
     }
+}
+
+#[test]
+fn a_job_that_ends_its_task_or_never_ends_is_an_error_and_the_next_one_works() {
+    if !testing::kernel() {
+        return;
+    }
+    let mut actors = Actors::new().unwrap();
+    let mut tasks = Tasks::default();
+    tasks.insert(Task::new(4510, "stubborn"));
+    let role = Role::of(&tasks, 4510, 0).unwrap();
+    let exit = Call::system("exit", libc::SYS_exit_group, [3, 0, 0, 0, 0, 0]);
+    let error = actors.member.perform(&role, Job { calls: vec![exit], ..Job::default() }).unwrap_err();
+    assert!(matches!(&error, ActorError::Died { begun: true, .. }), "{error}");
+    assert!(error.to_string().contains("task 4510 of the test ended while"), "{error}");
+
+    let pause = Call::system("wait for ever", libc::SYS_pause, [0; 6]);
+    let limit = Limit(Duration::from_millis(100));
+    let error =
+        actors.member.perform(&role, Job { calls: vec![pause], limit, ..Job::default() }).unwrap_err();
+    assert!(error.to_string().contains("did not finish within 100ms"), "{error}");
+    actors.prepare(&role).unwrap();
 }
 
 #[test]

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use super::Actors;
 use super::body::Call;
-use super::crew::{Block, Job};
 use super::error::ActorError;
+use super::job::{Block, Job};
 use super::role::Role;
 use super::stats;
 use types::{ENOTSUPP, TypeRow};
@@ -145,7 +145,7 @@ fn prepare(fd: i32, row: &TypeRow, input: &TestRun, calls: u32, repeat: u32) -> 
     let places = Places { data_out: 3, ctx_out: if row.ctx_in_place { 2 } else { 4 } };
     let blocks = vec![attr, data, ctx, data_out, ctx_out];
     let calls = vec![call; calls as usize];
-    (Job { calls, registers: None, blocks }, places)
+    (Job { calls, blocks, ..Job::default() }, places)
 }
 
 /// What the kernel's error means, for this type, input and kernel.

@@ -75,7 +75,8 @@ fn each_type_is_test_run_where_the_kernel_can() {
         };
         let ran = actors.test_run(&prog, input, &role);
         match (row.since, ran) {
-            (Some(since), Ok(out)) if !testing::older_than(since) => {
+            // Stable kernels get some of it earlier.
+            (Some(_), Ok(out)) => {
                 let number = if prog_type == sys::BPF_PROG_TYPE_FLOW_DISSECTOR && testing::older_than((6, 1))
                 {
                     1
