@@ -51,4 +51,3 @@ pub(super) fn attach(program: &str, place: &str, e: &libbpf_rs::Error, messages:
 pub(super) fn actor(e: super::actors::ActorError) -> Error {
     Error::Invalid(e.to_string())
 }
-

@@ -48,6 +48,8 @@ impl Actor {
         let work = move || {
             // Whoever made this thread is gone if it cannot be told; so it is everywhere below.
             let _ = hello.send(thread_id());
+            #[cfg(feature = "kernel")]
+            crate::kernel::actions::stay();
             for (mut bpf, act) in todo {
                 let result = bpf.stimulate(&*act);
                 if done.send((bpf, result)).is_err() {
@@ -56,7 +58,8 @@ impl Actor {
             }
         };
         let named = std::thread::Builder::new().name(comm.to_owned());
-        let handle = named.spawn(work).map_err(|e| format!("a thread for the stimuli cannot be made: {e}"))?;
+        let handle =
+            named.spawn(work).map_err(|e| format!("a thread for the stimuli cannot be made: {e}"))?;
         let numbers = numbers.recv().ok().flatten();
         let (tgid, pid) = numbers.ok_or("the number of a thread cannot be read: is /proc mounted?")?;
         // As the kernel keeps it (`TASK_COMM_LEN`).

@@ -155,7 +155,9 @@ fn task(t: &toml::Spanned<super::TaskFile>, bpf: &mut Bpf, names: &mut Names) ->
         let addr = match m.get_ref().at {
             Some(addr) => task.user.write(addr, &bytes).map(|()| addr).ok(),
             // A real task's memory is the kernel's to hold.
-            None if bpf.tier() == Tier::Kernel => Some(bpf.user_memory(&bytes).map_err(|e| at(m)(e.to_string()))?),
+            None if bpf.tier() == Tier::Kernel => {
+                Some(bpf.user_memory(&bytes).map_err(|e| at(m)(e.to_string()))?)
+            }
             None => task.user.place(&bytes).ok(),
         };
         let addr = addr.ok_or_else(|| at(m)("these are no user addresses".to_owned()))?;

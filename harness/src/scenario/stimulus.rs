@@ -181,7 +181,10 @@ impl StimulusFile {
     fn check(&self, what: &str) -> Result<(), Placed> {
         let Some((_, known)) = KNOWN.iter().find(|k| k.0 == what) else {
             let names: Vec<_> = KNOWN.iter().map(|k| k.0).collect();
-            return Err(at(&self.what)(format!("there is no stimulus '{what}'; there are: {}", names.join(", "))));
+            return Err(at(&self.what)(format!(
+                "there is no stimulus '{what}'; there are: {}",
+                names.join(", ")
+            )));
         };
         fn place<T>(option: &Option<Spanned<T>>) -> Option<std::ops::Range<usize>> {
             option.as_ref().map(Spanned::span)

@@ -5,6 +5,7 @@ use toml::Spanned;
 use super::file::{EventFile, Scenario};
 use super::kernel::{Placed, at};
 use super::stimulus::StimulusFile;
+use crate::error::Error;
 use crate::tier::Tier;
 
 /// One thing that happens.
@@ -42,11 +43,8 @@ pub(super) fn happenings(scenario: &Scenario, tier: Tier) -> Result<Vec<Happenin
 
 fn is_for(wanted: &Option<Spanned<String>>, tier: Tier) -> Result<bool, Placed> {
     let Some(wanted) = wanted else { return Ok(true) };
-    match wanted.get_ref().as_str() {
-        "simulator" => Ok(tier == Tier::Simulator),
-        "kernel" => Ok(tier == Tier::Kernel),
-        other => Err(at(wanted)(format!("'{other}' is no tier: there are simulator and kernel"))),
-    }
+    let wanted_tier: Tier = wanted.get_ref().parse().map_err(|e: Error| at(wanted)(e.to_string()))?;
+    Ok(wanted_tier == tier)
 }
 
 /// Refuses what a real kernel cannot be told. Says whether its events are made up.

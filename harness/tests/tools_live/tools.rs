@@ -36,7 +36,9 @@ impl Live {
             (On::Simulator(why), Tier::Kernel) => Some(why.to_owned()),
             (On::Until(last, why), Tier::Kernel) => {
                 let running = running();
-                (running >= last).then(|| format!("{}.{} is not before {}.{}: {why}", running.0, running.1, last.0, last.1))
+                (running >= last).then(|| {
+                    format!("{}.{} is not before {}.{}: {why}", running.0, running.1, last.0, last.1)
+                })
             }
             _ => None,
         }

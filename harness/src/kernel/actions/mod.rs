@@ -5,6 +5,7 @@
 //! have had other threads.
 
 mod call;
+mod cpu;
 mod file;
 mod memory;
 mod net;
@@ -12,6 +13,7 @@ mod packet;
 mod process;
 mod signal;
 
+pub(crate) use cpu::stay;
 pub(crate) use file::{open_missing, read_file, sync, write_file};
 pub(crate) use memory::{page_fault, strlen};
 pub(crate) use net::{tcp, udp};

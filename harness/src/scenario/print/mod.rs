@@ -224,7 +224,12 @@ impl PrintFile {
 }
 
 impl Trace {
-    fn print(&self, bpf: &mut Bpf, redaction: &mut Option<Redaction>, text: &mut String) -> Result<(), String> {
+    fn print(
+        &self,
+        bpf: &mut Bpf,
+        redaction: &mut Option<Redaction>,
+        text: &mut String,
+    ) -> Result<(), String> {
         let format = match self {
             Self::Lines(false) => return Ok(()),
             Self::Lines(true) => None,
