@@ -15,8 +15,8 @@ pub(crate) struct Live {
 pub(crate) enum On {
     /// On the simulator and on every kernel.
     Both,
-    /// On kernels before this one, and why no longer.
-    Until((u32, u32), &'static str),
+    /// On kernels from this one on, and why not before.
+    Since((u32, u32), &'static str),
     /// On the simulator only, and why.
     Simulator(&'static str),
 }
@@ -34,11 +34,10 @@ impl Live {
     pub(crate) fn why_not(&self, tier: Tier) -> Option<String> {
         match (self.on, tier) {
             (On::Simulator(why), Tier::Kernel) => Some(why.to_owned()),
-            (On::Until(last, why), Tier::Kernel) => {
+            (On::Since(first, why), Tier::Kernel) => {
                 let running = running();
-                (running >= last).then(|| {
-                    format!("{}.{} is not before {}.{}: {why}", running.0, running.1, last.0, last.1)
-                })
+                (running < first)
+                    .then(|| format!("{}.{} is before {}.{}: {why}", running.0, running.1, first.0, first.1))
             }
             _ => None,
         }

@@ -81,8 +81,8 @@ impl Action for Tcp {
         if done.ret == 0 {
             accept(sim, &listener, &server)?;
             talk(sim, &client, &server, &self.bytes)?;
-            close_client(sim, &client, &server)?;
-            close_server(sim, &client, &server)?;
+            close_client(sim, &client, &server, self.bytes.len() as u64)?;
+            close_server(sim, &client, &server, self.bytes.len() as u64)?;
         } else {
             client.close(sim, |_| Ok(()))?;
         }
@@ -295,12 +295,14 @@ fn close_tcp(
 }
 
 /// The client closes first: the server learns of it.
-fn close_client(sim: &mut Simulation<'_>, client: &Socket, server: &Socket) -> Result<(), Error> {
+fn close_client(sim: &mut Simulation<'_>, client: &Socket, server: &Socket, sent: u64) -> Result<(), Error> {
     client.close(sim, |sim| {
         close_tcp(sim, client, |sim| {
             set_state(sim, client, ESTABLISHED, FIN_WAIT1)?;
             let packet = sim.kernel_bytes(&[])?;
             sim.function("tcp_rcv_established", &[server.sock, packet], |sim| {
+                // The end counts as a byte (`tcp_rcv_nxt_update`).
+                sim.set_object(server.sock, "tcp_sock", &[("bytes_received", (sent + 1).into())])?;
                 sim.function("tcp_fin", &[server.sock], |sim| {
                     set_state(sim, server, ESTABLISHED, CLOSE_WAIT)?;
                     Ok(0)
@@ -312,18 +314,24 @@ fn close_client(sim: &mut Simulation<'_>, client: &Socket, server: &Socket) -> R
 }
 
 /// Then the server; its last packet ends the client's socket too.
-fn close_server(sim: &mut Simulation<'_>, client: &Socket, server: &Socket) -> Result<(), Error> {
+fn close_server(sim: &mut Simulation<'_>, client: &Socket, server: &Socket, sent: u64) -> Result<(), Error> {
     server.close(sim, |sim| {
         close_tcp(sim, server, |sim| {
             set_state(sim, server, CLOSE_WAIT, LAST_ACK)?;
             let packet = sim.kernel_bytes(&[])?;
             sim.function("tcp_rcv_state_process", &[client.sock, packet], |sim| {
+                // Acknowledged are the beginning, what was sent, and the end.
+                sim.set_object(client.sock, "tcp_sock", &[("bytes_acked", (sent + 2).into())])?;
                 set_state(sim, client, FIN_WAIT1, FIN_WAIT2)?;
+                sim.set_object(client.sock, "tcp_sock", &[("bytes_received", 1.into())])?;
                 sim.function("tcp_fin", &[client.sock], |sim| {
                     sim.function("tcp_time_wait", &[client.sock, 6, 0], |sim| done(sim, client, FIN_WAIT2))
                 })
             })?;
-            sim.function("tcp_rcv_state_process", &[server.sock, packet], |sim| done(sim, server, LAST_ACK))?;
+            sim.function("tcp_rcv_state_process", &[server.sock, packet], |sim| {
+                sim.set_object(server.sock, "tcp_sock", &[("bytes_acked", 1.into())])?;
+                done(sim, server, LAST_ACK)
+            })?;
             Ok(())
         })
     })
