@@ -189,7 +189,10 @@ impl Error {
     pub(crate) fn unknown<'a>(what: &'static str, name: &str, known: impl Iterator<Item = &'a str>) -> Self {
         let bare = name.rsplit_once(':').map_or(name, |(_, bare)| bare);
         let limit = 1 + bare.len() / 5;
-        let near = |k: &str| distance(bare, k, limit).min(distance(name, k, limit));
+        let near = |k: &str| {
+            let of_bare = distance(bare, k, limit);
+            if bare.len() == name.len() { of_bare } else { of_bare.min(distance(name, k, limit)) }
+        };
         let mut near: Vec<_> = known.map(|k| (near(k), k)).filter(|(d, _)| *d <= limit).collect();
         near.sort_unstable();
         let names: Vec<_> = near.into_iter().map(|(_, k)| format!("'{k}'")).take(5).collect();

@@ -84,6 +84,25 @@ fn guest_asks_for_several_texts_at_once() {
 }
 
 #[test]
+fn guest_has_headers_that_the_host_has_not() {
+    let Some(kernel) = guest() else { return };
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    std::fs::create_dir(dir.path().join("far")).expect("a folder");
+    std::fs::write(dir.path().join("near.h"), "#include <far.h>\n#define NEAR (FAR + 1)\n").expect("a file");
+    std::fs::write(dir.path().join("far/far.h"), "#define FAR 41\n").expect("a file");
+    let path = dir.path().join("tool.c");
+    std::fs::write(&path, "#include \"near.h\"\nint f(void *ctx) { return NEAR; }").expect("a file");
+    let flags = ["-I".to_owned(), dir.path().join("far").display().to_string()];
+    let text = Text::from_file(&path).expect("it is there").cflags(flags.clone());
+    text.compile(&kernel).expect("the host finds what the guest has");
+    std::fs::write(dir.path().join("near.h"), "#define NEAR nowhere\n").expect("a file");
+    let error = Text::from_file(&path).expect("it is there").cflags(flags).compile(&kernel);
+    let error = error.expect_err("it is wrong").to_string();
+    let near = dir.path().join("near.h:1:14");
+    assert!(error.contains(&format!("{}: note: expanded from macro", near.display())), "{error}");
+}
+
+#[test]
 fn guest_may_bring_the_types_of_another_kernel() {
     let Some(mut kernel) = guest() else { return };
     kernel.vmlinux_h = "typedef unsigned int u32; struct pt_regs { long ax; };".into();
@@ -106,5 +125,5 @@ fn the_host_compiles_for_programs_in_a_guest() {
     let finished = command.output().expect("the tool starts");
     let text = String::from_utf8_lossy(&finished.stdout);
     assert!(finished.status.success(), "{text}{}", String::from_utf8_lossy(&finished.stderr));
-    assert!(text.contains("6 passed"), "{text}");
+    assert!(text.contains("7 passed"), "{text}");
 }

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bpf_helpers_mock::maps::{Entry, MapId, MapOpError};
@@ -114,9 +115,11 @@ pub(crate) trait Backend: fmt::Debug + Send {
     /// The address of a kernel symbol.
     fn kernel_address(&self, name: &str) -> Option<u64>;
     /// The functions that kprobes may be attached to.
-    fn kernel_functions(&self) -> Result<Vec<String>, Error>;
+    fn kernel_functions(&self) -> Result<Arc<[String]>, Error>;
     /// Puts bytes where all tasks of this test have them, and says where.
     fn place_user(&mut self, bytes: &[u8]) -> Result<u64, Error>;
+    /// Puts bytes into kernel memory, and says where.
+    fn place_kernel(&mut self, bytes: &[u8]) -> Result<u64, Error>;
     /// Nanoseconds since boot.
     fn now(&self) -> u64;
 }

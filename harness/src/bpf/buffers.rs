@@ -15,6 +15,7 @@ use bpf_vm_shim::object::MapType;
 use super::Bpf;
 use super::backend::Item;
 use super::record::{Record, RecordTypes};
+use crate::diff::Seen;
 use crate::error::Error;
 
 /// What went wrong in a callback.
@@ -113,6 +114,8 @@ pub(super) struct Reader {
     types: RecordTypes,
     callback: Arc<Mutex<Box<Callback>>>,
     lost: Option<Arc<Mutex<Box<LostCallback>>>>,
+    /// How many records were reported as lost.
+    lost_count: u64,
     ready: VecDeque<Item>,
 }
 
@@ -126,19 +129,30 @@ impl fmt::Debug for Reader {
 }
 
 impl Reader {
+    pub(super) fn is_of(&self, map: &str) -> bool {
+        self.map == map
+    }
+
+    /// How many records the kernel has said to be lost.
+    pub(super) const fn lost(&self) -> u64 {
+        self.lost_count
+    }
+
     /// Runs the callbacks; how many records were given to them.
-    fn drain(&mut self) -> Result<usize, Error> {
+    fn drain(&mut self, seen: &mut Seen) -> Result<usize, Error> {
         let mut done = 0;
         while let Some(item) = self.ready.pop_front() {
             match item {
                 Item::Record(cpu, data) => {
                     done += 1;
+                    seen.record(&self.map, &Record::new(&data, &self.types));
                     // A callback that has panicked once may be called again; what it did to itself is its affair.
                     let mut callback = self.callback.lock().unwrap_or_else(PoisonError::into_inner);
                     callback(cpu, Record::new(&data, &self.types))
                         .map_err(|source| Error::Callback { map: self.map.clone(), source })?;
                 }
                 Item::Lost(count) => {
+                    self.lost_count += count;
                     if let Some(lost) = &self.lost {
                         lost.lock().unwrap_or_else(PoisonError::into_inner)(count);
                     }
@@ -221,6 +235,7 @@ impl Bpf {
             types,
             callback: Arc::new(Mutex::new(callback)),
             lost: options.lost.map(|l| Arc::new(Mutex::new(l))),
+            lost_count: 0,
             ready: VecDeque::new(),
         });
         Ok(())
@@ -247,7 +262,7 @@ impl Bpf {
                 });
                 reader.ready.extend(new);
             }
-            done += reader.drain()?;
+            done += reader.drain(&mut self.host.seen)?;
         }
         Ok(done)
     }
@@ -295,6 +310,7 @@ impl Bpf {
             types,
             callback: Arc::new(Mutex::new(callback)),
             lost: None,
+            lost_count: 0,
             ready: VecDeque::new(),
         });
         Ok(())
@@ -328,7 +344,7 @@ impl Bpf {
             } else if let Some(ring) = id.and_then(|id| self.machine.take_ringbuf(id)) {
                 reader.ready.extend(ring.records.into_iter().map(|data| Item::Record(0, data)));
             }
-            done += reader.drain()?;
+            done += reader.drain(&mut self.host.seen)?;
         }
         Ok(done)
     }

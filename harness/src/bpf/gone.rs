@@ -1,6 +1,7 @@
 //! The kernel of a copy: there is none, because a kernel's state cannot be copied.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bpf_helpers_mock::maps::{Entry, MapId, MapOpError};
@@ -88,10 +89,13 @@ impl Backend for Gone {
     fn kernel_address(&self, _: &str) -> Option<u64> {
         None
     }
-    fn kernel_functions(&self) -> Result<Vec<String>, Error> {
+    fn kernel_functions(&self) -> Result<Arc<[String]>, Error> {
         gone()
     }
     fn place_user(&mut self, _: &[u8]) -> Result<u64, Error> {
+        gone()
+    }
+    fn place_kernel(&mut self, _: &[u8]) -> Result<u64, Error> {
         gone()
     }
     fn now(&self) -> u64 {

@@ -101,8 +101,8 @@ impl Bpf {
     pub fn get_kprobe_functions(&self, event_re: &str) -> Result<Vec<String>, Error> {
         let re = whole(event_re)?;
         if let Some(kernel) = &self.kernel {
-            let mut names = kernel.kernel_functions()?;
-            names.retain(|n| re.is_match(n));
+            let all = kernel.kernel_functions()?;
+            let mut names: Vec<String> = all.iter().filter(|n| re.is_match(n)).cloned().collect();
             names.sort();
             names.dedup();
             return Ok(names);

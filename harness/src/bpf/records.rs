@@ -98,6 +98,15 @@ impl Bpf {
     /// If there is no such map.
     pub fn lost_records(&mut self, map: &str) -> Result<u64, Error> {
         let id = self.map(map)?.id();
+        if self.kernel.is_some() {
+            return Ok(self
+                .host
+                .perf_buffers
+                .iter()
+                .filter(|r| r.is_of(map))
+                .map(super::buffers::Reader::lost)
+                .sum());
+        }
         let perf = self.machine.perf_lost(id);
         let maps = &self.machine.kernel.maps;
         let ring =

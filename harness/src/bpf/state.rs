@@ -124,7 +124,7 @@ impl Bpf {
     pub fn trace(&mut self) -> Vec<String> {
         if let Some(kernel) = &mut self.kernel {
             self.host.trace_rest.extend(kernel.take_trace(std::time::Duration::ZERO).unwrap_or_default());
-            return self.host.trace_rest.iter().cloned().collect();
+            return super::trace::prints(self.host.trace_rest.iter().cloned());
         }
         self.machine.kernel.state.trace_pipe.lines().iter().map(ToString::to_string).collect()
     }
@@ -141,6 +141,9 @@ impl Bpf {
 
     /// A kernel object of a BTF type, with these members set: `("mm.arg_start", 0x1000)`.
     ///
+    /// On a kernel its bytes are in the kernel's memory. What its pointers point to has to be an object of its own there,
+    /// whose address is set.
+    ///
     /// # Errors
     /// If there is no such type or member, or a value does not fit.
     pub fn kernel_object(&mut self, type_name: &str, members: &[(&str, u64)]) -> Result<KernelObject, Error> {
@@ -148,7 +151,13 @@ impl Bpf {
         for (path, value) in members {
             builder = builder.set(path, *value);
         }
-        builder.build().map_err(|e| Error::Invalid(e.to_string()))
+        let mut object = builder.build().map_err(|e| Error::Invalid(e.to_string()))?;
+        let Some(kernel) = &mut self.kernel else { return Ok(object) };
+        let size = self.machine.kernel.types().and_then(|btf| btf.size_of(object.type_id).ok()).unwrap_or(0);
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+        self.machine.mem.peek(object.addr, &mut bytes).map_err(|e| Error::Invalid(format!("{e:?}")))?;
+        object.addr = kernel.place_kernel(&bytes)?;
+        Ok(object)
     }
 
     /// Puts bytes into the memory of the running task and says where.

@@ -8,6 +8,22 @@ use crate::error::Error;
 pub use crate::trace::TraceFields;
 use crate::trace::{Format, FormatError};
 
+/// Puts together what a kernel's trace shows as several lines: those that do not begin as a line of the trace go on with
+/// what was printed before.
+pub(super) fn prints(lines: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut prints: Vec<String> = Vec::new();
+    for line in lines {
+        match prints.last_mut() {
+            Some(last) if !line.starts_with("CPU:") && TraceFields::parse(&line).is_none() => {
+                last.push('\n');
+                last.push_str(&line);
+            }
+            _ => prints.push(line),
+        }
+    }
+    prints
+}
+
 /// How long a kernel's trace is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -15,13 +31,23 @@ impl Bpf {
     /// Takes the oldest line of the trace, as `trace_pipe` shows it, without blanks at its end. `None` if there is none:
     /// a simulated machine prints nothing while one waits.
     pub fn trace_readline(&mut self) -> Option<String> {
-        if let Some(rest) = self.host.trace_rest.pop_front() {
+        let line = self.next_trace_line()?;
+        self.host.seen.trace(&line);
+        Some(line)
+    }
+
+    fn next_trace_line(&mut self) -> Option<String> {
+        while let Some(rest) = self.host.trace_rest.pop_front() {
+            // A newline at the end of what a program prints makes an empty line.
+            if rest.is_empty() {
+                continue;
+            }
             return Some(rest);
         }
         let text = match &mut self.kernel {
             Some(kernel) => {
                 let lines = kernel.take_trace(Duration::ZERO).unwrap_or_default();
-                self.host.trace_rest.extend(lines);
+                self.host.trace_rest.extend(lines.into_iter().filter(|l| !l.is_empty()));
                 return self.host.trace_rest.pop_front();
             }
             None => self.machine.kernel.state.trace_pipe.take_line()?.to_string(),
@@ -63,7 +89,7 @@ impl Bpf {
         if let Some(kernel) = &mut self.kernel {
             let lines = kernel.take_trace(PATIENCE)?;
             if !lines.is_empty() {
-                self.host.trace_rest.extend(lines);
+                self.host.trace_rest.extend(lines.into_iter().filter(|l| !l.is_empty()));
                 return self.trace_fields(nonblocking);
             }
         }

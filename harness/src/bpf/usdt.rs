@@ -10,7 +10,7 @@ use super::links::{Link, UserPlace, UserSite};
 use super::{Bpf, Point};
 use crate::error::Error;
 use crate::symbols::Binary;
-use crate::usdt::{Enabled, Location, Placement, Usdt};
+use crate::usdt::{ArgKind, ArgSpec, Enabled, Location, Placement, Usdt};
 
 /// One place of a probe that a program is attached to.
 #[derive(Debug)]
@@ -19,6 +19,13 @@ pub(crate) struct UsdtSite {
     /// Which of the probe's places, from 0.
     pub(crate) location: usize,
     pub(crate) place: Location,
+    /// Whether the program finds its arguments by the instruction pointer: a text's, whose probe has places with arguments
+    /// of their own, or arguments that are variables.
+    #[cfg_attr(
+        not(feature = "kernel"),
+        allow(dead_code, reason = "only there are instruction pointers not free")
+    )]
+    pub(crate) told_by_ip: bool,
 }
 
 impl Bpf {
@@ -41,22 +48,40 @@ impl Bpf {
     /// # Errors
     /// If there is no such program, or it is of another type.
     pub fn attach_usdt(&mut self, usdt: &Usdt) -> Result<(), Error> {
+        self.attach_usdt_of(usdt, false)
+    }
+
+    /// As [`Bpf::attach_usdt`]; `compiled`: the program was compiled to know where its arguments are.
+    pub(super) fn attach_usdt_of(&mut self, usdt: &Usdt, compiled: bool) -> Result<(), Error> {
         for enabled in usdt.enabled() {
             let binary = usdt.binary(&enabled.path).cloned();
             let binary = binary.unwrap_or_else(|| Arc::new(Binary::declared(enabled.path.as_str())));
             if !self.host.binaries.iter().any(|b| b.path() == binary.path()) {
                 self.host.binaries.push(Arc::clone(&binary));
             }
-            self.attach_enabled(enabled, &binary)?;
+            self.attach_enabled(enabled, &binary, compiled)?;
         }
         Ok(())
     }
 
-    fn attach_enabled(&mut self, enabled: &Enabled, binary: &Arc<Binary>) -> Result<(), Error> {
+    fn attach_enabled(
+        &mut self,
+        enabled: &Enabled,
+        binary: &Arc<Binary>,
+        compiled: bool,
+    ) -> Result<(), Error> {
         let probe = &enabled.probe;
+        let first = probe.locations.first().map(|l| &l.args);
+        let is_variable = |a: &ArgSpec| matches!(&a.kind, ArgKind::Memory { symbol: Some(_), .. });
+        let differ = probe.locations.iter().any(|l| Some(&l.args) != first || l.args.iter().any(is_variable));
         let point = Point::Usdt(probe.provider.clone(), probe.name.clone());
         for (location, place) in probe.locations.iter().enumerate() {
-            let site = UsdtSite { binary: Arc::clone(binary), location, place: place.clone() };
+            let site = UsdtSite {
+                binary: Arc::clone(binary),
+                location,
+                place: place.clone(),
+                told_by_ip: compiled && differ,
+            };
             let user = UserSite { path: enabled.path.clone(), addr: place.addr };
             let link =
                 Link { pid: enabled.pid, user: Some(user), usdt: Some(Arc::new(site)), ..Link::default() };

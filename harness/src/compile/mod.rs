@@ -10,6 +10,7 @@ mod clang;
 mod depfile;
 mod error;
 mod output;
+mod overlay;
 pub mod remote;
 mod usdt;
 mod workdir;

@@ -12,7 +12,7 @@ use libbpf_rs::{
 
 use super::counters::{Event, online_cpus};
 use super::net::{LOOPBACK, Net};
-use super::{Kernel, errors, messages};
+use super::{Kernel, errors, indirect, messages};
 use crate::bpf::{Attached, Attachment, Backend};
 use crate::error::Error;
 use crate::symbols::Binary;
@@ -210,7 +210,14 @@ fn at_address(prog: &ProgramMut<'_>, a: &Attachment, ret: bool) -> Result<Link, 
         ..UprobeOpts::default()
     };
     let pid = a.link.pid.map_or(-1, |p| p as i32);
-    Ok(prog.attach_uprobe_with_opts(pid, &site.path, binary.file_offset(site.addr) as usize, opts)?)
+    let offset = match &a.target.point {
+        AttachPoint::Binary { function: Some(function), offset: 0, .. } => {
+            indirect::offset_of(&site.path, function).map_err(Refused::Here)?
+        }
+        _ => None,
+    };
+    let offset = offset.unwrap_or_else(|| binary.file_offset(site.addr));
+    Ok(prog.attach_uprobe_with_opts(pid, &site.path, offset as usize, opts)?)
 }
 
 /// A perf event on every CPU that is asked for.

@@ -2,6 +2,7 @@
 
 use libbpf_rs::ErrorKind;
 
+use bpf_vm_shim::btf::LineInfo;
 use bpf_vm_shim::object::LinkedProgram;
 
 use crate::error::Error;
@@ -21,8 +22,13 @@ fn is_root() -> bool {
 }
 
 /// The verifier has refused a program. The description of the program, if it is the same, says which C line that is
-/// where the log does not.
-pub(super) fn refused(program: &str, log: &[u8], linked: Option<&LinkedProgram>) -> Error {
+/// where the log does not; a log that has the line's text only (before 6.9) is looked up among the object's lines.
+pub(super) fn refused(
+    program: &str,
+    log: &[u8],
+    linked: Option<&LinkedProgram>,
+    lines: &[LineInfo],
+) -> Error {
     let end = log.iter().position(|b| *b == 0).unwrap_or(log.len());
     let text = String::from_utf8_lossy(log.get(..end).unwrap_or_default()).into_owned();
     let refusal = Refusal::of(program);
@@ -30,7 +36,16 @@ pub(super) fn refused(program: &str, log: &[u8], linked: Option<&LinkedProgram>)
         Some(linked) => refusal.linked(linked),
         None => refusal,
     };
-    Error::Refused(Box::new(VerifierLog::parse(&text).diagnostic(&refusal)))
+    let mut diagnostic = VerifierLog::parse(&text).diagnostic(&refusal);
+    if let Some(source) = diagnostic.source.as_mut().filter(|s| s.line == 0) {
+        let mut same = lines.iter().filter(|l| l.text.trim() == source.text.trim());
+        if let Some(first) = same.next()
+            && same.all(|l| l.line == first.line && l.file == first.file)
+        {
+            (source.file, source.line, source.col) = (first.file.to_string(), first.line, first.col);
+        }
+    }
+    Error::Refused(Box::new(diagnostic))
 }
 
 /// A program could not be attached.

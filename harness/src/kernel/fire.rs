@@ -11,6 +11,10 @@ use crate::bpf::{Attachment, KernelRun, MadeUp, Point};
 use crate::error::Error;
 use crate::usdt::Placement;
 
+/// How far from the stack pointer something belongs to the stack: memory of other registers is much farther away.
+const STACK: u64 = 1 << 16;
+/// Where the stack pointer is in `struct pt_regs` of x86-64.
+const SP: u16 = 19 * 8;
 /// Bytes of the registers in `struct pt_regs` of any architecture.
 const PT_REGS: usize = 64 * 8;
 
@@ -74,7 +78,16 @@ fn usdt(kernel: &mut Kernel, event: &MadeUp<'_>) -> Result<Firing, Error> {
     let symbol = |s: &str| site.binary.address(s);
     let placed = Placement::new(&site.place.args, event.args, site.place.addr, symbol)
         .map_err(|e| Error::Invalid(format!("{}: {e}", event.point)))?;
+    if site.told_by_ip {
+        return Err(Error::Invalid(format!(
+            "{}: its program tells the probe's places apart by the instruction pointer, which is the test's own at a made-up \
+             event: pass the probe for real, without `made_up_events()`",
+            event.point
+        )));
+    }
     let mut regs = vec![0; PT_REGS];
+    let sp = placed.registers.get(&SP).copied();
+    let mut stack = Vec::new();
     for (offset, value) in placed.registers {
         let at = usize::from(offset);
         if let Some(word) = regs.get_mut(at..at + 8) {
@@ -82,10 +95,28 @@ fn usdt(kernel: &mut Kernel, event: &MadeUp<'_>) -> Result<Firing, Error> {
         }
     }
     for (addr, bytes) in placed.memory {
+        if let Some(above) = sp.map(|sp| addr.wrapping_sub(sp)).filter(|d| d.wrapping_add(STACK) < 2 * STACK)
+        {
+            // At the top is the address that the event's task returns to.
+            let Some(at) = above.checked_sub(8).and_then(|d| usize::try_from(d).ok()) else {
+                return Err(Error::Invalid(format!(
+                    "{}: an argument at {above}(%rsp) cannot be made up: the stack's top is not the test's to choose",
+                    event.point
+                )));
+            };
+            stack.resize(stack.len().max(at + bytes.len()), 0);
+            if let Some(room) = stack.get_mut(at..at + bytes.len()) {
+                room.copy_from_slice(&bytes);
+            }
+            continue;
+        }
         kernel.actors()?.place_at(addr, &bytes).map_err(errors::actor)?;
     }
     let firing = Firing::entry(&[]).map_err(errors::actor)?;
-    Ok(Firing { registers: Registers::from_pt_regs(&regs), ..firing })
+    stack.resize(stack.len().next_multiple_of(8), 0);
+    let words: Vec<u64> = stack.chunks_exact(8).map(|w| w.try_into().map_or(0, u64::from_ne_bytes)).collect();
+    let registers = Registers::from_pt_regs(&regs).with_stack(&words);
+    Ok(Firing { registers, ..firing })
 }
 
 /// Runs a program by itself.

@@ -10,20 +10,19 @@ use std::sync::Arc;
 use bpf_helpers_mock::maps::MapId;
 use bpf_helpers_mock::passes;
 use bpf_helpers_mock::{LoadOptions, Loaded, LoadedProg, Machine, ProgId};
+use bpf_vm_shim::btf::LineInfo;
 use bpf_vm_shim::object::{AttachKind, AttachTarget, LinkedProgram, MapDef, Object, ProgType};
 use libbpf_rs::{
     AsRawLibbpf, MapCore, MapHandle, ObjectBuilder, OpenObject, OpenProgramMut, ProgramAttachType,
     ProgramType,
 };
 
+use super::log_room::LogRoom;
 use super::maps::KernelMap;
 use super::object::{Opened, Prog};
 use super::{Kernel, errors, messages, rewrite, symbols, trace_pipe};
 use crate::bpf::Backend;
 use crate::error::Error;
-
-/// Room for the verifier's log of one program. It is only touched where there is a log.
-const LOG_SIZE: usize = 16 << 20;
 
 /// What an object was loaded from, to load more of it later.
 #[derive(Debug)]
@@ -69,6 +68,7 @@ impl Loader {
                 trace: trace_pipe::TracePipe::open(),
                 symbols: symbols::Kallsyms,
                 net: None,
+                heap: None,
                 actors: None,
             },
         }
@@ -166,7 +166,7 @@ impl Source {
         let mut open = opened.map_err(|e| failed("opened by libbpf", &e, &said))?;
         self.set_maps(&mut open, shared)?;
         set_programs(&mut open, wanted);
-        let mut logs = set_logs(&mut open, wanted);
+        let logs = set_logs(&mut open, wanted);
         if let Some(passes) = &self.passes {
             let (prepared, said) = messages::of(|| prepare(&open));
             prepared.map_err(|e| failed("prepared by libbpf", &e, &said))?;
@@ -176,17 +176,25 @@ impl Source {
         match loaded {
             Ok(object) => Ok(Opened { object }),
             Err(e) => {
-                let refused = logs.iter_mut().find(|(_, log)| log.first().is_some_and(|b| *b != 0));
+                let refused = logs.iter().find(|(_, log)| !log.text().is_empty());
                 match refused {
                     Some((program, log)) => Err(errors::refused(
                         program,
-                        log,
+                        log.text(),
                         wanted.get(program.as_str()).and_then(|w| w.linked),
+                        self.lines_of(program),
                     )),
                     None => Err(failed("loaded", &e, &said)),
                 }
             }
         }
+    }
+
+    /// What the object says of the source lines of a program's section.
+    fn lines_of(&self, program: &str) -> &[LineInfo] {
+        let found = self.object.programs.iter().find(|p| p.name == program);
+        let lines = found.zip(self.object.btf_ext.as_ref()).map(|(p, ext)| ext.line_info(&p.section));
+        lines.unwrap_or_default()
     }
 
     fn set_maps(
@@ -306,18 +314,19 @@ fn attach_type(kind: AttachKind) -> Option<(ProgramAttachType, bool)> {
 }
 
 /// Gives each program that is going to be loaded room for the verifier's log.
-fn set_logs(open: &mut OpenObject, wanted: &Wanted<'_>) -> Vec<(String, Vec<u8>)> {
+fn set_logs(open: &mut OpenObject, wanted: &Wanted<'_>) -> Vec<(String, LogRoom)> {
     let mut logs = Vec::new();
     for prog in open.progs_mut() {
         let name = prog.name().to_string_lossy().into_owned();
         if wanted.contains_key(name.as_str()) {
-            let mut log = vec![0u8; LOG_SIZE];
-            // SAFETY: the buffer lives longer than the load, and does not move with the vector that owns it.
+            // Without room there is libbpf's own message.
+            let Some(mut log) = LogRoom::new() else { continue };
+            // SAFETY: the mapping lives longer than the load, and does not move with the vector that owns it.
             unsafe {
                 libbpf_sys::bpf_program__set_log_buf(
                     prog.as_libbpf_object().as_ptr(),
                     log.as_mut_ptr().cast(),
-                    LOG_SIZE as libbpf_sys::size_t,
+                    log.size() as libbpf_sys::size_t,
                 );
             }
             logs.push((name, log));

@@ -15,7 +15,10 @@ mod buffers;
 mod counters;
 mod errors;
 mod fire;
+mod heap;
+mod indirect;
 mod load;
+mod log_room;
 mod maps;
 mod messages;
 mod net;
@@ -66,6 +69,8 @@ pub(crate) struct Kernel {
     symbols: symbols::Kallsyms,
     /// Made when a program is attached to it.
     net: Option<net::Net>,
+    /// Made when an object is put into it.
+    heap: Option<heap::Heap>,
     /// Made when an event is made up.
     actors: Option<actors::Actors>,
 }
@@ -136,6 +141,8 @@ impl Backend for Kernel {
     }
 
     fn open_perf(&mut self, map: MapId, pages: u32) -> Result<(), Error> {
+        // A reader that goes takes the rings of the map with it, also those of another one.
+        self.perf.remove(&map);
         let ring = buffers::Perf::open(self.kernel_map(map)?, pages)?;
         self.perf.insert(map, ring);
         Ok(())
@@ -144,7 +151,10 @@ impl Backend for Kernel {
     fn take_perf(&mut self, map: MapId, timeout: Duration) -> Result<VecDeque<Item>, Error> {
         match self.perf.get_mut(&map) {
             Some(perf) => perf.take(timeout),
-            None => Ok(VecDeque::new()),
+            None => Err(Error::Invalid(
+                "a perf event array keeps nothing until its buffer is open: call `open_perf_buffer()` before the events"
+                    .to_owned(),
+            )),
         }
     }
 
@@ -184,12 +194,20 @@ impl Backend for Kernel {
         self.symbols.address(name)
     }
 
-    fn kernel_functions(&self) -> Result<Vec<String>, Error> {
-        Ok(symbols::traceable().unwrap_or_else(|| self.symbols.functions()))
+    fn kernel_functions(&self) -> Result<Arc<[String]>, Error> {
+        Ok(self.symbols.probed())
     }
 
     fn place_user(&mut self, bytes: &[u8]) -> Result<u64, Error> {
         self.actors()?.place(bytes).map_err(errors::actor)
+    }
+
+    fn place_kernel(&mut self, bytes: &[u8]) -> Result<u64, Error> {
+        let heap = match &mut self.heap {
+            Some(heap) => heap,
+            None => self.heap.insert(heap::Heap::new()?),
+        };
+        heap.place(bytes)
     }
 
     fn now(&self) -> u64 {

@@ -3,7 +3,7 @@
 //! It has a few hundred thousand lines and most tests want one of them, so it is kept as the text that it is and searched.
 //! The kernel proper comes first, sorted by address (`kallsyms_addresses`), then modules.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::symbols::Resolved;
 
@@ -21,7 +21,9 @@ static TEXT: OnceLock<String> = OnceLock::new();
 
 impl Kallsyms {
     fn table(&self) -> Table<'static> {
-        Table::new(TEXT.get_or_init(|| std::fs::read_to_string("/proc/kallsyms").unwrap_or_default()))
+        static TABLE: OnceLock<Table<'static>> = OnceLock::new();
+        let text = || TEXT.get_or_init(|| std::fs::read_to_string("/proc/kallsyms").unwrap_or_default());
+        *TABLE.get_or_init(|| Table::new(text()))
     }
 
     pub(super) fn resolve(&self, addr: u64) -> Resolved {
@@ -39,7 +41,14 @@ impl Kallsyms {
         self.table().named(name).map(|line| line.addr)
     }
 
-    pub(super) fn functions(&self) -> Vec<String> {
+    /// The functions that a pattern means: those that the kernel lists as traceable, else all. Read once.
+    pub(super) fn probed(&self) -> Arc<[String]> {
+        static NAMES: OnceLock<Arc<[String]>> = OnceLock::new();
+        let names = || traceable().unwrap_or_else(|| self.functions()).into();
+        Arc::clone(NAMES.get_or_init(names))
+    }
+
+    fn functions(&self) -> Vec<String> {
         let functions =
             self.table().text.lines().filter_map(Line::parse).filter(|l| l.is_text() && l.module.is_none());
         functions.map(|l| l.name.to_owned()).collect()
@@ -91,14 +100,14 @@ impl<'a> Table<'a> {
     }
 
     fn named(&self, name: &str) -> Option<Line<'a>> {
-        for end in ["\n", "\t"] {
-            let wanted = format!(" {name}{end}");
-            if let Some(at) = self.text.find(&wanted) {
-                let start = self.text.get(..at)?.rfind('\n').map_or(0, |n| n + 1);
-                return Line::parse(self.text.get(start..)?.lines().next()?);
-            }
-        }
-        None
+        let wanted = format!(" {name}");
+        let ends = |at: &usize| {
+            let next = self.text.as_bytes().get(at + wanted.len());
+            next.is_none_or(|b| matches!(b, b'\n' | b'\t'))
+        };
+        let at = self.text.match_indices(&wanted).map(|(at, _)| at).find(ends)?;
+        let start = self.text.get(..at)?.rfind('\n').map_or(0, |n| n + 1);
+        Line::parse(self.text.get(start..)?.lines().next()?)
     }
 
     /// The function at an address: the last one that starts at or before it. Of several names of one place the first, as
@@ -136,7 +145,7 @@ impl<'a> Table<'a> {
 }
 
 /// The functions that the function tracer knows, which are those that a pattern should mean.
-pub(super) fn traceable() -> Option<Vec<String>> {
+fn traceable() -> Option<Vec<String>> {
     let text = TRACEABLE.iter().find_map(|path| std::fs::read_to_string(path).ok())?;
     let kernel = text.lines().filter(|l| !l.contains(" ["));
     let names: Vec<String> = kernel.filter_map(|l| l.split_whitespace().next()).map(str::to_owned).collect();

@@ -61,7 +61,7 @@ impl TracePipe {
         let rest = self.rest.split_off(end);
         let whole = std::mem::replace(&mut self.rest, rest);
         // Lines that nobody's program has printed: remarks on lost events are skipped by those who want fields.
-        Ok(whole.lines().map(|line| line.trim_end().to_owned()).collect())
+        Ok(whole.lines().map(|line| named(line.trim_end())).collect())
     }
 
     fn wait(&self, timeout: Duration) {
@@ -69,5 +69,42 @@ impl TracePipe {
         let ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX).clamp(1, 100);
         // SAFETY: one valid pollfd, and its number.
         unsafe { libc::poll(&raw mut poll, 1, ms) };
+    }
+}
+
+/// What stands in place of a name that the kernel has not kept (`trace_find_cmdline`).
+const NAMELESS: &str = "<...>-";
+/// How wide a name is.
+const NAME: usize = 16;
+
+/// A line with the name of its task, if that still runs: the kernel remembers the names of few tasks, and not always at
+/// once.
+fn named(line: &str) -> String {
+    let Some((before, rest)) = line.split_once(NAMELESS).filter(|(before, _)| before.trim().is_empty())
+    else {
+        return line.to_owned();
+    };
+    let pid = rest.split_whitespace().next().unwrap_or_default();
+    let number = pid.parse::<u32>().ok();
+    match number.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()) {
+        Some(name) => format!("{:>NAME$}-{rest}", name.trim_end_matches('\n')),
+        None => format!("{before}{NAMELESS}{rest}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::named;
+
+    #[test]
+    fn names_that_the_kernel_has_not_kept_are_looked_up() {
+        let pid = std::process::id();
+        let own = std::fs::read_to_string("/proc/self/comm").unwrap();
+        let line = named(&format!("           <...>-{pid}   [000] d..1  1.5: bpf_trace_printk: hi"));
+        assert_eq!(line, format!("{:>16}-{pid}   [000] d..1  1.5: bpf_trace_printk: hi", own.trim_end()));
+        for other in ["           <...>-4294967 [000] d..1  1.5: f: hi", "  sh-1 [000] d..1 1.5: f: <...>-1 "]
+        {
+            assert_eq!(named(other), other);
+        }
     }
 }

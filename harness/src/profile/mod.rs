@@ -16,6 +16,7 @@ use bpf_vm_shim::btf::{Btf, BtfError, HeaderOptions, Kind};
 use bpf_vm_shim::object::{Arch, KernelProfile, SymbolNames};
 
 use crate::compile::bcc::BccKernel;
+use crate::compile::remote::booted_kernel;
 use crate::error::Error;
 use tracepoints::Tracepoints;
 
@@ -26,6 +27,8 @@ pub struct Profile {
     btf: Btf,
     tracepoints: Tracepoints,
     header: Arc<OnceLock<Result<Arc<str>, BtfError>>>,
+    /// Of the kernel that this runs on.
+    running: bool,
 }
 
 impl Profile {
@@ -52,7 +55,7 @@ impl Profile {
         kernel.symbols = functions(&btf, Arch::X86_64);
         kernel.hz = 250;
         kernel.kconfig = default_config();
-        Self { kernel, btf, tracepoints: Tracepoints::bundled(), header: Arc::default() }
+        Self { kernel, btf, tracepoints: Tracepoints::bundled(), header: Arc::default(), running: false }
     }
 
     /// As [`Profile::from_btf`], from a file: raw BTF, or an ELF file that holds it (`vmlinux`).
@@ -141,13 +144,17 @@ impl Profile {
         header.map_err(|e| Error::Invalid(format!("the kernel's types cannot be written in C: {e}")))
     }
 
-    /// What texts are compiled for.
+    /// What texts are compiled for. In a guest of `bpf-vm` it has no types of the running kernel: the host, which compiles
+    /// there, has them.
     ///
     /// # Errors
     /// As [`Profile::vmlinux_h`].
     pub fn bcc_kernel(&self) -> Result<BccKernel, Error> {
         let tracepoints = self.tracepoints.clone();
-        let kernel = BccKernel::new(&self.kernel, self.vmlinux_h()?);
+        let kernel = match booted_kernel().filter(|_| self.running) {
+            Some(kernel) => kernel,
+            None => BccKernel::new(&self.kernel, self.vmlinux_h()?),
+        };
         Ok(kernel.tracepoints(move |category, event| tracepoints.text(category, event)))
     }
 }

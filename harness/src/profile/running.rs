@@ -40,6 +40,7 @@ pub(super) fn types() -> Result<Profile, Error> {
     if let Some(tracepoints) = Tracepoints::of_tracefs() {
         profile = profile.with_tracepoints(tracepoints);
     }
+    profile.running = true;
     Ok(profile)
 }
 

@@ -42,11 +42,11 @@ fn defaults_are_the_guides() {
 fn a_full_map_takes_no_more() {
     let Some(mut bpf) = bcc(r#"
         BPF_HASH(small, u32, u64, 2);
-        BPF_ARRAY(rc, s64, 1);
+        BPF_ARRAY(rc, int, 1);
         int kprobe__vfs_read(struct pt_regs *ctx, u32 key) {
             int zero = 0;
             u64 one = 1;
-            s64 r = small.update(&key, &one);
+            int r = small.update(&key, &one);
             rc.update(&zero, &r);
             return 0;
         }

@@ -1,4 +1,5 @@
-//! Row 23: `delete(&k)`: 0 or -ENOENT.
+//! Row 23: `delete(&k)`: 0 or -ENOENT. As an `int`: kernels before 6.4 call a map's function directly, which returns one and
+//! leaves the upper half of the register alone.
 
 use crate::support::bcc;
 
@@ -6,10 +7,10 @@ use crate::support::bcc;
 fn what_is_there_goes_and_what_is_not_is_enoent() {
     let Some(mut bpf) = bcc(r#"
         BPF_HASH(start, u32);
-        BPF_ARRAY(rc, s64, 1);
+        BPF_ARRAY(rc, int, 1);
         int kprobe__vfs_read(struct pt_regs *ctx, u32 key) {
             int zero = 0;
-            s64 r = start.delete(&key);
+            int r = start.delete(&key);
             rc.update(&zero, &r);
             return 0;
         }

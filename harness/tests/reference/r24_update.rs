@@ -1,4 +1,4 @@
-//! Row 24: `update(&k, &v)`: put in or replaced; `insert` only where there is none.
+//! Row 24: `update(&k, &v)`: put in or replaced; `insert` only where there is none. Results are of type `int`: see row 23.
 
 use crate::support::bcc;
 
@@ -7,11 +7,11 @@ fn update_replaces_and_insert_does_not() {
     let Some(mut bpf) = bcc(r#"
         struct leaf_t { u32 a; u32 b; };
         BPF_HASH(leaves, u32, struct leaf_t);
-        BPF_ARRAY(rc, s64, 2);
+        BPF_ARRAY(rc, int, 2);
         int kprobe__vfs_read(struct pt_regs *ctx, u32 key, u32 a) {
             struct leaf_t l = {.a = a, .b = 2};
             int zero = 0, one = 1;
-            s64 r = leaves.insert(&key, &l);
+            int r = leaves.insert(&key, &l);
             rc.update(&zero, &r);
             l.b = 3;
             r = leaves.update(&key, &l);
@@ -35,11 +35,11 @@ fn update_replaces_and_insert_does_not() {
 fn an_array_refuses_an_index_beyond_its_end() {
     let Some(mut bpf) = bcc(r#"
         BPF_ARRAY(slots, u64, 2);
-        BPF_ARRAY(rc, s64, 1);
+        BPF_ARRAY(rc, int, 1);
         int kprobe__vfs_read(struct pt_regs *ctx, int index) {
             int zero = 0;
             u64 v = 1;
-            s64 r = slots.update(&index, &v);
+            int r = slots.update(&index, &v);
             rc.update(&zero, &r);
             return 0;
         }

@@ -17,11 +17,13 @@ const TEXT: &str = r#"
 #[test]
 fn the_value_counts_up() {
     let Some(mut bpf) = bcc(TEXT) else { return };
-    let mut read = |bpf: &mut bpf_harness::Bpf| {
+    let read = |bpf: &mut bpf_harness::Bpf| {
         bpf.kprobe("vfs_read").fire().unwrap();
         bpf.table("out").unwrap().get(0).unwrap().as_u64().unwrap()
     };
-    assert_eq!(read(&mut bpf) as i64, -2, "no counter is open: ENOENT");
+    if on_kernel() {
+        assert_eq!(read(&mut bpf) as i64, -2, "no counter is open: ENOENT");
+    }
     let mut cycles = bpf.get_table("cycles").unwrap();
     cycles.open_perf_event(perf::TYPE_SOFTWARE, perf::COUNT_SW_CPU_CLOCK).unwrap();
     if !on_kernel() {

@@ -1,5 +1,6 @@
 //! `attach_kprobe(event, fn_name)`, `event_re`.
 
+use bpf_harness::stimulus::Stimulus;
 use bpf_vm_shim::object::{KernelProfile, ProgType};
 
 use crate::support::{lacks, me, on_kernel, simulator_only};
@@ -139,28 +140,18 @@ fn system_calls_have_functions_of_their_own() {
 #[test]
 fn what_really_happens_is_counted() {
     let mut bpf = live();
+    let (pid, read) = (u64::from(me()), Stimulus::read_file("/proc/self/stat"));
     let function = bpf.get_syscall_fnname("getpgid");
     bpf.attach_kprobe(&function, "count").unwrap();
-    let pid = me();
-    if on_kernel() {
-        std::fs::read("/proc/self/stat").unwrap();
-    } else {
-        bpf.kprobe("vfs_read").fire().unwrap_err();
-    }
-    assert_eq!(number(&mut bpf, "counts", pid.into()), None);
+    bpf.stimulate(&read).unwrap();
+    assert_eq!(number(&mut bpf, "counts", pid), None, "of another function");
     bpf.attach_kprobe("vfs_read", "count").unwrap();
-    if on_kernel() {
-        std::fs::read("/proc/self/stat").unwrap();
-    } else {
-        bpf.kprobe("vfs_read").fire().unwrap();
-    }
-    let counted = number(&mut bpf, "counts", pid.into()).unwrap();
-    assert!(counted >= 1);
+    bpf.stimulate(&read).unwrap();
+    bpf.stimulate(&read).unwrap();
+    assert_eq!(number(&mut bpf, "counts", pid), Some(2));
     bpf.detach_kprobe("vfs_read").unwrap();
-    if on_kernel() {
-        std::fs::read("/proc/self/stat").unwrap();
-    }
-    assert_eq!(number(&mut bpf, "counts", pid.into()), Some(counted), "it is detached");
+    bpf.stimulate(&read).unwrap();
+    assert_eq!(number(&mut bpf, "counts", pid), Some(2), "it is detached");
 }
 
 #[test]

@@ -1,19 +1,18 @@
 //! `attach_tracepoint("category:event", fn_name)`.
 
+use std::time::Duration;
+
+use bpf_harness::stimulus::Stimulus;
 use bpf_vm_shim::object::ProgType;
 
-use crate::support::{me, on_kernel, simulator_only};
+use crate::support::{me, simulator_only};
 use crate::{live, load, number, says};
 
 #[test]
 fn a_tracepoint_by_name() {
     let mut bpf = live();
     bpf.attach_tracepoint("sched:sched_switch", "traced").unwrap();
-    if on_kernel() {
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    } else {
-        bpf.tracepoint("sched", "sched_switch").fire().unwrap();
-    }
+    bpf.stimulate(&Stimulus::sleep(Duration::from_millis(1))).unwrap();
     assert_eq!((number(&mut bpf, "counts", 1), bpf.num_open_tracepoints()), (Some(1), 1));
     assert!(bpf.tracepoint("sched", "sched_wakeup").fire().is_err());
     bpf.detach_tracepoint("sched:sched_switch").unwrap();
@@ -25,11 +24,7 @@ fn a_program_without_a_type_becomes_a_tracepoint() {
     let mut bpf = live();
     bpf.attach_tracepoint("syscalls:sys_enter_openat", "count").unwrap();
     assert_eq!(bpf.program_type("count"), ProgType::Tracepoint);
-    if on_kernel() {
-        std::fs::File::open("/proc/self/stat").unwrap();
-    } else {
-        bpf.tracepoint("syscalls", "sys_enter_openat").args([1, 2]).fire().unwrap();
-    }
+    bpf.stimulate(&Stimulus::read_file("/proc/self/stat")).unwrap();
     assert_eq!(number(&mut bpf, "counts", me().into()), Some(1));
 }
 

@@ -109,6 +109,9 @@ fn too_many_or_too_large_arguments_are_refused() {
 
 #[test]
 fn libbpfs_programs_find_their_arguments() {
+    if simulator_only("its binary is made up, and the fixture's loop is beyond the verifier of 6.12") {
+        return;
+    }
     let args = "-4@%edi 8@-16(%rbp) 2@$7";
     let server = Binary::declared("/usr/bin/server").probe("http", "request", 0x1200, args).unwrap();
     let mut bpf = bpf_harness::Bpf::load(bpf_fixtures::object("usdt").unwrap()).unwrap();
@@ -130,6 +133,11 @@ fn libbpfs_programs_find_their_arguments() {
 
 #[test]
 fn the_guides_example_reads_arguments_by_their_number() {
+    if simulator_only(
+        "a made-up event has the test's instruction pointer; row 6 passes these probes for real",
+    ) {
+        return;
+    }
     let text = "
         BPF_HASH(seen, u64, int);
         int on_request(struct pt_regs *ctx)

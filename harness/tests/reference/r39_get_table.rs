@@ -10,7 +10,7 @@ use crate::{load, number, says};
 #[test]
 fn a_table_is_the_map_itself() {
     let mut bpf = load();
-    bpf.get_table("counts").unwrap().set(42u64, 6u64).unwrap();
+    bpf.get_table("counts").unwrap().set(4242u64, 6u64).unwrap();
     bpf.attach_kprobe("vfs_read", "count").unwrap();
     bpf.kprobe("vfs_read").task(4242).fire().unwrap();
     assert_eq!(number(&mut bpf, "counts", 4242), Some(7));

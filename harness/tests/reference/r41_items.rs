@@ -44,6 +44,7 @@ fn taking_all_empties_the_map() {
 fn the_guides_example_sorts_by_count() {
     let Some(mut bpf) = crate::bcc::guide() else { return };
     bpf.attach_kprobe("vfs_read", "count_calls").unwrap();
+    bpf.add_task(bpf_helpers_mock::state::Task::new(4001, "sh"));
     for (pid, times) in [(4242, 2), (1000, 5), (4001, 1)] {
         for _ in 0..times {
             bpf.kprobe("vfs_read").task(pid).fire().unwrap();

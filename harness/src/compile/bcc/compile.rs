@@ -12,6 +12,7 @@ use super::super::depfile::{Dependency, included};
 use super::super::digest;
 use super::super::error::CompileError;
 use super::super::output::{rename_in_object, rename_in_text};
+use super::super::overlay::{Files, Overlay};
 use super::super::remote::{self, Source};
 use super::super::usdt;
 use super::super::workdir::WorkDir;
@@ -77,6 +78,8 @@ pub struct Text {
     usdt: Vec<Usdt>,
     /// The functions that read arguments of probes, where they were made already.
     readers: Option<String>,
+    /// Files that go before those of this machine.
+    files: Files,
 }
 
 /// A compiled text.
@@ -118,6 +121,7 @@ impl Text {
             cflags: Vec::new(),
             usdt: Vec::new(),
             readers: None,
+            files: Files::default(),
         }
     }
 
@@ -172,13 +176,14 @@ impl Text {
     /// What a host needs to compile this text for a guest.
     pub(in crate::compile) fn to_source(&self, arch: Arch) -> Result<Source, CompileError> {
         let Self { name, text, quote_dir, cflags, .. } = self.clone();
-        Ok(Source { name, text, quote_dir, cflags, readers: self.readers(arch)? })
+        let files = Files::of(&text, quote_dir.as_deref(), &cflags);
+        Ok(Source { name, text, quote_dir, cflags, readers: self.readers(arch)?, files })
     }
 
     /// The text of a guest.
     pub(in crate::compile) fn of_source(source: Source) -> Self {
-        let Source { name, text, quote_dir, cflags, readers } = source;
-        Self { name, text, quote_dir, cflags, usdt: Vec::new(), readers: Some(readers) }
+        let Source { name, text, quote_dir, cflags, readers, files } = source;
+        Self { name, text, quote_dir, cflags, usdt: Vec::new(), readers: Some(readers), files }
     }
 
     /// The tracepoints that the text names.
@@ -200,12 +205,23 @@ impl Text {
         let records = tracepoints::structures(kernel, &self.text, fixes.tracepoints())?;
         let header = Header::new(&cache, kernel, &[])?;
         let readers = self.readers(kernel.arch)?;
-        let key = self.key(clang, kernel, &header, &[&records, &readers]);
+        let overlay = self.files.clone().lay(&cache)?;
+        let files = overlay.as_ref().map(Overlay::key);
+        let made: Vec<&str> = [&records, &readers].into_iter().chain(&files).map(String::as_str).collect();
+        let key = self.key(clang, kernel, &header, &made);
         if let Some(object) = cache.object(&key) {
             return Ok(Compiled { object, cached: true });
         }
         for _ in 0..MAX_ATTEMPTS {
-            let run = Run { text: self, readers: &readers, clang, kernel, cache: &cache, fixes: &fixes };
+            let run = Run {
+                text: self,
+                readers: &readers,
+                overlay: overlay.as_ref(),
+                clang,
+                kernel,
+                cache: &cache,
+                fixes: &fixes,
+            };
             let diagnostics = match run.run()? {
                 Ok((object, deps)) => {
                     cache.keep_object(&key, &deps, &object);
@@ -264,6 +280,7 @@ impl Text {
 struct Run<'a> {
     text: &'a Text,
     readers: &'a str,
+    overlay: Option<&'a Overlay>,
     clang: &'a Clang,
     kernel: &'a BccKernel,
     cache: &'a Cache,
@@ -365,19 +382,28 @@ impl Run<'_> {
         };
         command.arg("-include").arg(&events);
         command.args(["-fno-color-diagnostics", "-ferror-limit=0", "-Xclang", "-fno-pch-timestamp"]);
+        if let (Some(overlay), Some(dir)) = (self.overlay, quote_dir) {
+            command.arg("-iquote").arg(overlay.dir(dir));
+        }
         if let Some(dir) = quote_dir {
             command.arg("-iquote").arg(if dir.as_os_str().is_empty() { Path::new(".") } else { dir });
         }
-        command.args(cflags).arg("-idirafter").arg(&shims).args(["-x", "c"]).arg(&source);
+        match self.overlay {
+            Some(overlay) => command.args(overlay.flags(cflags)),
+            None => command.args(cflags),
+        };
+        command.arg("-idirafter").arg(&shims).args(["-x", "c"]).arg(&source);
 
         let path = |p: &Path| p.to_string_lossy().into_owned();
         let dir = |p: &Path| format!("{}/", p.to_string_lossy());
-        let names = vec![
+        let mut names = vec![
             (path(&source), name.clone()),
             (dir(&header.dir), "bcc/".to_owned()),
             (dir(&work.path().join("made")), "bcc/".to_owned()),
             (dir(&shims), String::new()),
         ];
+        names
+            .extend(self.overlay.into_iter().flat_map(|overlay| overlay.names(quote_dir.as_deref(), cflags)));
         Ok(Prepared { command, names })
     }
 }

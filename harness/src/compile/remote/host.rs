@@ -100,7 +100,8 @@ mod tests {
     fn request(version: u32, flag: &str, text: &str) -> String {
         serde_json::json!({
             "version": version,
-            "compile": { "name": "x.c", "text": text, "quote_dir": null, "cflags": [flag], "readers": "" },
+            "compile": { "name": "x.c", "text": text, "quote_dir": null, "cflags": [flag], "readers": "",
+                "files": { "cwd": "/", "texts": {} } },
             "kernel": null,
             "tracepoints": [],
         })

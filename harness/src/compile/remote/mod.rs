@@ -18,6 +18,7 @@ mod types;
 pub(super) use guest::{compile, socket};
 
 pub use guest::booted_kernel;
+pub(crate) use guest::booted_kernel_with;
 pub use host::HostCompiler;
 pub use types::types_of_file;
 
@@ -28,6 +29,7 @@ use bpf_vm_shim::object::Arch;
 use serde::{Deserialize, Serialize};
 
 use super::error::CompileError;
+use super::overlay::Files;
 
 /// Changes whenever a message changes.
 const VERSION: u32 = 1;
@@ -54,6 +56,8 @@ pub(super) struct Source {
     pub(super) cflags: Vec<String>,
     /// C functions that read arguments of USDT probes.
     pub(super) readers: String,
+    /// What the text includes and the host may not have.
+    pub(super) files: Files,
 }
 
 /// A kernel whose types the guest has.

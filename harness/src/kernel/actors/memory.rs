@@ -8,11 +8,11 @@ use super::error::ActorError;
 const PAGE: usize = 4096;
 
 /// Bytes that a test placed. Each lot has pages of its own, so that what runs past them meets what it would elsewhere: zeros
-/// up to the page's end, and then most likely nothing.
+/// up to the page's end, and then nothing.
 #[derive(Debug, Default)]
 pub(super) struct Arena {
-    /// Length, in whole pages, by address.
-    lots: BTreeMap<usize, usize>,
+    /// Length, in whole pages, by address; and the length of all that is mapped there.
+    lots: BTreeMap<usize, (usize, usize)>,
 }
 
 impl Arena {
@@ -49,7 +49,7 @@ impl Arena {
     }
 
     fn lot(&self, at: usize, len: usize) -> Option<usize> {
-        let (start, size) = self.lots.range(..=at).next_back()?;
+        let (start, (size, _)) = self.lots.range(..=at).next_back()?;
         (at.checked_add(len)? <= start + size).then_some(*start)
     }
 
@@ -61,12 +61,14 @@ impl Arena {
             .checked_add(bytes.len().max(1))
             .ok_or_else(|| refused("it ends past all memory".to_owned()))?;
         let size = (end - first).next_multiple_of(PAGE);
+        // A page that nobody may read keeps what is mapped next from being the end of this.
+        let mapped = if at == 0 { size + PAGE } else { size };
         let fixed = if at == 0 { 0 } else { libc::MAP_FIXED_NOREPLACE };
         // Populated: a program cannot wait for a page.
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE | fixed;
         let access = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping; with `MAP_FIXED_NOREPLACE` the kernel refuses one over another.
-        let base = unsafe { libc::mmap(first as *mut libc::c_void, size, access, flags, -1, 0) };
+        let base = unsafe { libc::mmap(first as *mut libc::c_void, mapped, access, flags, -1, 0) };
         if base == libc::MAP_FAILED {
             let e = io::Error::last_os_error();
             return Err(refused(match e.raw_os_error() {
@@ -81,7 +83,11 @@ impl Arena {
                 _ => e.to_string(),
             }));
         }
-        self.lots.insert(base as usize, size);
+        if mapped > size {
+            // SAFETY: the last page of the mapping that was just made.
+            unsafe { libc::mprotect(base.byte_add(size), PAGE, libc::PROT_NONE) };
+        }
+        self.lots.insert(base as usize, (size, mapped));
         let at = if at == 0 { base as usize } else { at };
         self.store(at, bytes);
         Ok(at)
@@ -95,10 +101,10 @@ impl Arena {
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        for (addr, size) in &self.lots {
+        for (addr, (_, mapped)) in &self.lots {
             // SAFETY: the mapping is this value's, and nothing refers to it any more.
             unsafe {
-                libc::munmap(*addr as *mut libc::c_void, *size);
+                libc::munmap(*addr as *mut libc::c_void, *mapped);
             }
         }
     }

@@ -67,6 +67,15 @@ impl Registers {
         self
     }
 
+    /// With words that follow the return address on the stack, as far as there is room.
+    #[must_use]
+    pub(crate) fn with_stack(mut self, words: &[u64]) -> Self {
+        for (to, from) in self.stack.iter_mut().zip(words) {
+            *to = *from;
+        }
+        self
+    }
+
     /// Those of a `struct pt_regs` in memory, as far as a point can be entered with them: not the instruction and stack
     /// pointers, which are the actor's own, and not flags and segments.
     #[must_use]
