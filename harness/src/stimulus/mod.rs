@@ -30,6 +30,9 @@
 //! Time passes by [`STEP_NS`] before every function, return and tracepoint, and by what an action says (a sleep). A task
 //! that is made gets the next thread id. All of it is the same every time.
 //!
+//! While a function runs it is on its task's kernel stack, above what the test has put there: `bpf_get_stackid` sees the
+//! functions of the expansion, at their beginnings.
+//!
 //! Hooks of security modules, and functions whose results programs may decide (`fmod_ret`), decide here too: a program
 //! that refuses `file_open` makes [`Stimulus::read_file`] fail with what it has returned.
 //!

@@ -192,7 +192,16 @@ fn spawn(sim: &mut Simulation<'_>, is_thread: bool) -> u32 {
     let (tgid, parent) = if is_thread { (me.tgid, me.parent) } else { (child, me.tgid) };
     let user =
         if is_thread { me.user.clone() } else { state.tasks.user(me.pid).cloned().unwrap_or_default() };
-    state.tasks.insert(Task { pid: child, tgid, parent, user, start_time: now, ns_ids: None, ..me });
+    state.tasks.insert(Task {
+        pid: child,
+        tgid,
+        parent,
+        user,
+        start_time: now,
+        ns_ids: None,
+        kernel_stack: Vec::new(),
+        ..me
+    });
     child
 }
 

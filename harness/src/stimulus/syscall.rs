@@ -50,7 +50,8 @@ impl Simulation<'_> {
         inner: impl FnOnce(&mut Self) -> Result<i64, Error>,
     ) -> Result<i64, Error> {
         self.enter_syscall(name, args)?;
-        let ret = inner(self)?;
+        let function = self.wrapper(name);
+        let ret = self.within(&function, inner)?;
         self.exit_syscall(name, ret)?;
         Ok(ret)
     }

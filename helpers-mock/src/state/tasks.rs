@@ -191,6 +191,27 @@ impl Tasks {
     /// A task to be changed.
     pub fn get_mut(&mut self, pid: u32) -> Option<&mut Task> {
         self.generation += 1;
+        self.task_mut(pid)
+    }
+
+    /// A kernel function is entered by a task: its address is the innermost of the kernel stack. Objects that were made
+    /// of the task know nothing of that.
+    pub fn enter_function(&mut self, pid: u32, addr: u64) {
+        if let Some(task) = self.task_mut(pid) {
+            task.kernel_stack.insert(0, addr);
+        }
+    }
+
+    /// It returns.
+    pub fn leave_function(&mut self, pid: u32, addr: u64) {
+        if let Some(task) = self.task_mut(pid)
+            && task.kernel_stack.first() == Some(&addr)
+        {
+            task.kernel_stack.remove(0);
+        }
+    }
+
+    fn task_mut(&mut self, pid: u32) -> Option<&mut Task> {
         let task = if pid == 0 { Some(&mut self.idle) } else { self.by_pid.get_mut(&pid) };
         task.map(Arc::make_mut)
     }
