@@ -1,7 +1,7 @@
 //! What every stimulus comes by, on each of the kernels on which it was measured.
 
 use bpf_harness::stimulus::{Action, Happened};
-use bpf_harness::{Bpf, Point};
+use bpf_harness::{Bpf, Point, Tier};
 
 use crate::support::{all, machine};
 
@@ -49,7 +49,7 @@ fn expand(bpf: &mut Bpf, action: &dyn Action) -> String {
 fn every_stimulus_has_its_expansion_on_every_kernel() {
     for (name, action) in all() {
         for (major, minor) in KERNELS {
-            let mut bpf = machine(Bpf::builder().kernel_version(major, minor, 0));
+            let mut bpf = machine(Bpf::builder().tier(Tier::Simulator).kernel_version(major, minor, 0));
             insta::assert_snapshot!(format!("{name}-{major}.{minor}"), expand(&mut bpf, &*action));
         }
     }

@@ -1,13 +1,18 @@
-//! What programs can do with stimuli: decide, look, keep packets; and stimuli of one's own.
+//! What programs can do with stimuli: decide, look, keep packets; and stimuli of one's own. All on the simulator, wherever the
+//! tests run: what happens is looked at from outside the programs.
 
 use bpf_harness::profile::Profile;
 use bpf_harness::stimulus::{Stimulated, Stimulus};
-use bpf_harness::{Bpf, Error, Point};
+use bpf_harness::{Bpf, Error, Point, Tier};
+
+fn simulated(object: &str) -> Bpf {
+    Bpf::builder().object(bpf_fixtures::object(object).unwrap()).tier(Tier::Simulator).load().unwrap()
+}
 
 fn decides(program: &str) -> Bpf {
     let object = bpf_fixtures::object("decides").unwrap();
     let profile = Profile::default_x86_64().unwrap();
-    let mut bpf = Bpf::builder().object(object).profile(profile).load().unwrap();
+    let mut bpf = Bpf::builder().object(object).profile(profile).tier(Tier::Simulator).load().unwrap();
     bpf.attach(program).unwrap();
     bpf
 }
@@ -50,7 +55,7 @@ fn a_packet_goes_as_far_as_it_is_let() {
     packet[16..18].copy_from_slice(&[0, 50]);
     for (protocol, ret, fired) in [(6u8, 1, 3), (1, 0, 1)] {
         packet[23] = protocol;
-        let mut bpf = Bpf::load(bpf_fixtures::object("packets").unwrap()).unwrap();
+        let mut bpf = simulated("packets");
         bpf.attach_all().unwrap();
         let done = bpf.stimulate(&Stimulus::packet(packet.clone())).unwrap();
         assert_eq!((done.ret, done.fired), (ret, fired), "protocol {protocol}");
@@ -59,7 +64,7 @@ fn a_packet_goes_as_far_as_it_is_let() {
 
 #[test]
 fn a_fault_on_the_way_ends_the_stimulus_with_its_line() {
-    let mut bpf = Bpf::load(bpf_fixtures::object("null_deref").unwrap()).unwrap();
+    let mut bpf = simulated("null_deref");
     let program = bpf.program_names().next().unwrap().to_owned();
     bpf.attach_to(&program, &Point::Kprobe("vfs_read".into()), 0).unwrap();
     let before = bpf.machine().kernel.state.current().pid;
@@ -83,7 +88,7 @@ fn tasks_and_time_are_the_same_every_time() {
 
 #[test]
 fn stimuli_of_ones_own_are_pairs_of_closures() {
-    let mut bpf = Bpf::load(bpf_fixtures::object("hostapi").unwrap()).unwrap();
+    let mut bpf = simulated("hostapi");
     bpf.attach_kprobe("ext4_sync_file", "count").unwrap();
     let sync = Stimulus::custom(
         "fsync",
