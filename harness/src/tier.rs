@@ -1,6 +1,7 @@
 //! On what a test runs.
 
 use std::fmt;
+use std::str::FromStr;
 
 use crate::error::Error;
 
@@ -24,11 +25,8 @@ impl Tier {
     /// If it is something else.
     pub fn from_env() -> Result<Self, Error> {
         match std::env::var(VARIABLE).as_deref() {
-            Ok("kernel") => Ok(Self::Kernel),
-            Ok("sim" | "") | Err(std::env::VarError::NotPresent) => Ok(Self::Simulator),
-            Ok(other) => {
-                Err(Error::Invalid(format!("{VARIABLE} is '{other}', and has to be 'sim' or 'kernel'")))
-            }
+            Ok("") | Err(std::env::VarError::NotPresent) => Ok(Self::Simulator),
+            Ok(name) => name.parse().map_err(|e| Error::Invalid(format!("{VARIABLE}: {e}"))),
             Err(e) => Err(Error::Invalid(format!("{VARIABLE}: {e}"))),
         }
     }
@@ -56,6 +54,18 @@ impl Tier {
             eprintln!("skipped on the {tier}: for the {self} only: {why}");
         }
         Ok(tier == self)
+    }
+}
+
+impl FromStr for Tier {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        match name {
+            "sim" | "simulator" => Ok(Self::Simulator),
+            "kernel" => Ok(Self::Kernel),
+            other => Err(Error::Invalid(format!("'{other}' is no tier: there are 'sim' and 'kernel'"))),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use bpf_vm_shim::object::MapType;
 use super::Bpf;
 use super::backend::Item;
 use super::record::{Record, RecordTypes};
+use crate::diff::Seen;
 use crate::error::Error;
 
 /// What went wrong in a callback.
@@ -138,12 +139,13 @@ impl Reader {
     }
 
     /// Runs the callbacks; how many records were given to them.
-    fn drain(&mut self) -> Result<usize, Error> {
+    fn drain(&mut self, seen: &mut Seen) -> Result<usize, Error> {
         let mut done = 0;
         while let Some(item) = self.ready.pop_front() {
             match item {
                 Item::Record(cpu, data) => {
                     done += 1;
+                    seen.record(&self.map, &Record::new(&data, &self.types));
                     // A callback that has panicked once may be called again; what it did to itself is its affair.
                     let mut callback = self.callback.lock().unwrap_or_else(PoisonError::into_inner);
                     callback(cpu, Record::new(&data, &self.types))
@@ -260,7 +262,7 @@ impl Bpf {
                 });
                 reader.ready.extend(new);
             }
-            done += reader.drain()?;
+            done += reader.drain(&mut self.host.seen)?;
         }
         Ok(done)
     }
@@ -342,7 +344,7 @@ impl Bpf {
             } else if let Some(ring) = id.and_then(|id| self.machine.take_ringbuf(id)) {
                 reader.ready.extend(ring.records.into_iter().map(|data| Item::Record(0, data)));
             }
-            done += reader.drain()?;
+            done += reader.drain(&mut self.host.seen)?;
         }
         Ok(done)
     }

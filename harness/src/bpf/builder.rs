@@ -190,6 +190,11 @@ impl BpfBuilder {
         self
     }
 
+    /// On what it will run.
+    pub(crate) fn chosen_tier(&self) -> Result<Tier, Error> {
+        self.tier.map_or_else(Tier::from_env, Ok)
+    }
+
     /// On a kernel, lets nothing reach the programs but what the test makes up ([`Bpf::kprobe`] and its like, with
     /// [`Event::fire`](crate::Event::fire)), as on the simulator: attaching proves that the kernel would (a binary that only
     /// the test has declared proves nothing), and the kernel runs a program at probes of this process's own, in tasks that
@@ -299,7 +304,7 @@ impl BpfBuilder {
         if self.sources.is_empty() {
             return Err(Error::NoObject);
         }
-        let tier = self.tier.map_or_else(Tier::from_env, Ok)?;
+        let tier = self.chosen_tier()?;
         let (mut kernel, profile) = self.kernel_of_texts(tier)?;
         if tier == Tier::Kernel {
             running::fit(&mut kernel)?;

@@ -236,6 +236,7 @@ impl<'a> Event<'a> {
             }
         }
         bpf.machine.kernel.state.cpus.current = before;
+        bpf.seen().runs(&reports);
         Ok(reports)
     }
 }

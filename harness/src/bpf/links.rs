@@ -24,6 +24,8 @@ pub(crate) struct Host {
     pub(super) trace_rest: VecDeque<String>,
     /// How many USDT specifications were written for libbpf's programs.
     pub(super) usdt_specs: u32,
+    /// What is to be compared with another tier, if that was asked for.
+    pub(super) seen: crate::diff::Seen,
 }
 
 /// What an attachment is limited to, and where in user space it is.

@@ -201,6 +201,12 @@ impl Bpf {
     /// # Errors
     /// If there is no such program or the machine has no memory for it. A fault is in the report.
     pub fn run(&mut self, program: &str, input: Input) -> Result<RunReport, Error> {
+        let report = self.run_unseen(program, input)?;
+        self.host.seen.runs(std::slice::from_ref(&report));
+        Ok(report)
+    }
+
+    fn run_unseen(&mut self, program: &str, input: Input) -> Result<RunReport, Error> {
         let prog = self.loaded_program(program)?;
         let (id, prog_type) = (prog.id, prog.prog_type);
         if let Some(kernel) = &mut self.kernel {
@@ -213,6 +219,11 @@ impl Bpf {
         Ok(self.report(program, report))
     }
 
+    /// What is to be compared with another tier.
+    pub(crate) fn seen(&mut self) -> &mut crate::diff::Seen {
+        &mut self.host.seen
+    }
+
     fn report(&self, program: &str, report: bpf_helpers_mock::Report) -> RunReport {
         let find = |name: &str| self.machine.kernel.progs.by_name(name).map(|p| &p.linked);
         let gap_at = report.gap_at.as_ref().and_then(|at| SourceLine::of(find(&at.prog)?, at.insn));
@@ -222,5 +233,11 @@ impl Bpf {
         };
         let (outcome, insns, packet) = (report.outcome, report.insns, report.packet);
         RunReport { program: program.to_owned(), outcome, insns, packet, gap_at, diagnostic, ret_known: true }
+    }
+}
+
+impl Drop for Bpf {
+    fn drop(&mut self) {
+        crate::diff::leave(self);
     }
 }

@@ -152,6 +152,18 @@ impl Bpf {
         self.link(fn_name, &Point::PerfEvent, link)
     }
 
+    /// The clocks among the perf events that programs are attached to: type and configuration, and how many nanoseconds
+    /// lie between samples.
+    pub(crate) fn sampling_clocks(&self) -> Vec<((u32, u64), u64)> {
+        let specs = self.attached.iter().filter_map(|a| a.link.perf.as_ref());
+        let clocks =
+            specs.filter(|p| p.ev_type == perf::TYPE_SOFTWARE && p.ev_config <= perf::COUNT_SW_TASK_CLOCK);
+        let mut clocks: Vec<_> = clocks.map(|p| ((p.ev_type, p.ev_config), p.period().max(1))).collect();
+        clocks.sort_unstable();
+        clocks.dedup();
+        clocks
+    }
+
     /// Takes all programs away from a perf event.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ impl Bpf {
     /// use bpf_harness::{Bpf, stimulus::Stimulus};
     /// # let object = bpf_fixtures::object("vfsreadlat").unwrap();
     /// let mut bpf = Bpf::load(object)?;
-    /// bpf.attach_all()?;
+    /// bpf.attach_all();
     /// let done = bpf.stimulate(&Stimulus::read_file("/etc/hostname"))?;
     /// assert_eq!(done.fired, 2); // the entry and the return of vfs_read
     /// assert_eq!(bpf.table("sizes")?.len(), 1);

@@ -31,6 +31,12 @@ impl Bpf {
     /// Takes the oldest line of the trace, as `trace_pipe` shows it, without blanks at its end. `None` if there is none:
     /// a simulated machine prints nothing while one waits.
     pub fn trace_readline(&mut self) -> Option<String> {
+        let line = self.next_trace_line()?;
+        self.host.seen.trace(&line);
+        Some(line)
+    }
+
+    fn next_trace_line(&mut self) -> Option<String> {
         while let Some(rest) = self.host.trace_rest.pop_front() {
             // A newline at the end of what a program prints makes an empty line.
             if rest.is_empty() {

@@ -29,12 +29,15 @@ pub(super) struct Args {
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    /// Arguments of the program of a test, such as the name of one test
+    #[arg(last = true, value_name = "ARGS")]
+    rest: Vec<OsString>,
 }
 
 /// What both tiers run; also the arguments of `facts`, which runs one of them.
 #[derive(Debug, clap::Args)]
 pub(super) struct What {
-    /// The compiled object
+    /// The compiled object; for `diff` also the program of a test, as `cargo test --no-run` names it
     object: PathBuf,
     /// A scenario; without one each program runs once, with the default input of its type
     #[arg(long, value_name = "FILE")]
@@ -56,16 +59,19 @@ pub(super) fn facts_main(what: &What, out: &mut dyn Write) -> io::Result<Status>
 }
 
 pub(super) fn main(args: &Args, out: &mut dyn Write) -> io::Result<Status> {
-    let simulated = facts(&args.what, Tier::Simulator).map_err(io::Error::other)?;
+    let is_test = is_test(&args.what.object).map_err(io::Error::other)?;
+    let on = |tier| if is_test { tests::here(args, tier) } else { facts(&args.what, tier) };
+    let simulated = on(Tier::Simulator).map_err(io::Error::other)?;
     let mut status = Status::Ok;
     let mut kernels: Vec<(String, Facts)> = Vec::new();
     if args.here {
-        let facts = facts(&args.what, Tier::Kernel).map_err(io::Error::other)?;
+        let facts = on(Tier::Kernel).map_err(io::Error::other)?;
         kernels.push(("this kernel".to_owned(), facts));
     }
     for spec in &args.kernel {
-        let facts = in_machine(args, spec, simulated.cpus)
-            .map_err(|why| io::Error::other(format!("kernel {spec}: {why}")))?;
+        let facts =
+            if is_test { tests::in_machine(args, spec) } else { in_machine(args, spec, simulated.cpus) };
+        let facts = facts.map_err(|why| io::Error::other(format!("kernel {spec}: {why}")))?;
         kernels.push((format!("kernel {spec}"), facts));
     }
     for (name, facts) in &kernels {
@@ -103,8 +109,7 @@ fn facts(what: &What, tier: Tier) -> Result<Facts, String> {
 /// This very program in a virtual machine, as `bpf-harness facts`.
 fn in_machine(args: &Args, spec: &str, cpus: Option<u32>) -> Result<Facts, String> {
     let this = std::env::current_exe().map_err(|e| format!("this program cannot be found: {e}"))?;
-    let tool = args.bpf_vm.clone().unwrap_or_else(|| beside(&this));
-    let full = |path: &Path| std::fs::canonicalize(path).map_err(|e| format!("{}: {e}", path.display()));
+    let tool = tool(args)?;
     let object = full(&args.what.object)?;
     let mut command = Command::new(&tool);
     command.args(["run", "--kernel", spec, "--env", "BPF_HARNESS_TIER=kernel", "--ro"]).arg(&object);
@@ -122,12 +127,7 @@ fn in_machine(args: &Args, spec: &str, cpus: Option<u32>) -> Result<Facts, Strin
         rest.extend(["--program".into(), name.into()]);
     }
     let done = command.arg("--").args(rest).stderr(Stdio::inherit()).output();
-    let done = done.map_err(|e| {
-        format!(
-            "{} cannot be started: {e}; it is the tool of bpf-kernel-tests, name it with --bpf-vm",
-            tool.display()
-        )
-    })?;
+    let done = done.map_err(|e| no_tool(&tool, &e))?;
     if !done.status.success() {
         return Err(format!("the run on the kernel failed ({})", done.status));
     }
@@ -135,8 +135,117 @@ fn in_machine(args: &Args, spec: &str, cpus: Option<u32>) -> Result<Facts, Strin
     serde_json::from_slice(line).map_err(|e| format!("the run on the kernel gave no facts: {e}"))
 }
 
-/// Beside this program, if it is there.
-fn beside(this: &Path) -> PathBuf {
+fn full(path: &Path) -> Result<PathBuf, String> {
+    std::fs::canonicalize(path).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// `bpf-vm`: the one that is named, else the one beside this program, else the one on PATH.
+fn tool(args: &Args) -> Result<PathBuf, String> {
+    if let Some(named) = &args.bpf_vm {
+        return Ok(named.clone());
+    }
+    let this = std::env::current_exe().map_err(|e| format!("this program cannot be found: {e}"))?;
     let sibling = this.with_file_name("bpf-vm");
-    if sibling.is_file() { sibling } else { PathBuf::from("bpf-vm") }
+    Ok(if sibling.is_file() { sibling } else { PathBuf::from("bpf-vm") })
+}
+
+fn no_tool(tool: &Path, e: &io::Error) -> String {
+    let what = "it is the tool of bpf-kernel-tests, name it with --bpf-vm";
+    format!("{} cannot be started: {e}; {what}", tool.display())
+}
+
+/// Whether a file is a program of this machine, and not an object of BPF's.
+fn is_test(path: &Path) -> Result<bool, String> {
+    const EM_BPF: [u8; 2] = [247, 0];
+    let bytes = input::read(path)?;
+    let is_elf = bytes.starts_with(b"\x7fELF");
+    Ok(is_elf && bytes.get(18..20).is_some_and(|machine| machine != EM_BPF && machine != [0, 247]))
+}
+
+/// Programs of tests, which leave their facts in a file.
+mod tests {
+    use std::ffi::OsStr;
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+
+    use super::{Args, full, no_tool, tool};
+    use crate::diff::{self, Facts};
+    use crate::tier::Tier;
+
+    /// The file, in a folder of its own.
+    const FILE: &str = "facts";
+
+    /// With more than one thread each test has its own, whose name says which test it is. Snapshots are not what is
+    /// compared: they are neither written nor the end of a test.
+    const VARIABLES: [(&str, &str); 3] =
+        [("RUST_TEST_THREADS", "2"), ("INSTA_UPDATE", "no"), ("INSTA_FORCE_PASS", "1")];
+
+    pub(super) fn here(args: &Args, tier: Tier) -> Result<Facts, String> {
+        let dir = Scratch::new()?;
+        let file = dir.path().join(FILE);
+        let tier = if tier == Tier::Kernel { "kernel" } else { "sim" };
+        let mut command = Command::new(full(&args.what.object)?);
+        command.args(&args.rest).env(diff::VARIABLE, &file).env("BPF_HARNESS_TIER", tier).envs(VARIABLES);
+        let done = command.stdout(Stdio::null()).status();
+        let done = done.map_err(|e| format!("{}: {e}", args.what.object.display()))?;
+        // A test that fails on one tier still says what it has seen.
+        if !done.success() {
+            eprintln!("bpf-harness: the tests failed on the {tier} tier ({done})");
+        }
+        read(&file)
+    }
+
+    pub(super) fn in_machine(args: &Args, spec: &str) -> Result<Facts, String> {
+        let dir = Scratch::new()?;
+        let tool = tool(args)?;
+        let mut command = Command::new(&tool);
+        command
+            .args(["run", "--kernel", spec, "--env", "BPF_HARNESS_TIER=kernel", "--results"])
+            .arg(dir.path());
+        for (name, value) in VARIABLES {
+            command.args(["--env", &format!("{name}={value}")]);
+        }
+        command.args(["--env", &format!("{}={FILE}", diff::VARIABLE)]).arg("--");
+        command.arg(full(&args.what.object)?).args(args.rest.iter().map(AsRef::<OsStr>::as_ref));
+        let done = command.stdout(Stdio::null()).status().map_err(|e| no_tool(&tool, &e))?;
+        if !done.success() {
+            eprintln!("bpf-harness: the tests failed on kernel {spec} ({done})");
+        }
+        read(&dir.path().join(FILE))
+    }
+
+    fn read(file: &Path) -> Result<Facts, String> {
+        let text = std::fs::read_to_string(file)
+            .map_err(|e| format!("the tests left no facts ({e}): do they use bpf_harness::Bpf?"))?;
+        diff::read_facts(&text).map_err(|e| format!("the facts of the tests: {e}"))
+    }
+
+    /// A folder that goes with its value.
+    struct Scratch(std::path::PathBuf);
+
+    impl Scratch {
+        fn new() -> Result<Self, String> {
+            let base = std::env::temp_dir();
+            for n in 0..1000 {
+                let path = base.join(format!("bpf-harness-diff-{}-{n}", std::process::id()));
+                match std::fs::create_dir(&path) {
+                    Ok(()) => return Ok(Self(path)),
+                    Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                    Err(e) => return Err(format!("{}: {e}", path.display())),
+                }
+            }
+            Err(format!("{}: no folder can be made there", base.display()))
+        }
+
+        fn path(&self) -> &Path {
+            &self.0
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            // What cannot be removed is left to whoever cleans the folder of temporary files.
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
 }

@@ -13,6 +13,7 @@ use crate::annotations::{self, Annotations, Expected};
 use crate::bpf::{Bpf, BpfBuilder, Input, MAX_CPUS, RunReport};
 use crate::error::Error;
 use crate::report::SourceLine;
+use crate::tier::Tier;
 use crate::value::hex_to_bytes;
 
 /// Instructions that an annotated program may take that the kernel accepts.
@@ -65,6 +66,9 @@ pub(super) struct Args {
     /// Check every program first as the kernel's verifier would, and do not run those that it would refuse
     #[arg(long)]
     verify: bool,
+    /// On what it runs: the simulator, or the running kernel (`kernel`, as root); BPF_HARNESS_TIER otherwise
+    #[arg(long, value_name = "sim|kernel", requires = "scenario")]
+    tier: Option<Tier>,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -342,10 +346,11 @@ fn scenario(args: &Args, path: &Path, name: &str, out: &mut dyn Write) -> io::Re
     };
     let played = input::read(path)
         .and_then(|b| String::from_utf8(b).map_err(|_| format!("{}: not UTF-8 text", path.display())))
-        .and_then(|text| Ok((text, input::object(&args.file)?)))
-        .and_then(|(text, object)| {
-            let builder = configure(args, Bpf::builder())?;
-            crate::scenario::play(path, &text, object, builder).map_err(|e| match args.format {
+        .and_then(|text| input::object(&args.file).map(|_| text))
+        .and_then(|text| {
+            // The file, not what was read of it: a kernel's loader wants the bytes.
+            let builder = configure(args, Bpf::builder())?.object_file(&args.file);
+            crate::scenario::play_with(path, &text, builder).map_err(|e| match args.format {
                 Format::Json => e.to_string(),
                 Format::Text => format!("\n{}", e.render()),
             })
@@ -377,6 +382,9 @@ fn configure(args: &Args, mut builder: BpfBuilder) -> Result<BpfBuilder, String>
     builder = builder.engine(args.engine.as_str());
     if let Some(cpus) = args.cpus {
         builder = builder.cpus(cpus);
+    }
+    if let Some(tier) = args.tier {
+        builder = builder.tier(tier);
     }
     if let Some(seed) = args.seed {
         builder = builder.seed(seed);

@@ -140,7 +140,7 @@ fn point(target: &AttachTarget) -> Option<Point> {
     })
 }
 
-fn run(report: &RunReport) -> Run {
+pub(super) fn run(report: &RunReport) -> Run {
     let stopped = match &report.outcome {
         Outcome::Returned(_) => None,
         Outcome::Fault(fault) => Some(format!("fault: {}", fault.kind)),
@@ -154,6 +154,14 @@ fn run(report: &RunReport) -> Run {
     Run { program: report.program.clone(), stopped, ret, packet }
 }
 
+/// A record as JSON, or its bytes where its type is not known.
+pub(super) fn record_text(record: &Record<'_>) -> String {
+    match record.value() {
+        Ok(value) => serde_json::to_string(&value).unwrap_or_default(),
+        Err(_) => record.data().iter().map(|b| format!("{b:02x}")).collect(),
+    }
+}
+
 type Taken = Arc<Mutex<Vec<String>>>;
 
 /// Opens all rings, before anything is written to them.
@@ -164,11 +172,7 @@ fn open(bpf: &mut Bpf) -> Vec<(String, Taken)> {
         let taken = Taken::default();
         let into = Arc::clone(&taken);
         let keep = move |record: Record<'_>| {
-            let text = match record.value() {
-                Ok(value) => serde_json::to_string(&value).unwrap_or_default(),
-                Err(_) => record.data().iter().map(|b| format!("{b:02x}")).collect(),
-            };
-            into.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+            into.lock().unwrap_or_else(PoisonError::into_inner).push(record_text(&record));
         };
         let opened = match map_type(bpf, &name) {
             Some(MapType::PerfEventArray) => bpf.open_perf_buffer(&name, move |_, record| keep(record)),
@@ -196,7 +200,7 @@ fn map_type(bpf: &mut Bpf, name: &str) -> Option<MapType> {
 }
 
 /// Maps with data, and the trace.
-fn state(bpf: &mut Bpf, group: &mut Group) {
+pub(super) fn state(bpf: &mut Bpf, group: &mut Group) {
     let names: Vec<String> = bpf.map_names().map(str::to_owned).collect();
     for name in names {
         // The others hold addresses of a tier, or nothing.
@@ -237,7 +241,7 @@ fn state(bpf: &mut Bpf, group: &mut Group) {
 
 impl Group {
     /// What is empty on both tiers is not worth a heading; which side has it is seen by the other one.
-    fn add(&mut self, title: &str, lines: Vec<String>) {
+    pub(super) fn add(&mut self, title: &str, lines: Vec<String>) {
         if !lines.is_empty() {
             self.sections.push(Section { title: title.to_owned(), lines });
         }

@@ -2,15 +2,18 @@
 //!
 //! [`facts`] gathers what can be compared of an object: what each program returned, the maps, the records, the trace.
 //! [`compare`] says what two tiers do not agree on. The command line `bpf-harness diff` runs the second tier in virtual
-//! machines.
+//! machines. Tests leave such facts in a file (`witness.rs`).
 
 mod collect;
 mod compare;
 mod show;
+mod witness;
 
 pub use collect::{Wanted, facts};
 pub use compare::{Difference, Report, compare};
 pub use show::side_by_side;
+pub use witness::read_facts;
+pub(crate) use witness::{Seen, VARIABLE, leave};
 
 use serde::{Deserialize, Serialize};
 

@@ -12,7 +12,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use bpf_vm_shim::btf::{Btf, BtfError, HeaderOptions, Kind};
+use bpf_vm_shim::btf::{Btf, BtfError, HeaderOptions};
 use bpf_vm_shim::object::{Arch, KernelProfile, SymbolNames};
 
 use crate::compile::bcc::BccKernel;
@@ -194,10 +194,9 @@ fn read_btf(path: &Path) -> Result<Btf, Error> {
 
 /// The functions that BTF describes, and the system calls, some of which compilers leave without a description.
 fn functions(btf: &Btf, arch: Arch) -> SymbolNames {
-    let described = btf.iter().filter(|(_, ty)| ty.kind() == Kind::Func).map(|(_, ty)| ty.name().to_owned());
     let prefix = arch.syscall_prefix();
     let syscalls = tracepoints::syscalls().map(|s| format!("{prefix}sys_{}", s.name));
-    described.chain(syscalls).collect()
+    SymbolNames::functions_of(btf, syscalls.collect())
 }
 
 /// What a distribution's kernel for servers has, as far as programs ask.

@@ -79,6 +79,15 @@ static PERF_EVENTS: &[(&str, u32, u64)] = &[
     ("cache-misses", perf::TYPE_HARDWARE, perf::COUNT_HW_CACHE_MISSES),
 ];
 
+/// The type and configuration of a perf event.
+pub(super) fn perf_event(name: &str) -> Result<(u32, u64), String> {
+    let found = PERF_EVENTS.iter().find(|e| e.0 == name).map(|e| (e.1, e.2));
+    found.ok_or_else(|| {
+        let names: Vec<_> = PERF_EVENTS.iter().map(|e| e.0).collect();
+        format!("there is no perf event '{name}'; there are: {}", names.join(", "))
+    })
+}
+
 pub(super) fn attach(spanned: &Spanned<AttachFile>, bpf: &mut Bpf) -> Result<(), Placed> {
     let file = spanned.get_ref();
     file.place().and_then(|place| file.attach(place, bpf)).map_err(at(spanned))
@@ -191,11 +200,8 @@ impl AttachFile {
 
 impl PerfEventFile {
     fn spec(&self, pid: Option<u32>) -> Result<PerfEventSpec, String> {
-        let Some((_, ev_type, config)) = PERF_EVENTS.iter().find(|e| e.0 == self.event) else {
-            let names: Vec<_> = PERF_EVENTS.iter().map(|e| e.0).collect();
-            return Err(format!("there is no perf event '{}'; there are: {}", self.event, names.join(", ")));
-        };
-        let mut spec = PerfEventSpec::new(*ev_type, *config);
+        let (ev_type, config) = perf_event(&self.event)?;
+        let mut spec = PerfEventSpec::new(ev_type, config);
         spec = match (self.sample_period, self.sample_freq) {
             (Some(period), None) => spec.sample_period(period),
             (None, Some(freq)) => spec.sample_freq(freq),

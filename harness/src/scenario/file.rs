@@ -8,6 +8,8 @@ use toml::Spanned;
 use super::ScenarioError;
 use super::attach::AttachFile;
 use super::print::PrintFile;
+use super::redact::RedactFile;
+use super::stimulus::{ActorFile, StimulusFile};
 use super::user::{BinaryFile, CounterFile, MappingFile};
 use crate::value::Value;
 
@@ -37,10 +39,16 @@ pub struct Scenario {
     /// Programs to attach by hand; without any, all are attached where their sections say. Programs of a text in bcc's
     /// dialect whose names say where are attached anyway.
     pub attach: Vec<Spanned<AttachFile>>,
-    /// What happens, in order.
+    /// Events that are made up, in order.
     pub event: Vec<Spanned<EventFile>>,
+    /// What really happens, in order, and between events as the file has them.
+    pub stimulus: Vec<Spanned<StimulusFile>>,
+    /// The task that the stimuli are acts of.
+    pub actor: ActorFile,
     /// What the tool's user would see, in order.
     pub print: Vec<Spanned<PrintFile>>,
+    /// What is replaced wherever it is printed, so that one output serves all runs and both tiers.
+    pub redact: Vec<Spanned<RedactFile>>,
     /// What to show at the end.
     pub output: OutputFile,
 }
@@ -50,7 +58,8 @@ pub struct Scenario {
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct CompileFile {
-    /// Flags for the compiler.
+    /// Flags for the compiler. `$actor.pid` and `$actor.tgid` are the numbers of the task that the stimuli are acts of: a
+    /// tool's filter, as bcc's tools put it into their texts.
     pub cflags: Vec<String>,
 }
 
@@ -190,6 +199,8 @@ pub struct EventFile {
     pub after: u64,
     /// How often it happens.
     pub repeat: Option<u32>,
+    /// Only on this tier: `simulator` or `kernel`.
+    pub tier: Option<Spanned<String>>,
     /// The packet, as hexadecimal bytes.
     pub packet: Option<Spanned<String>>,
     /// The context of a `syscall` program, as hexadecimal bytes.

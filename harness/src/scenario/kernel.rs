@@ -10,8 +10,10 @@ use bpf_vm_shim::btf::Btf;
 use bpf_vm_shim::mem::{Alloc, Area, Perm, RegionKind};
 use bpf_vm_shim::object::{Arch, KernelProfile};
 
+use super::actor::Actor;
 use super::file::{MemoryFile, Number, Scenario};
 use crate::bpf::{Bpf, BpfBuilder, MAX_CPUS};
+use crate::tier::Tier;
 use crate::value::{Value, hex_to_bytes};
 
 /// An error and the place that it is about.
@@ -26,7 +28,12 @@ pub(super) fn at<T>(spanned: &toml::Spanned<T>) -> impl Fn(String) -> Placed + u
 }
 
 /// Configures the builder. `dir` is where the scenario's other files are.
-pub(super) fn configure(scenario: &Scenario, dir: &Path, builder: BpfBuilder) -> Result<BpfBuilder, Placed> {
+pub(super) fn configure(
+    scenario: &Scenario,
+    dir: &Path,
+    actor: &Actor,
+    builder: BpfBuilder,
+) -> Result<BpfBuilder, Placed> {
     let k = &scenario.kernel;
     let mut profile = KernelProfile::default();
     if let Some(version) = &k.version {
@@ -75,7 +82,7 @@ pub(super) fn configure(scenario: &Scenario, dir: &Path, builder: BpfBuilder) ->
             builder = builder.usdt_context(a.get_ref().usdt_context(place, &binaries).map_err(at(a))?);
         }
     }
-    builder = builder.cflags(scenario.compile.cflags.iter().cloned());
+    builder = builder.cflags(scenario.compile.cflags.iter().map(|f| actor.flag(f)));
     Ok(builder)
 }
 
@@ -146,10 +153,14 @@ fn task(t: &toml::Spanned<super::TaskFile>, bpf: &mut Bpf, names: &mut Names) ->
     for m in &file.memory {
         let bytes = bytes(m.get_ref(), names, bpf, 0).map_err(at(m))?;
         let addr = match m.get_ref().at {
-            Some(addr) => task.user.write(addr, &bytes).map(|()| addr),
-            None => task.user.place(&bytes),
+            Some(addr) => task.user.write(addr, &bytes).map(|()| addr).ok(),
+            // A real task's memory is the kernel's to hold.
+            None if bpf.tier() == Tier::Kernel => {
+                Some(bpf.user_memory(&bytes).map_err(|e| at(m)(e.to_string()))?)
+            }
+            None => task.user.place(&bytes).ok(),
         };
-        let addr = addr.map_err(|_| at(m)("these are no user addresses".to_owned()))?;
+        let addr = addr.ok_or_else(|| at(m)("these are no user addresses".to_owned()))?;
         names.extend(m.get_ref().name.clone().map(|n| (n, addr)));
     }
     let state = &mut bpf.machine().kernel.state;

@@ -7,14 +7,19 @@ use bpf_helpers_mock::objects;
 use bpf_vm_shim::object::Object;
 
 use super::ScenarioError;
+use super::actor::Actor;
 use super::attach::attach;
 use super::file::{EventFile, Number, Scenario};
 use super::kernel::{Names, Placed, at, configure, number, populate};
 use super::line::Lines;
 use super::output::{Output, show};
 use super::print::print;
+use super::redact::redaction;
+use super::stimulus::StimulusFile;
+use super::tiers::{Happening, happenings, on_kernel};
 use crate::bpf::{Bpf, BpfBuilder, Point, RunReport};
 use crate::error::Error;
+use crate::tier::Tier;
 use crate::value::{Value, hex_to_bytes};
 
 /// What came of a scenario.
@@ -59,12 +64,34 @@ pub fn play_with(file: &Path, text: &str, builder: BpfBuilder) -> Result<Played,
 pub fn prepare(file: &Path, text: &str, builder: BpfBuilder) -> Result<BpfBuilder, ScenarioError> {
     let name = file.display().to_string();
     let scenario = Scenario::parse(&name, text)?;
-    configure(&scenario, file.parent().unwrap_or(Path::new(".")), builder)
+    let actor = Actor::new(scenario.actor.comm.get_ref(), Tier::Simulator);
+    actor
+        .map_err(|message| (None, message))
+        .and_then(|actor| configure(&scenario, file.parent().unwrap_or(Path::new(".")), &actor, builder))
         .map_err(|(span, message)| ScenarioError::new(&name, text, span, message))
 }
 
 fn run(scenario: &Scenario, dir: &Path, builder: BpfBuilder) -> Result<Played, Placed> {
-    let mut bpf = configure(scenario, dir, builder)?.load().map_err(|e| {
+    let tier = builder.chosen_tier().map_err(|e| (None, e.to_string()))?;
+    let happenings = happenings(scenario, tier)?;
+    let mut builder = builder;
+    if tier == Tier::Kernel && on_kernel(scenario, &happenings)? {
+        builder = builder.made_up_events();
+    }
+    let actor = Actor::new(scenario.actor.comm.get_ref(), tier).map_err(at(&scenario.actor.comm))?;
+    let result = run_as(&actor, scenario, &happenings, dir, builder);
+    actor.end();
+    result
+}
+
+fn run_as(
+    actor: &Actor,
+    scenario: &Scenario,
+    happenings: &[Happening<'_>],
+    dir: &Path,
+    builder: BpfBuilder,
+) -> Result<Played, Placed> {
+    let mut bpf = configure(scenario, dir, actor, builder)?.load().map_err(|e| {
         // The scenario has the line of a variable that nobody has.
         let wrong = match &e {
             Error::NotFound { what: "global variable", name, .. } => scenario.globals.get(name),
@@ -73,6 +100,9 @@ fn run(scenario: &Scenario, dir: &Path, builder: BpfBuilder) -> Result<Played, P
         (wrong.map(toml::Spanned::span), e.to_string())
     })?;
     let names = populate(scenario, dir, &mut bpf)?;
+    if !scenario.stimulus.is_empty() {
+        actor.appear(&mut bpf);
+    }
     if scenario.attach.is_empty() {
         bpf.attach_all().map_err(|e| (None, e.to_string()))?;
     }
@@ -82,21 +112,30 @@ fn run(scenario: &Scenario, dir: &Path, builder: BpfBuilder) -> Result<Played, P
     keep_records(scenario, &mut bpf);
     let mut runs = Vec::new();
     let mut events = 0u32;
-    for e in &scenario.event {
-        let repeat = e.get_ref().repeat.unwrap_or(1);
-        events = events.saturating_add(repeat);
-        if events > MAX_EVENTS {
-            return Err(at(e)(format!("more than {MAX_EVENTS} events")));
-        }
-        for _ in 0..repeat {
-            event(e, &mut bpf, &names, &mut runs)?;
+    let mut more = |times: u32, placed: &dyn Fn(String) -> Placed| {
+        events = events.saturating_add(times);
+        if events > MAX_EVENTS { Err(placed(format!("more than {MAX_EVENTS} events"))) } else { Ok(times) }
+    };
+    for happening in happenings {
+        match happening {
+            Happening::Event(e) => {
+                for _ in 0..more(e.get_ref().repeat.unwrap_or(1), &at(e))? {
+                    event(e, &mut bpf, &names, &mut runs)?;
+                }
+            }
+            Happening::Stimulus(s) => {
+                let times = s.get_ref().times.as_ref().map_or(1, |t| *t.get_ref());
+                for _ in 0..more(times, &at(s))? {
+                    bpf = stimulus(s, actor, bpf, &mut runs)?;
+                }
+            }
         }
     }
     let mut output = Output::default();
     // Lines look up symbols and stacks while they are written, so the machine is theirs meanwhile.
     let shared = Arc::new(Mutex::new(bpf));
-    let lines = Lines::new(&shared);
-    print(&scenario.print, &shared, &lines, &mut output.parts)?;
+    let lines = Lines::new(&shared, actor.names());
+    print(&scenario.print, &shared, &lines, redaction(scenario)?, &mut output.parts)?;
     drop(lines);
     let Some(bpf) = Arc::into_inner(shared) else {
         return Err((None, "the machine is still in use".to_owned()));
@@ -104,6 +143,20 @@ fn run(scenario: &Scenario, dir: &Path, builder: BpfBuilder) -> Result<Played, P
     let mut bpf = bpf.into_inner().unwrap_or_else(PoisonError::into_inner);
     show(&scenario.output, &mut bpf, &mut output)?;
     Ok(Played { runs, output, bpf })
+}
+
+/// Lets something happen; gives the machine back.
+fn stimulus(
+    s: &toml::Spanned<StimulusFile>,
+    actor: &Actor,
+    mut bpf: Bpf,
+    runs: &mut Vec<RunReport>,
+) -> Result<Bpf, Placed> {
+    let act = s.get_ref().action()?;
+    bpf.advance(s.get_ref().after).map_err(|e| at(s)(e.to_string()))?;
+    let (bpf, done) = actor.act(bpf, act).map_err(at(&s.get_ref().what))?;
+    runs.extend(done.reports);
+    Ok(bpf)
 }
 
 /// Opens the rings whose records are shown at the end. What is wrong with a name is said there.

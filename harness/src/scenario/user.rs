@@ -10,6 +10,7 @@ use super::file::{Number, Scenario};
 use super::kernel::{Names, Placed, at, number};
 use crate::bpf::Bpf;
 use crate::symbols::{Binary, Process};
+use crate::tier::Tier;
 
 /// A binary or library: a file, or declared by its symbols and probes.
 #[derive(Clone, Debug, Deserialize)]
@@ -74,6 +75,9 @@ pub struct CounterFile {
     /// What each reading adds.
     #[serde(default)]
     pub step: u64,
+    /// What a real one counts, on every CPU, as `perf list` calls it: `cpu-clock`, `cycles`. On the simulator every CPU
+    /// then has the counter that the rest says.
+    pub event: Option<Spanned<String>>,
     /// There is none: programs that read it get an error.
     #[serde(default)]
     pub closed: bool,
@@ -143,11 +147,28 @@ pub(super) fn populate(scenario: &Scenario, dir: &Path, bpf: &mut Bpf, names: &N
     }
     for c in &scenario.counter {
         let file = c.get_ref();
+        if let Some(event) = &file.event {
+            opened(file, event, bpf)?;
+            continue;
+        }
         let done = match file.closed {
             true => bpf.map(&file.map).and_then(|mut m| m.close_perf_event(file.cpu)),
             false => bpf.set_perf_counter(&file.map, file.cpu, file.value, file.step),
         };
         done.map_err(|e| at(c)(e.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Opens a counter on every CPU.
+fn opened(file: &CounterFile, event: &Spanned<String>, bpf: &mut Bpf) -> Result<(), Placed> {
+    let (ev_type, config) = super::attach::perf_event(event.get_ref()).map_err(at(event))?;
+    let text = |e: crate::error::Error| at(event)(e.to_string());
+    bpf.map(&file.map).and_then(|mut m| m.open_perf_event(ev_type, config)).map_err(text)?;
+    if bpf.tier() == Tier::Simulator {
+        for cpu in 0..bpf.machine().kernel.profile.cpus {
+            bpf.set_perf_counter(&file.map, cpu, file.value, file.step).map_err(text)?;
+        }
     }
     Ok(())
 }

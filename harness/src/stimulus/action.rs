@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{
-    Custom, Exec, Fork, Kill, OpenMissing, Packet, PageFault, ReadFile, Real, Simulation, Sleep, Stimulated,
-    Tcp, Thread, Udp, UsdtHit, UserCall, WriteFile,
+    Busy, Custom, Exec, Fork, Kill, OpenMissing, Packet, PageFault, ReadFile, Real, Simulation, Sleep,
+    Stimulated, SyncFiles, Tcp, Thread, Udp, UsdtHit, UserCall, WriteFile,
 };
 use crate::error::Error;
 
@@ -71,6 +71,18 @@ impl Stimulus {
     #[must_use]
     pub fn sleep(time: Duration) -> Sleep {
         Sleep::new(time)
+    }
+
+    /// The task uses its CPU for so long, without a system call: clocks of perf events sample it.
+    #[must_use]
+    pub fn busy(time: Duration) -> Busy {
+        Busy::new(time)
+    }
+
+    /// What is written is put to disk: `sync`.
+    #[must_use]
+    pub fn sync() -> SyncFiles {
+        SyncFiles::default()
     }
 
     /// The process sends itself a signal that it ignores: `kill`. Signals that are not ignored by default are ignored for

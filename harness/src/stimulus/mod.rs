@@ -30,6 +30,9 @@
 //! Time passes by [`STEP_NS`] before every function, return and tracepoint, and by what an action says (a sleep). A task
 //! that is made gets the next thread id. All of it is the same every time.
 //!
+//! While a function runs it is on its task's kernel stack, above what the test has put there: `bpf_get_stackid` sees the
+//! functions of the expansion, at their beginnings.
+//!
 //! Hooks of security modules, and functions whose results programs may decide (`fmod_ret`), decide here too: a program
 //! that refuses `file_open` makes [`Stimulus::read_file`] fail with what it has returned.
 //!
@@ -38,6 +41,7 @@
 //! [`Stimulus::custom`] makes one of two closures; a type of one's own implements [`Action`].
 
 mod action;
+mod busy;
 mod custom;
 mod fault;
 mod file;
@@ -51,11 +55,13 @@ mod sched;
 mod signal;
 mod simulation;
 mod sleep;
+mod sync;
 mod syscall;
 mod tracepoint;
 mod user;
 
 pub use action::{Action, Stimulus};
+pub use busy::Busy;
 pub use custom::Custom;
 pub use fault::PageFault;
 pub use file::{OpenMissing, ReadFile, WriteFile};
@@ -68,6 +74,7 @@ pub use real::Real;
 pub use signal::Kill;
 pub use simulation::{Occasion, STEP_NS, Simulation};
 pub use sleep::Sleep;
+pub use sync::SyncFiles;
 pub use user::{UsdtHit, UserCall};
 
 #[cfg(feature = "kernel")]

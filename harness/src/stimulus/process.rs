@@ -188,11 +188,20 @@ fn spawn(sim: &mut Simulation<'_>, is_thread: bool) -> u32 {
     let now = sim.bpf.now();
     let state = &mut sim.bpf.machine().kernel.state;
     let me = Task::clone(state.current());
-    let child = state.tasks.iter().map(|t| t.pid).max().unwrap_or(0).saturating_add(1);
+    let child = state.tasks.next_pid();
     let (tgid, parent) = if is_thread { (me.tgid, me.parent) } else { (child, me.tgid) };
     let user =
         if is_thread { me.user.clone() } else { state.tasks.user(me.pid).cloned().unwrap_or_default() };
-    state.tasks.insert(Task { pid: child, tgid, parent, user, start_time: now, ns_ids: None, ..me });
+    state.tasks.insert(Task {
+        pid: child,
+        tgid,
+        parent,
+        user,
+        start_time: now,
+        ns_ids: None,
+        kernel_stack: Vec::new(),
+        ..me
+    });
     child
 }
 

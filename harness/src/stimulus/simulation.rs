@@ -41,6 +41,8 @@ pub struct Occasion {
     pub packet: Vec<u8>,
     /// The number of the system call.
     pub nr: u64,
+    /// The perf event that is sampled, by type and configuration.
+    pub sampling: Option<(u32, u64)>,
 }
 
 impl<'a> Simulation<'a> {
@@ -142,6 +144,9 @@ impl<'a> Simulation<'a> {
             if let Some(layout) = &occasion.layout {
                 event = event.layout(layout.clone());
             }
+            if let Some((ev_type, ev_config)) = occasion.sampling {
+                event = event.sampling(ev_type, ev_config);
+            }
             if !occasion.packet.is_empty() {
                 event = event.payload(occasion.packet.clone());
             }
@@ -189,22 +194,45 @@ impl<'a> Simulation<'a> {
         args: &[u64],
         inner: impl FnOnce(&mut Self) -> Result<i64, Error>,
     ) -> Result<i64, Error> {
+        self.within(name, |sim| sim.called(name, args, inner)).and_then(|ret| self.returned(name, args, ret))
+    }
+
+    /// What happens here happens inside of a function: it is on the task's kernel stack.
+    pub(super) fn within<T>(&mut self, name: &str, inner: impl FnOnce(&mut Self) -> T) -> T {
+        let (pid, addr) = (self.pid(), self.bpf.symbol(name));
+        self.bpf.machine().kernel.state.tasks.enter_function(pid, addr);
+        let result = inner(self);
+        self.bpf.machine().kernel.state.tasks.leave_function(pid, addr);
+        result
+    }
+
+    /// The entry of a function and what it does. Gives its result.
+    fn called(
+        &mut self,
+        name: &str,
+        args: &[u64],
+        inner: impl FnOnce(&mut Self) -> Result<i64, Error>,
+    ) -> Result<i64, Error> {
         self.advance(STEP_NS)?;
         let entry = Occasion { args: args.to_vec(), ..Occasion::default() };
         self.happen(Point::Kprobe(name.to_owned()), &entry)?;
         let part = format!("{name}.isra.0");
-        self.also(Point::Kprobe(part.clone()), &entry)?;
+        self.also(Point::Kprobe(part), &entry)?;
         self.also(Point::Fentry(name.to_owned()), &entry)?;
-        let mut call = Occasion { args: args.to_vec(), ret: Some(0), ..Occasion::default() };
+        let call = Occasion { args: args.to_vec(), ret: Some(0), ..Occasion::default() };
         let decided = self.also(Point::FmodRet(name.to_owned()), &call)?.map(|r| i64::from(r as u32 as i32));
-        let ret = match decided.filter(|r| *r != 0) {
-            Some(ret) => ret,
-            None => inner(self)?,
-        };
+        match decided.filter(|r| *r != 0) {
+            Some(ret) => Ok(ret),
+            None => inner(self),
+        }
+    }
+
+    /// The return of a function, in its caller.
+    fn returned(&mut self, name: &str, args: &[u64], ret: i64) -> Result<i64, Error> {
         self.advance(STEP_NS)?;
-        call.ret = Some(ret);
+        let call = Occasion { args: args.to_vec(), ret: Some(ret), ..Occasion::default() };
         self.also(Point::Fexit(name.to_owned()), &call)?;
-        self.also(Point::Kretprobe(part), &call)?;
+        self.also(Point::Kretprobe(format!("{name}.isra.0")), &call)?;
         let exit = Occasion { ret: Some(ret), ..Occasion::default() };
         self.happen(Point::Kretprobe(name.to_owned()), &exit)?;
         Ok(ret)

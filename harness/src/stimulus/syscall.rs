@@ -29,6 +29,7 @@ const NUMBERS: &[(&str, u64, u64)] = &[
     ("wait4", 61, 260),
     ("kill", 62, 129),
     ("fsync", 74, 82),
+    ("sync", 162, 81),
     ("futex", 202, 98),
     ("exit_group", 231, 94),
     ("openat", 257, 56),
@@ -49,7 +50,8 @@ impl Simulation<'_> {
         inner: impl FnOnce(&mut Self) -> Result<i64, Error>,
     ) -> Result<i64, Error> {
         self.enter_syscall(name, args)?;
-        let ret = inner(self)?;
+        let function = self.wrapper(name);
+        let ret = self.within(&function, inner)?;
         self.exit_syscall(name, ret)?;
         Ok(ret)
     }

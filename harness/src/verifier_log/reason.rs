@@ -18,7 +18,10 @@ const REASONS: &[(&str, &str)] = &[
         r"failed to resolve CO-RE relocation|is referenced but wasn't resolved|referenced but wasn't created",
         "unresolved-relocation",
     ),
-    (r"failed to find the address for kernel symbol|kernel function .* not found", "unresolved-relocation"),
+    (
+        r"failed to find the address for kernel symbol|address of function \S+ cannot be found|kernel function .* not found",
+        "unresolved-relocation",
+    ),
     (
         r"would lead to reference leak|Unreleased reference|reference has not been acquired|expects refcounted|is an unacquired reference|refcounted bpf_",
         "unreleased-reference",
@@ -40,7 +43,7 @@ const REASONS: &[(&str, &str)] = &[
         "invalid-mem-access",
     ),
     (
-        r"invalid bpf_context access|negative offset ctx ptr|dereference of modified ctx|variable ctx access",
+        r"invalid bpf_context access|negative offset ctx ptr|dereference of modified ctx|variable ctx access|doesn't have \d+-th argument|type \w+ is (not a struct|unsupported)",
         "ctx-access",
     ),
     (
@@ -131,6 +134,8 @@ mod tests {
             ("R7 invalid mem access 'inv'", "invalid-mem-access"),
             ("R0 invalid mem access 'map_value_or_null'", "null-deref"),
             ("R0 !read_ok", "uninit-register"),
+            ("func 'block_rq_issue' doesn't have 2-th argument", "ctx-access"),
+            ("The address of function blk_account_io_done cannot be found", "unresolved-relocation"),
             ("invalid indirect read from stack off -8+4 size 8", "uninit-stack-read"),
             ("invalid indirect read from stack R2 off -8+4 size 8", "uninit-stack-read"),
             ("invalid read from stack R10 off -8+0 size 8", "uninit-stack-read"),

@@ -131,6 +131,8 @@ pub struct Tasks {
     objects: BTreeMap<u64, u32>,
     /// Changes with every change of a task, so that objects made of them can follow.
     generation: u64,
+    /// The last thread id that was given to a new task.
+    last_pid: u32,
 }
 
 /// The task that runs if the test says nothing.
@@ -145,6 +147,7 @@ impl Default for Tasks {
             idle: Arc::new(Task { kthread: true, parent: 0, ..Task::new(0, "swapper/0") }),
             objects: BTreeMap::new(),
             generation: 0,
+            last_pid: 0,
         };
         tasks.insert(Task { parent: 0, ..Task::new(1, "init") });
         tasks.insert(Task::new(DEFAULT_PID, "bpf-test"));
@@ -153,6 +156,14 @@ impl Default for Tasks {
 }
 
 impl Tasks {
+    /// The thread id for a new task: higher than all that there are and that were given before, as the kernel goes round
+    /// (`idr_alloc_cyclic` in `alloc_pid`).
+    pub fn next_pid(&mut self) -> u32 {
+        let highest = self.by_pid.keys().next_back().copied().unwrap_or(0);
+        self.last_pid = self.last_pid.max(highest).saturating_add(1);
+        self.last_pid
+    }
+
     /// Adds a task, in place of one with the same pid.
     pub fn insert(&mut self, task: Task) {
         self.generation += 1;
@@ -180,6 +191,27 @@ impl Tasks {
     /// A task to be changed.
     pub fn get_mut(&mut self, pid: u32) -> Option<&mut Task> {
         self.generation += 1;
+        self.task_mut(pid)
+    }
+
+    /// A kernel function is entered by a task: its address is the innermost of the kernel stack. Objects that were made
+    /// of the task know nothing of that.
+    pub fn enter_function(&mut self, pid: u32, addr: u64) {
+        if let Some(task) = self.task_mut(pid) {
+            task.kernel_stack.insert(0, addr);
+        }
+    }
+
+    /// It returns.
+    pub fn leave_function(&mut self, pid: u32, addr: u64) {
+        if let Some(task) = self.task_mut(pid)
+            && task.kernel_stack.first() == Some(&addr)
+        {
+            task.kernel_stack.remove(0);
+        }
+    }
+
+    fn task_mut(&mut self, pid: u32) -> Option<&mut Task> {
         let task = if pid == 0 { Some(&mut self.idle) } else { self.by_pid.get_mut(&pid) };
         task.map(Arc::make_mut)
     }

@@ -13,6 +13,7 @@ use super::{Format, Status, input, json_line};
 use crate::bpf::{Bpf, BpfBuilder, MAX_CPUS, RunReport};
 use crate::scenario;
 use crate::symbols::Binary;
+use crate::tier::Tier;
 use crate::usdt::Usdt;
 
 /// Arguments of `bcc`.
@@ -47,6 +48,9 @@ pub(super) struct Args {
     /// The seed of everything random
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// On what it runs: the simulator, or the running kernel (`kernel`, as root); BPF_HARNESS_TIER otherwise
+    #[arg(long, value_name = "sim|kernel")]
+    tier: Option<Tier>,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -176,6 +180,9 @@ fn builder(args: &Args) -> Result<BpfBuilder, String> {
     }
     if let Some(cpus) = args.cpus {
         builder = builder.cpus(cpus);
+    }
+    if let Some(tier) = args.tier {
+        builder = builder.tier(tier);
     }
     if let Some(seed) = args.seed {
         builder = builder.seed(seed);

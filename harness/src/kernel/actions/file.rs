@@ -37,6 +37,13 @@ pub(crate) fn open_missing(path: &Path) -> Result<Stimulated, Error> {
     Ok(done)
 }
 
+pub(crate) fn sync() -> Result<Stimulated, Error> {
+    let mut done = acted();
+    // SAFETY: the call takes no arguments.
+    done.ret = unsafe { call(libc::SYS_sync, [0; 6]) };
+    Ok(done)
+}
+
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<Stimulated, Error> {
     let mut done = acted();
     let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC;

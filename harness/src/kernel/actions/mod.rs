@@ -5,6 +5,7 @@
 //! have had other threads.
 
 mod call;
+mod cpu;
 mod file;
 mod memory;
 mod net;
@@ -12,9 +13,10 @@ mod packet;
 mod process;
 mod signal;
 
-pub(crate) use file::{open_missing, read_file, write_file};
+pub(crate) use cpu::stay;
+pub(crate) use file::{open_missing, read_file, sync, write_file};
 pub(crate) use memory::{page_fault, strlen};
 pub(crate) use net::{tcp, udp};
 pub(crate) use packet::packet;
-pub(crate) use process::{exec, fork, sleep, thread};
+pub(crate) use process::{busy, exec, fork, sleep, thread};
 pub(crate) use signal::kill;

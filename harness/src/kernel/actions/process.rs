@@ -23,6 +23,25 @@ pub(crate) fn sleep(time: Duration) -> Result<Stimulated, Error> {
     Ok(done)
 }
 
+pub(crate) fn busy(time: Duration) -> Result<Stimulated, Error> {
+    let used = || {
+        let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the structure is the call's to write, and lives until it returns.
+        unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut ts) };
+        let (sec, nsec) = (u64::try_from(ts.tv_sec).unwrap_or(0), u32::try_from(ts.tv_nsec).unwrap_or(0));
+        Duration::new(sec, nsec)
+    };
+    let done = acted();
+    let end = used() + time;
+    while used() < end {
+        // Most of the time is to be spent here, not in the kernel's clock.
+        for i in 0..100_000u32 {
+            std::hint::black_box(i);
+        }
+    }
+    Ok(done)
+}
+
 /// Makes a child that does what it is told, with system calls only, and waits for it; gives its id and wait status.
 fn child(in_child: impl FnOnce()) -> Result<(i64, i32), Error> {
     let mut status: i32 = 0;

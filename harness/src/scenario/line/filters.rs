@@ -7,7 +7,7 @@ use bpf_helpers_mock::Errno;
 use minijinja::value::{Kwargs, Value as Any, ValueKind};
 use minijinja::{Environment, Error, ErrorKind};
 
-use super::Shared;
+use super::{Shared, any};
 use crate::bpf::Bpf;
 
 pub(super) fn add(env: &mut Environment<'static>, bpf: &Shared) {
@@ -30,11 +30,20 @@ pub(super) fn add(env: &mut Environment<'static>, bpf: &Shared) {
         each(&v, &|addr| Any::from(lock(&shared).sym(addr, pid, module, offset)))
     });
     let shared = Arc::clone(bpf);
+    env.add_function("table", move |map: &str| table(&mut lock(&shared), map));
+    let shared = Arc::clone(bpf);
     env.add_function("stack", move |map: &str, id: i64| stack(&mut lock(&shared), map, id));
 }
 
 fn lock(bpf: &Shared) -> MutexGuard<'_, Bpf> {
     bpf.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The elements of a map, each with `key` and `value`.
+fn table(bpf: &mut Bpf, map: &str) -> Result<Any, Error> {
+    let table = bpf.table(map).map_err(|e| invalid(e.to_string()))?;
+    let row = |e: &crate::table::Entry| Any::from_pairs([("key", any(&e.key)), ("value", any(&e.value))]);
+    Ok((&table).into_iter().map(row).collect())
 }
 
 /// The addresses of a stack, the innermost first; none for the error that says that there is no such stack.

@@ -14,7 +14,9 @@ use std::sync::{Arc, Mutex};
 use minijinja::value::{Value as Any, ValueKind};
 use minijinja::{Environment, UndefinedBehavior};
 
-pub(super) use convert::{any, record};
+pub(super) use convert::any;
+#[cfg(test)]
+use convert::record;
 use parse::{Piece, pieces};
 use spec::Spec;
 
@@ -49,10 +51,12 @@ enum Part<'a> {
 }
 
 impl Lines {
-    pub(super) fn new(bpf: &Shared) -> Self {
+    /// What expressions can use: filters, functions, and the `actor` of the stimuli.
+    pub(super) fn new(bpf: &Shared, actor: Any) -> Self {
         let mut env = Environment::new();
         env.set_undefined_behavior(UndefinedBehavior::Strict);
         filters::add(&mut env, bpf);
+        env.add_global("actor", actor);
         Self { env }
     }
 
@@ -169,7 +173,7 @@ mod tests {
             ("ptr".into(), Value::Pointer(0xffff_8880_0000_1000)),
             ("err".into(), (-2i32).into()),
         ]));
-        let lines = Lines::new(&shared());
+        let lines = Lines::new(&shared(), minijinja::value::Value::UNDEFINED);
         let mut out = String::new();
         for line in lines.lines(line)? {
             line.write(&names, &mut out)?;

@@ -3,7 +3,8 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-/// One thing to print: exactly one of `text`, `trace`, `events`, `table`, `log2` and `linear`.
+/// One thing to print: exactly one of `text`, `trace`, `events`, `table`, `log2` and `linear`; or a `line` alone, whose
+/// fields sum something up: `{table('counts')|map(attribute='value')|sum}`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
@@ -68,13 +69,18 @@ impl PrintFile {
             ("log2", self.log2.is_some()),
             ("linear", self.linear.is_some()),
         ];
-        let mut given = kinds.iter().filter(|k| k.1).map(|k| k.0);
+        let lone = self.line.is_some() && !kinds.iter().any(|k| k.1);
+        let lone = [("line", lone)];
+        let mut given = kinds.iter().chain(&lone).filter(|k| k.1).map(|k| k.0);
         let (Some(kind), None) = (given.next(), given.next()) else {
             return Err(
                 "[[print]] needs exactly one of 'text', 'trace', 'events', 'table', 'log2' and 'linear'"
                     .to_owned(),
             );
         };
+        if kind == "line" {
+            return Ok(());
+        }
         let rows = matches!(kind, "trace" | "events" | "table");
         let hist = matches!(kind, "log2" | "linear");
         let wants = [

@@ -10,31 +10,58 @@ use minijinja::value::Value as Any;
 use toml::Spanned;
 
 use super::kernel::{Placed, at};
-use super::line::{Expression, Line, Lines, Shared, any, record};
+use super::line::{Expression, Line, Lines, Shared, any};
 use super::output::Printed;
 use crate::bpf::{Bpf, TraceFields};
 use crate::hist::Hist;
+use crate::redact::{Redact, Redaction};
 use crate::value::Value;
 
-/// An element that is about to be printed.
+/// An element that is about to be printed, and what else its line can name.
 struct Row {
-    names: Any,
     data: Value,
+    more: Vec<(&'static str, Value)>,
+}
+
+impl Row {
+    /// What its line can name. Members win over our own names.
+    fn names(&self) -> Any {
+        let members = match &self.data {
+            Value::Struct(members) => members.as_slice(),
+            _ => &[],
+        };
+        let own = members.iter().map(|(name, v)| (name.clone(), any(v)));
+        let more = self.more.iter().filter(|(name, _)| self.data.get(name).is_none());
+        Any::from_pairs(own.chain(more.map(|(name, v)| ((*name).to_owned(), any(v)))).collect::<Vec<_>>())
+    }
+
+    /// The same, with what differs between runs replaced.
+    fn redacted(self, redaction: &mut Redaction) -> Self {
+        let data = self.data.redact(redaction);
+        let more = self.more.into_iter().map(|(name, v)| (name, v.redact(redaction))).collect();
+        Self { data, more }
+    }
 }
 
 pub(super) fn print(
     files: &[Spanned<PrintFile>],
     bpf: &Shared,
     lines: &Lines,
+    mut redaction: Option<Redaction>,
     parts: &mut Vec<Printed>,
 ) -> Result<(), Placed> {
     for file in files {
-        parts.push(one(file, bpf, lines)?);
+        parts.push(one(file, bpf, lines, &mut redaction)?);
     }
     Ok(())
 }
 
-fn one(spanned: &Spanned<PrintFile>, bpf: &Shared, lines: &Lines) -> Result<Printed, Placed> {
+fn one(
+    spanned: &Spanned<PrintFile>,
+    bpf: &Shared,
+    lines: &Lines,
+    redaction: &mut Option<Redaction>,
+) -> Result<Printed, Placed> {
     let file = spanned.get_ref();
     file.check().map_err(at(spanned))?;
     let mut out = Printed { kind: "print", name: String::new(), data: None, text: None };
@@ -46,12 +73,12 @@ fn one(spanned: &Spanned<PrintFile>, bpf: &Shared, lines: &Lines) -> Result<Prin
     } else if let Some(trace) = &file.trace {
         "trace".clone_into(&mut out.name);
         match &file.line {
-            None => trace.print(&mut locked, &mut text).map_err(at(spanned))?,
+            None => trace.print(&mut locked, redaction, &mut text).map_err(at(spanned))?,
             Some(_) => {
                 let found = std::iter::from_fn(|| locked.trace_fields(true).ok().flatten());
-                let rows = found.map(|f| Row { names: trace_names(&f), data: Value::Null }).collect();
+                let rows = found.map(|f| Row { data: fields(&f), more: Vec::new() }).collect();
                 drop(locked);
-                file.rows(rows, lines, &mut text)?;
+                file.rows(rows, lines, redaction, &mut text)?;
             }
         }
     } else if let Some(map) = &file.events {
@@ -59,16 +86,15 @@ fn one(spanned: &Spanned<PrintFile>, bpf: &Shared, lines: &Lines) -> Result<Prin
         let records = events(&mut locked, map.get_ref(), file.type_name.as_deref()).map_err(at(map))?;
         let lost = locked.lost_records(map.get_ref()).map_err(|e| at(map)(e.to_string()))?;
         drop(locked);
-        let first = records.first().map_or(Any::from(()), record);
-        let mut previous = Any::from(());
+        let first = records.first().cloned().unwrap_or(Value::Null);
+        let mut previous = Value::Null;
         let mut rows = Vec::new();
-        for (index, value) in records.into_iter().enumerate() {
-            let names =
-                with(&value, [("index", index.into()), ("first", first.clone()), ("previous", previous)]);
-            previous = record(&value);
-            rows.push(Row { names, data: value });
+        for (index, data) in (0u64..).zip(records) {
+            let before = std::mem::replace(&mut previous, data.clone());
+            let more = vec![("index", index.into()), ("first", first.clone()), ("previous", before)];
+            rows.push(Row { data, more });
         }
-        out.data = Some(file.rows(rows, lines, &mut text)?);
+        out.data = Some(file.rows(rows, lines, redaction, &mut text)?);
         if lost > 0 {
             // bcc says so on standard error, wherever the poll happens to be.
             text.push_str(&format!("Possibly lost {lost} samples\n"));
@@ -81,28 +107,37 @@ fn one(spanned: &Spanned<PrintFile>, bpf: &Shared, lines: &Lines) -> Result<Prin
         let mut rows = Vec::new();
         for e in &table {
             let data = Value::from([("key", e.key.clone()), ("value", e.value.clone())]);
-            rows.push(Row { names: record(&data), data });
+            rows.push(Row { data, more: Vec::new() });
         }
-        out.data = Some(file.rows(rows, lines, &mut text)?);
+        out.data = Some(file.rows(rows, lines, redaction, &mut text)?);
     } else if let Some(map) = file.log2.as_ref().or(file.linear.as_ref()) {
         out.name.clone_from(map.get_ref());
         let table = locked.table(map.get_ref()).map_err(|e| at(map)(e.to_string()))?;
         drop(locked);
         text.push_str(&file.histogram(&table, lines, map)?);
+    } else {
+        drop(locked);
+        file.rows(vec![Row { data: Value::Null, more: Vec::new() }], lines, redaction, &mut text)?;
     }
     out.text = Some(text);
     Ok(out)
 }
 
 impl PrintFile {
-    /// Filters, sorts and prints rows; gives them as data.
-    fn rows(&self, rows: Vec<Row>, lines: &Lines, text: &mut String) -> Result<serde_json::Value, Placed> {
+    /// Filters, sorts, redacts and prints rows; gives them as data.
+    fn rows(
+        &self,
+        rows: Vec<Row>,
+        lines: &Lines,
+        redaction: &mut Option<Redaction>,
+        text: &mut String,
+    ) -> Result<serde_json::Value, Placed> {
         let mut rows = self.chosen(rows, lines)?;
         if let Some(sort) = &self.sort {
             let by = lines.expression(sort.get_ref()).map_err(at(sort))?;
             let mut keyed = Vec::new();
             for row in rows {
-                keyed.push((by.value(&row.names).map_err(at(sort))?, row));
+                keyed.push((by.value(&row.names()).map_err(at(sort))?, row));
             }
             keyed.sort_by(|a, b| a.0.cmp(&b.0));
             rows = keyed.into_iter().map(|(_, row)| row).collect();
@@ -111,11 +146,14 @@ impl PrintFile {
             rows.reverse();
         }
         rows.truncate(self.limit.unwrap_or(usize::MAX));
+        if let Some(redaction) = redaction {
+            rows = rows.into_iter().map(|row| row.redacted(redaction)).collect();
+        }
         if let Some(line) = &self.line {
             let each: Vec<Line<'_>> = lines.lines(line.get_ref()).map_err(at(line))?;
             for row in &rows {
                 for l in &each {
-                    l.write(&row.names, text).map_err(at(line))?;
+                    l.write(&row.names(), text).map_err(at(line))?;
                 }
             }
         }
@@ -131,18 +169,18 @@ impl PrintFile {
         let value = |e: &Expression<'_>, text: &Option<Spanned<String>>, names: &Any| {
             e.value(names).map_err(|why| (text.as_ref().map(Spanned::span), why))
         };
-        let (mut groups, mut chosen) = (BTreeMap::<Any, Vec<Any>>::new(), Vec::new());
+        let (mut groups, mut chosen) = (BTreeMap::<Any, Vec<Value>>::new(), Vec::new());
         for mut row in rows {
             let mut key = None;
             if let Some(by) = &by {
-                let of = value(by, &self.group, &row.names)?;
+                let of = value(by, &self.group, &row.names())?;
                 let group = groups.entry(of.clone()).or_default();
-                group.push(record(&row.data));
-                row.names = and(&row.names, "group", Any::from(group.clone()));
+                group.push(row.data.clone());
+                row.more.push(("group", Value::List(group.clone())));
                 key = Some(of);
             }
             if let Some(wanted) = &wanted
-                && !value(wanted, &self.only, &row.names)?.is_true()
+                && !value(wanted, &self.only, &row.names())?.is_true()
             {
                 continue;
             }
@@ -186,7 +224,12 @@ impl PrintFile {
 }
 
 impl Trace {
-    fn print(&self, bpf: &mut Bpf, text: &mut String) -> Result<(), String> {
+    fn print(
+        &self,
+        bpf: &mut Bpf,
+        redaction: &mut Option<Redaction>,
+        text: &mut String,
+    ) -> Result<(), String> {
         let format = match self {
             Self::Lines(false) => return Ok(()),
             Self::Lines(true) => None,
@@ -194,39 +237,24 @@ impl Trace {
         };
         let mut bytes = Vec::new();
         bpf.trace_print_to(&mut bytes, format).map_err(|e| e.to_string())?;
-        text.push_str(&String::from_utf8_lossy(&bytes));
+        let printed = String::from_utf8_lossy(&bytes);
+        match redaction {
+            Some(redaction) => text.push_str(&printed.redact(redaction)),
+            None => text.push_str(&printed),
+        }
         Ok(())
     }
 }
 
-fn trace_names(f: &TraceFields) -> Any {
-    Any::from_pairs([
-        ("task", Any::from(f.task.as_str())),
+fn fields(f: &TraceFields) -> Value {
+    Value::from([
+        ("task", Value::from(f.task.as_str())),
         ("pid", f.pid.into()),
         ("cpu", f.cpu.into()),
         ("flags", f.flags.as_str().into()),
-        ("ts", f.ts.into()),
+        ("ts", Value::Float(f.ts)),
         ("msg", f.msg.as_str().into()),
     ])
-}
-
-/// Names and one more.
-fn and(names: &Any, name: &str, value: Any) -> Any {
-    let own = names.try_iter().into_iter().flatten();
-    let own = own.filter_map(|key| Some((key.to_string(), names.get_item(&key).ok()?)));
-    Any::from_pairs(own.chain([(name.to_owned(), value)]).collect::<Vec<_>>())
-}
-
-/// A record's members and more names.
-fn with<const N: usize>(value: &Value, more: [(&str, Any); N]) -> Any {
-    let members = match value {
-        Value::Struct(members) => members.as_slice(),
-        _ => &[],
-    };
-    let own = members.iter().map(|(name, v)| (name.clone(), any(v)));
-    // Members win over our own names.
-    let more = more.into_iter().filter(|(name, _)| value.get(name).is_none());
-    Any::from_pairs(own.chain(more.map(|(name, v)| (name.to_owned(), v))).collect::<Vec<_>>())
 }
 
 /// The records of a buffer, each decoded by its own size unless a type is named.
