@@ -222,11 +222,17 @@ fn distance(a: &str, b: &str, limit: usize) -> usize {
     for (i, x) in a.bytes().enumerate() {
         let mut left = i + 1;
         let mut diagonal = i;
+        let mut least = i + 1;
         for (cell, y) in row.iter_mut().skip(1).zip(b.bytes()) {
             let replaced = diagonal + usize::from(x != y);
             diagonal = *cell;
             left = replaced.min(*cell + 1).min(left + 1);
             *cell = left;
+            least = least.min(left);
+        }
+        // No later row has a smaller number.
+        if least > limit {
+            return limit + 1;
         }
         if let Some(first) = row.first_mut() {
             *first = i + 1;
@@ -248,5 +254,13 @@ mod tests {
         }
         let error = Error::unknown("kernel function", "vfs_raed", ["vfs_read", "vfs_write"].into_iter());
         assert_eq!(error.to_string(), "there is no kernel function 'vfs_raed'; did you mean 'vfs_read'?");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_limit_hides_only_what_is_beyond_it(a in "[ab]{0,8}", b in "[ab]{0,8}", limit in 0usize..9) {
+            let (whole, limited) = (distance(&a, &b, 99), distance(&a, &b, limit));
+            proptest::prop_assert_eq!(limited.min(limit + 1), whole.min(limit + 1));
+        }
     }
 }

@@ -29,7 +29,11 @@ fn the_value_counts_up() {
     if !on_kernel() {
         bpf.set_perf_counter("cycles", 0, 500, 25).unwrap();
     }
-    let values = [(); 3].map(|()| read(&mut bpf));
+    let values = [(); 3].map(|()| {
+        // A processor whose clock the kernel does not trust has one that moves with the ticks.
+        bpf.advance(20_000_000).unwrap();
+        read(&mut bpf)
+    });
     assert!(values.is_sorted_by(|a, b| a < b) && values[2] < 1 << 50, "{values:?}");
 }
 
