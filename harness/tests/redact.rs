@@ -58,6 +58,13 @@ fn columns_that_are_not_asked_for_stay_in_lines() {
 }
 
 #[test]
+fn texts_end_where_c_ends_them() {
+    let value: Value = "/etc/passwd\\0\\0\\xa5rest".into();
+    assert_eq!(value.redact(&mut Redaction::new().c_texts()), "/etc/passwd");
+    assert_eq!(value.redact(&mut Redaction::new()), value);
+}
+
+#[test]
 fn values_for_each_cpu_become_their_sum() {
     let value = Value::PerCpu(vec![1u64.into(), 0u64.into(), 2u64.into()]);
     assert_eq!(value.redact(&mut Redaction::new().cpus()), 3u64);

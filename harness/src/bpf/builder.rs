@@ -13,7 +13,6 @@ use bpf_vm_shim::object::{KernelProfile, Object, ProgType};
 use super::text::{self, TextOptions};
 use super::{Bpf, Host, Loaded, globals, running};
 use crate::compile::bcc::{Compiled, Text};
-use crate::compile::remote::booted_kernel_with;
 use crate::error::Error;
 use crate::profile::{Profile, tracepoints::Tracepoints};
 use crate::tier::Tier;
@@ -301,7 +300,7 @@ impl BpfBuilder {
     ///
     /// # Errors
     /// If an object cannot be read, parsed, linked or loaded, or a global variable does not exist or fit.
-    pub fn load(mut self) -> Result<Bpf, Error> {
+    pub fn load(self) -> Result<Bpf, Error> {
         if self.sources.is_empty() {
             return Err(Error::NoObject);
         }
@@ -309,13 +308,6 @@ impl BpfBuilder {
         let (mut kernel, profile) = self.kernel_of_texts(tier)?;
         if tier == Tier::Kernel {
             running::fit(&mut kernel)?;
-            // The host of a virtual machine has the types already: they need not be written as C here.
-            let tracepoints = profile.as_ref().map(Profile::tracepoints);
-            if !self.texts.has_kernel()
-                && let Some(booted) = tracepoints.and_then(booted_kernel_with)
-            {
-                self = self.bcc_kernel(booted);
-            }
         }
         let mut machine = Machine::new(kernel);
         machine.limits = self.limits;

@@ -54,7 +54,7 @@ mod tests {
         let mut room = LogRoom::new().unwrap();
         assert_eq!(room.text(), b"");
         // SAFETY: the first bytes of a mapping that nobody else uses.
-        unsafe { std::ptr::copy_nonoverlapping(b"R0\0".as_ptr(), room.as_mut_ptr(), 3) };
+        unsafe { std::ptr::copy_nonoverlapping(c"R0".as_ptr().cast(), room.as_mut_ptr(), 3) };
         assert_eq!(room.text(), b"R0");
     }
 }

@@ -12,7 +12,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use bpf_vm_shim::btf::{Btf, BtfError, HeaderOptions, Kind};
+use bpf_vm_shim::btf::{Btf, BtfError, HeaderOptions};
 use bpf_vm_shim::object::{Arch, KernelProfile, SymbolNames};
 
 use crate::compile::bcc::BccKernel;
@@ -51,8 +51,13 @@ impl Profile {
     /// bundled ones until others are given.
     #[must_use]
     pub fn from_btf(btf: Btf) -> Self {
+        let symbols = functions(&btf, Arch::X86_64);
+        Self::of_types(btf).with_kernel(|kernel| kernel.symbols = symbols)
+    }
+
+    /// As [`Profile::from_btf`], of whose functions nothing is known.
+    fn of_types(btf: Btf) -> Self {
         let mut kernel = KernelProfile { btf: Some(btf.clone()), ..KernelProfile::default() };
-        kernel.symbols = functions(&btf, Arch::X86_64);
         kernel.hz = 250;
         kernel.kconfig = default_config();
         Self { kernel, btf, tracepoints: Tracepoints::bundled(), header: Arc::default(), running: false }
@@ -63,10 +68,7 @@ impl Profile {
     /// # Errors
     /// If it cannot be read, or holds no valid BTF.
     pub fn from_btf_file(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let wrong = |why: String| Error::Read { path: path.to_owned(), why };
-        let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
-        Ok(Self::from_btf(Btf::parse_file(bytes).map_err(|e| wrong(e.to_string()))?))
+        read_btf(path.as_ref()).map(Self::from_btf)
     }
 
     /// The kernel that this runs on: its BTF, version, functions, configuration and tracepoints, as far as one may read
@@ -184,12 +186,17 @@ impl Profile {
     }
 }
 
+fn read_btf(path: &Path) -> Result<Btf, Error> {
+    let wrong = |why: String| Error::Read { path: path.to_owned(), why };
+    let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
+    Btf::parse_file(bytes).map_err(|e| wrong(e.to_string()))
+}
+
 /// The functions that BTF describes, and the system calls, some of which compilers leave without a description.
 fn functions(btf: &Btf, arch: Arch) -> SymbolNames {
-    let described = btf.iter().filter(|(_, ty)| ty.kind() == Kind::Func).map(|(_, ty)| ty.name().to_owned());
     let prefix = arch.syscall_prefix();
     let syscalls = tracepoints::syscalls().map(|s| format!("{prefix}sys_{}", s.name));
-    described.chain(syscalls).collect()
+    SymbolNames::functions_of(btf, syscalls.collect())
 }
 
 /// What a distribution's kernel for servers has, as far as programs ask.

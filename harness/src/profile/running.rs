@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bpf_vm_shim::object::{KernelProfile, SymbolNames};
+use bpf_vm_shim::object::{Arch, KernelProfile, SymbolNames};
 
 use super::Profile;
 use super::tracepoints::Tracepoints;
@@ -11,13 +11,12 @@ use crate::error::Error;
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 
 pub(super) fn profile() -> Result<Profile, Error> {
-    Ok(types()?.with_kernel(|kernel| {
-        // More complete than BTF; the addresses are hidden from most users and not wanted.
-        let functions = std::fs::read_to_string("/proc/kallsyms").map(|text| functions(&text));
-        if let Some(functions) = functions.ok().filter(|f| !f.is_empty()) {
-            kernel.symbols = functions;
-        }
-    }))
+    let types = types()?;
+    // More complete than BTF; the addresses are hidden from most users and not wanted.
+    let listed = std::fs::read_to_string("/proc/kallsyms").map(|text| functions(&text));
+    let listed = listed.ok().filter(|f| !f.is_empty());
+    let symbols = listed.unwrap_or_else(|| super::functions(types.btf(), Arch::X86_64));
+    Ok(types.with_kernel(|kernel| kernel.symbols = symbols))
 }
 
 /// All but the names of functions.
@@ -30,7 +29,7 @@ pub(super) fn types() -> Result<Profile, Error> {
     }
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let release = release.trim();
-    let mut profile = Profile::from_btf_file(BTF)?.with_kernel(|kernel| {
+    let mut profile = Profile::of_types(super::read_btf(BTF.as_ref())?).with_kernel(|kernel| {
         kernel.version = version(release).unwrap_or(kernel.version);
         if let Ok(text) = std::fs::read_to_string(format!("/boot/config-{release}")) {
             kernel.kconfig = config(&text);

@@ -19,7 +19,7 @@ impl Redaction {
     /// let events = [Event { pid: 77, fname: "/etc/passwd", ret: 5 }, Event { pid: 77, fname: "/none", ret: -2 }];
     /// let redacted = Redaction::new().pids().numbered(".ret", "fd").serde(&events)?;
     /// assert_eq!(redacted[0]["pid"], redacted[1]["pid"]);
-    /// assert_eq!(redacted[0]["ret"], "[fd 1]");
+    /// assert_eq!((&redacted[0]["ret"], &redacted[1]["ret"]), (&"[fd 1]".into(), &(-2).into()));
     /// # Ok::<(), bpf_harness::Error>(())
     /// ```
     ///

@@ -42,6 +42,7 @@ use path::Path;
 pub struct Redaction {
     kinds: BTreeMap<Kind, Vec<String>>,
     addresses: bool,
+    c_texts: bool,
     rules: Vec<(Path, Rule)>,
     numbers: Numbers,
 }
@@ -168,7 +169,7 @@ impl Redaction {
     /// One that replaces everything that it knows of.
     #[must_use]
     pub fn all() -> Self {
-        Self::new().pids().times().cpus().comms().ports().inodes().fds().addresses()
+        Self::new().pids().times().cpus().comms().ports().inodes().fds().addresses().c_texts()
     }
 
     /// Ids of processes and threads: `[pid 1]`. 0 (the idle task, the kernel) and negative numbers stay. In text, what
@@ -222,6 +223,13 @@ impl Redaction {
         self
     }
 
+    /// Text up to its first NUL: behind it is whatever was in memory there.
+    #[must_use]
+    pub fn c_texts(mut self) -> Self {
+        self.c_texts = true;
+        self
+    }
+
     /// One more member that is a process id.
     #[must_use]
     pub fn pid_member(self, name: impl Into<String>) -> Self {
@@ -249,7 +257,8 @@ impl Redaction {
         self
     }
 
-    /// As [`Redaction::path`], with numbers of a kind: `numbered(".key.id", "request")` gives `[request 1]`.
+    /// As [`Redaction::path`], with numbers of a kind: `numbered(".key.id", "request")` gives `[request 1]`. Negative
+    /// numbers, which are errors, stay.
     #[must_use]
     pub fn numbered(mut self, path: &str, kind: impl Into<String>) -> Self {
         self.rules.push((Path::parse(path), Rule::Number(kind.into())));
@@ -276,7 +285,7 @@ impl Redaction {
         self.kinds.contains_key(&kind)
     }
 
-    /// The kind of a member; the time of day is not the end of a list.
+    /// The kind of a member.
     fn kind_of(&self, member: &str) -> Option<Kind> {
         self.kinds.iter().find(|(_, members)| members.iter().any(|m| m == member)).map(|(kind, _)| *kind)
     }

@@ -3,7 +3,7 @@
 use super::numbers::is_label;
 use super::path::Step;
 use super::{Kind, Redaction, Rule};
-use crate::value::Value;
+use crate::value::{Value, escape, unescape};
 
 /// Where the memory of a process of 64 bits lies, as loaders place programs, libraries and stacks.
 const USER: std::ops::Range<u64> = 0x5000_0000_0000..0x8000_0000_0000;
@@ -18,7 +18,8 @@ pub(super) fn is_address(value: u64) -> bool {
 impl Redaction {
     pub(super) fn value(&mut self, value: &Value, place: &mut Vec<Step>) -> Value {
         let rule = self.rules.iter().find(|(path, _)| path.leads_to(place)).map(|(_, rule)| rule.clone());
-        if let Some(rule) = rule {
+        let is_error = matches!(value, Value::Int(n) if *n < 0);
+        if let Some(rule) = rule.filter(|r| matches!(r, Rule::Text(_)) || !is_error) {
             return Value::Text(match rule {
                 Rule::Text(text) => text,
                 Rule::Number(kind) => self.numbers.label(&kind, &key_of(value)),
@@ -36,6 +37,7 @@ impl Redaction {
         match value {
             Value::Pointer(addr) if self.addresses && *addr != 0 => self.address(*addr),
             Value::Uint(addr) if self.addresses && is_address(*addr) => self.address(*addr),
+            Value::Text(text) if self.c_texts => Value::Text(c_text(text)),
             Value::PerCpu(values) if self.has(Kind::Cpu) => match value.sum() {
                 Some(sum) => Value::Uint(sum),
                 None => Value::PerCpu(self.list(values, place)),
@@ -81,6 +83,13 @@ fn key_of_kind(kind: Kind, value: &Value) -> Option<String> {
         (Kind::Time | Kind::Cpu, _) => value.as_u64().map(|_| String::new()),
         _ => value.as_u64().filter(|n| *n != 0).map(|n| n.to_string()),
     }
+}
+
+/// Text as C reads it.
+fn c_text(text: &str) -> String {
+    let bytes = unescape(text);
+    let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
+    escape(bytes.get(..end).unwrap_or_default())
 }
 
 /// What a value of one's own kind is known by: its text.

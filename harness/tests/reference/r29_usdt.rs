@@ -3,7 +3,8 @@
 use bpf_harness::symbols::{Binary, Process};
 use bpf_harness::usdt::{ArgKind, Usdt};
 
-use crate::says;
+use crate::support::{me, on_kernel};
+use crate::{number, says};
 
 /// Two probes in `.note.stapsdt`; see `data/server.c`.
 pub(crate) fn server() -> Binary {
@@ -72,4 +73,24 @@ fn no_cut_of_a_file_is_a_disaster() {
         changed[at] ^= 0xff;
         let _ = Binary::parse("/x", &changed).map(Usdt::from_binary);
     }
+}
+
+/// A file of this machine, mapped into this process, whose probes are passed.
+#[test]
+fn probes_of_a_real_file_are_passed() {
+    let library = crate::server::server();
+    let mut usdt = Usdt::from_path(&library.path).unwrap();
+    let names: Vec<_> = usdt.enumerate_probes().map(|(_, p)| p.name.clone()).collect();
+    assert_eq!(names, ["request", "done"]);
+    usdt.enable_probe("http:done", "count").unwrap();
+    let mut bpf = crate::live();
+    bpf.attach_usdt(&usdt).unwrap();
+    for _ in 0..2 {
+        if on_kernel() {
+            library.finish();
+        } else {
+            bpf.usdt("http", "done").fire().unwrap();
+        }
+    }
+    assert_eq!(number(&mut bpf, "counts", me().into()), Some(2));
 }

@@ -12,7 +12,7 @@ use crate::{live, load, number, says};
 fn a_tracepoint_by_name() {
     let mut bpf = live();
     bpf.attach_tracepoint("sched:sched_switch", "traced").unwrap();
-    bpf.stimulate(&Stimulus::sleep(Duration::from_millis(1))).unwrap();
+    bpf.stimulate(&Stimulus::sleep(Duration::from_millis(50))).unwrap();
     assert_eq!((number(&mut bpf, "counts", 1), bpf.num_open_tracepoints()), (Some(1), 1));
     assert!(bpf.tracepoint("sched", "sched_wakeup").fire().is_err());
     bpf.detach_tracepoint("sched:sched_switch").unwrap();

@@ -22,6 +22,21 @@ fn rows(text: &str) -> BTreeMap<u32, Vec<String>> {
         .collect()
 }
 
+/// How many tests of a file are not for the simulator alone.
+fn on_both_tiers(source: &str) -> usize {
+    let tests = source.split("#[test]").skip(1);
+    tests.filter(|test| !test.split("\n}\n").next().unwrap_or(test).contains("if simulator_only(")).count()
+}
+
+#[test]
+fn tests_of_one_tier_are_told_from_others() {
+    let both = "#[test]\nfn a() {\n    work();\n}\n";
+    let one = "#[test]\nfn b() {\n    if simulator_only(WHY) {\n        return;\n    }\n}\n";
+    let helper = "fn c() {\n    if simulator_only(WHY) {}\n}\n";
+    assert_eq!([both, one].map(on_both_tiers), [1, 0]);
+    assert_eq!(on_both_tiers(&format!("{one}{both}{helper}")), 1);
+}
+
 #[test]
 fn every_row_names_a_test_that_exists_and_every_test_has_its_row() {
     if simulator_only("it reads the sources, which a guest does not have") {
@@ -34,7 +49,7 @@ fn every_row_names_a_test_that_exists_and_every_test_has_its_row() {
     let tests = root.join("tests/reference");
     let mut named = BTreeSet::new();
     for (number, cells) in &rows {
-        let [_, test, simulator, _] = cells.as_slice() else {
+        let [_, test, simulator, kernel] = cells.as_slice() else {
             panic!("row {number} has {} cells behind its number, not 4", cells.len());
         };
         let test = test.trim_matches('`').to_owned();
@@ -43,6 +58,11 @@ fn every_row_names_a_test_that_exists_and_every_test_has_its_row() {
         let source = source.unwrap_or_else(|e| panic!("row {number}: {test}.rs: {e}"));
         assert!(source.contains("#[test]"), "row {number}: {test}.rs has no test");
         assert_eq!(simulator, "yes", "row {number}");
+        assert!(kernel == "yes" || kernel.starts_with("since "), "row {number}: {kernel}");
+        assert!(
+            on_both_tiers(&source) > 0,
+            "row {number}: all tests of {test}.rs are for the simulator only"
+        );
         named.insert(test);
     }
     let modules = include_str!("main.rs").lines();

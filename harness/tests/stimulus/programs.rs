@@ -51,7 +51,7 @@ fn a_packet_goes_as_far_as_it_is_let() {
     for (protocol, ret, fired) in [(6u8, 1, 3), (1, 0, 1)] {
         packet[23] = protocol;
         let mut bpf = Bpf::load(bpf_fixtures::object("packets").unwrap()).unwrap();
-        bpf.attach_all();
+        bpf.attach_all().unwrap();
         let done = bpf.stimulate(&Stimulus::packet(packet.clone())).unwrap();
         assert_eq!((done.ret, done.fired), (ret, fired), "protocol {protocol}");
     }

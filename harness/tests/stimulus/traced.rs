@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 
 use bpf_harness::stimulus::{Action, Happened, Stimulated};
 use bpf_harness::{Bpf, Point, Tier};
+use serial_test::serial;
 
 use crate::support::{all, machine};
 
@@ -42,8 +43,10 @@ impl Seen {
         Self { way, name, errno: errno(value).filter(|_| counts) }
     }
 
+    /// Whether a kernel may have it at other times, or miss it: it keeps as many returns of a function in mind as it has
+    /// CPUs, and this one calls itself by way of the loopback.
     fn is_anytime(&self) -> bool {
-        ANYTIME.contains(&self.name.as_str())
+        ANYTIME.contains(&self.name.as_str()) || self.way == '<' && self.name == "tcp_rcv_state_process"
     }
 }
 
@@ -241,6 +244,7 @@ fn settle(real: bool) {
 }
 
 #[test]
+#[serial]
 fn every_stimulus_comes_by_the_points_of_its_expansion() {
     if Tier::from_env().unwrap() == Tier::Kernel {
         std::fs::write("/tmp/bpf-file", "hello world\n").unwrap();
@@ -250,9 +254,7 @@ fn every_stimulus_comes_by_the_points_of_its_expansion() {
     let version = version(&mut bpf);
     let mut wrong = Vec::new();
     for (name, action) in all() {
-        let start = std::time::Instant::now();
         wrong.extend(check(name, &*action, version));
-        eprintln!("{name}: {:?}", start.elapsed());
     }
     assert!(wrong.is_empty(), "on {}.{}:\n{}", version.0, version.1, wrong.join("\n"));
 }

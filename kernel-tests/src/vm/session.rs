@@ -14,7 +14,7 @@ use super::results::Results;
 use super::service::Desk;
 use super::signals::Signals;
 use super::tree::Tree;
-use super::warm::Parts;
+use super::warm::{FIRST_BOOT, Parts};
 use crate::kernels::Arch;
 
 /// The guest's init, built from `guest/` by this crate's build script; empty where it could not be.
@@ -98,7 +98,8 @@ pub fn run(
         let process = Process::start(qemu, machine, memory_mib, start, signals)?;
         let mut session = parts.session(process);
         session.notes.append(&mut notes);
-        match session.boot(job.boot_timeout) {
+        let limit = if again { job.boot_timeout } else { job.boot_timeout.min(FIRST_BOOT) };
+        match session.boot(limit) {
             Ok(()) => return session.program(&command, output),
             Err(VmError::NoBoot { .. }) if !again => again = true,
             Err(error) => return Err(error),

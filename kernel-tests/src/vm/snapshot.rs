@@ -29,8 +29,9 @@ use super::sparse;
 const STATE: &str = "state";
 /// In place of a snapshot that cannot be made here.
 const IMPOSSIBLE: &str = "impossible";
-/// Snapshots kept, each of 85 MB on disk and more: the most recently used, and no more bytes of them than this.
-const KEPT: usize = 32;
+/// Snapshots kept, each of 85 MB on disk and more: the most recently used, and no more bytes of them than this or than a
+/// quarter of what the disk has for them.
+const KEPT: usize = 96;
 const KEPT_BYTES: u64 = 8 << 30;
 /// How long it is believed that there can be none.
 const IMPOSSIBLE_FOR: Duration = Duration::from_secs(3600);
@@ -279,6 +280,8 @@ fn prune(new: &Path) {
         .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
         .collect();
     dated.sort();
+    let all: u64 = dated.iter().map(|(_, path)| on_disk(path)).sum();
+    let budget = KEPT_BYTES.min((free(new) + all) / 4);
     let (mut count, mut bytes) = (0, 0);
     for (modified, path) in dated.into_iter().rev() {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -291,7 +294,7 @@ fn prune(new: &Path) {
         }
         count += 1;
         bytes += on_disk(&path);
-        if path != new && (count > KEPT || bytes > KEPT_BYTES || older_build(&path, new)) {
+        if path != new && (count > KEPT || bytes > budget || older_build(&path, new)) {
             forget(&path);
         }
     }
@@ -301,6 +304,12 @@ fn prune(new: &Path) {
 fn older_build(path: &Path, new: &Path) -> bool {
     let family = |path: &Path| Some(path.file_name()?.to_str()?.rsplit_once('-')?.0.to_owned());
     family(new).is_some_and(|new| family(path) == Some(new))
+}
+
+/// What this user may still write where a snapshot is.
+fn free(place: &Path) -> u64 {
+    let folder = place.parent().unwrap_or(place);
+    rustix::fs::statvfs(folder).map_or(u64::MAX / 2, |found| found.f_bavail * found.f_frsize)
 }
 
 /// What a snapshot's files take; memory files have holes.

@@ -26,7 +26,7 @@ const MAX_LINKS: usize = 40;
 const MAX_SOURCES: usize = 10_000;
 const MAX_SOURCE_BYTES: u64 = 64 << 20;
 /// Bytes of a file in one message to a running guest.
-const SENT_AT_ONCE: usize = 1 << 20;
+const SENT_AT_ONCE: usize = 64 << 10;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Node {

@@ -19,7 +19,7 @@ use super::tree::Tree;
 /// Fewer bytes are sent faster than they are saved and restored.
 const WORTH_KEEPING: u64 = 4 << 20;
 /// A machine that boots does so within seconds; one that hangs is better started again soon.
-const FIRST_BOOT: Duration = Duration::from_secs(30);
+pub(super) const FIRST_BOOT: Duration = Duration::from_secs(30);
 /// A restored agent answers within a tenth of a second; the second attempt gets the patience for a loaded host.
 const RESTORED_WITHIN: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(20)];
 /// As long as files take to be sent.

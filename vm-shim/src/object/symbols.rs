@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::btf::{Btf, Kind};
+
 /// A sorted set of names, as many as a kernel has; cheap to clone.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct SymbolNames {
@@ -9,6 +11,20 @@ pub struct SymbolNames {
 }
 
 impl SymbolNames {
+    /// The functions that BTF describes, and more. Here rather than at its only user, because this crate is optimised in
+    /// debug builds too: there are fifty thousand of them, and every test process that reads a kernel's types pays.
+    #[must_use]
+    pub fn functions_of(btf: &Btf, more: Vec<String>) -> Self {
+        let described = btf.iter().filter(|(_, ty)| ty.kind() == Kind::Func).map(|(_, ty)| ty.name().into());
+        Self::sorted(described.chain(more.into_iter().map(Into::into)).collect())
+    }
+
+    fn sorted(mut names: Vec<Box<str>>) -> Self {
+        names.sort_unstable();
+        names.dedup();
+        Self { names: Arc::new(names) }
+    }
+
     /// Whether a name is in it.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
@@ -55,10 +71,7 @@ impl SymbolNames {
 
 impl<T: Into<Box<str>>> FromIterator<T> for SymbolNames {
     fn from_iter<I: IntoIterator<Item = T>>(names: I) -> Self {
-        let mut names: Vec<Box<str>> = names.into_iter().map(Into::into).collect();
-        names.sort_unstable();
-        names.dedup();
-        Self { names: Arc::new(names) }
+        Self::sorted(names.into_iter().map(Into::into).collect())
     }
 }
 

@@ -26,13 +26,8 @@ pub(in crate::compile) fn socket() -> Option<PathBuf> {
 /// The kernel that this guest of `bpf-vm` runs, whose types its host knows; `None` if this is no guest.
 #[must_use]
 pub fn booted_kernel() -> Option<BccKernel> {
-    booted_kernel_with(&Tracepoints::of_tracefs().unwrap_or_else(Tracepoints::none))
-}
-
-/// As [`booted_kernel`], where its tracepoints are known already.
-pub(crate) fn booted_kernel_with(tracepoints: &Tracepoints) -> Option<BccKernel> {
     socket()?;
-    let tracepoints = tracepoints.clone();
+    let tracepoints = Tracepoints::of_tracefs().unwrap_or_else(Tracepoints::none);
     let arch = if cfg!(target_arch = "aarch64") { Arch::Arm64 } else { Arch::X86_64 };
     Some(BccKernel {
         vmlinux_h: Arc::from(""),

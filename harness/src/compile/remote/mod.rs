@@ -1,7 +1,7 @@
 //! Texts of a guest, compiled by its host: in a virtual machine of `bpf-vm` there is no clang.
 //!
 //! A guest reaches its host through the unix socket that `BPF_VM_HOST_SOCKET` names; a connection carries one request and
-//! its reply, each a length (u32, little endian) and that many bytes. A request is JSON ([`Request`]); a reply is a line
+//! its reply, each a length (u32, little endian) and that many bytes. A request is JSON; a reply is a line
 //! of JSON and, where there is one, the object.
 //!
 //! The host knows the kernel that it booted, so types, version and configuration stay there. What it does not know is the
@@ -18,7 +18,6 @@ mod types;
 pub(super) use guest::{compile, socket};
 
 pub use guest::booted_kernel;
-pub(crate) use guest::booted_kernel_with;
 pub use host::HostCompiler;
 pub use types::types_of_file;
 

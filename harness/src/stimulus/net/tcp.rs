@@ -4,7 +4,7 @@ use bpf_helpers_mock::objects::Value;
 
 use super::{CLOEXEC, Family, LOOPBACK4, LOOPBACK6, MAPPED4, Socket, receive, send};
 use crate::error::Error;
-use crate::stimulus::simulation::Simulation;
+use crate::stimulus::simulation::{STEP_NS, Simulation};
 use crate::stimulus::{Action, Real, Stimulated, real};
 
 /// States of a connection (`include/net/tcp_states.h`).
@@ -17,9 +17,9 @@ pub(super) const CLOSED: u64 = 7;
 const CLOSE_WAIT: u64 = 8;
 const LAST_ACK: u64 = 9;
 const LISTEN: u64 = 10;
-/// The ports on the simulator, where all are free.
-const SERVER: u16 = 40_001;
-const CLIENT: u16 = 50_001;
+/// Where the ports on the simulator begin, on which all are free: that of a listener, and that of a client.
+const SERVER: u16 = 40_000;
+const CLIENT: u16 = 50_000;
 /// The descriptors of listener, client and the accepted one.
 const FDS: [u64; 3] = [3, 4, 5];
 const ECONNREFUSED: i64 = 111;
@@ -64,8 +64,9 @@ impl Action for Tcp {
         if self.refused {
             return self.be_refused(sim);
         }
-        let mut done = Stimulated::default().with("port", SERVER.into()).with("local_port", CLIENT.into());
-        let listener = match listen(sim, self.family)? {
+        let ports = (free_port(sim, SERVER), free_port(sim, CLIENT));
+        let mut done = Stimulated::default().with("port", ports.0.into()).with("local_port", ports.1.into());
+        let listener = match listen(sim, self.family, ports.0)? {
             Ok(listener) => listener,
             Err(ret) => return Ok(Stimulated { ret, ..done }),
         };
@@ -74,15 +75,15 @@ impl Action for Tcp {
             Err(ret) => return Ok(Stimulated { ret, ..done }),
         };
         let server = Socket::new(sim, self.family, true, FDS[2])?;
-        done.ret = connect(sim, &client, SERVER, Some(&listener), |sim| {
-            answered(sim, &client, &server)?;
+        done.ret = connect(sim, &client, ports, Some(&listener), |sim| {
+            answered(sim, &client, &server, ports)?;
             Ok(0)
         })?;
         if done.ret == 0 {
             accept(sim, &listener, &server)?;
             talk(sim, &client, &server, &self.bytes)?;
-            close_client(sim, &client, &server, self.bytes.len() as u64)?;
-            close_server(sim, &client, &server, self.bytes.len() as u64)?;
+            close_client(sim, &client, &server)?;
+            close_server(sim, &client, &server)?;
         } else {
             client.close(sim, |_| Ok(()))?;
         }
@@ -99,12 +100,13 @@ impl Action for Tcp {
 
 impl Tcp {
     fn be_refused(&self, sim: &mut Simulation<'_>) -> Result<Stimulated, Error> {
-        let done = Stimulated::default().with("port", REFUSED.into()).with("local_port", CLIENT.into());
+        let ports = (REFUSED, free_port(sim, CLIENT));
+        let done = Stimulated::default().with("port", REFUSED.into()).with("local_port", ports.1.into());
         let client = match Socket::open(sim, self.family, true, FDS[0])? {
             Ok(client) => client,
             Err(ret) => return Ok(Stimulated { ret, ..done }),
         };
-        let ret = connect(sim, &client, REFUSED, None, |sim| {
+        let ret = connect(sim, &client, ports, None, |sim| {
             let reset = sim.kernel_bytes(&[])?;
             sim.function("tcp_rcv_state_process", &[client.sock, reset], |sim| {
                 sim.function("tcp_reset", &[client.sock, reset], |sim| {
@@ -121,8 +123,14 @@ impl Tcp {
     }
 }
 
+/// A port that no connection before had: they follow the clock.
+fn free_port(sim: &mut Simulation<'_>, first: u16) -> u16 {
+    let steps = sim.bpf.now() / STEP_NS % 10_000;
+    first + u16::try_from(steps).unwrap_or(0)
+}
+
 /// `socket`, `bind`, `listen`, `getsockname`.
-fn listen(sim: &mut Simulation<'_>, family: Family) -> Result<Result<Socket, i64>, Error> {
+fn listen(sim: &mut Simulation<'_>, family: Family, port: u16) -> Result<Result<Socket, i64>, Error> {
     let listener = match Socket::open(sim, family, true, FDS[0])? {
         Ok(listener) => listener,
         Err(ret) => return Ok(Err(ret)),
@@ -139,7 +147,7 @@ fn listen(sim: &mut Simulation<'_>, family: Family) -> Result<Result<Socket, i64
             sim.leaf(family.name("inet_bind", "inet6_bind"), &[listener.socket, kernel, len], 0)
         })
     })?;
-    listener.set_ports(sim, SERVER, 0)?;
+    listener.set_ports(sim, port, 0)?;
     sim.syscall("listen", &[FDS[0], 1], |sim| {
         sim.function("__sys_listen", &[FDS[0], 1], |sim| {
             let refused = sim.hook("socket_listen", &[listener.socket, 1])?;
@@ -163,7 +171,7 @@ fn listen(sim: &mut Simulation<'_>, family: Family) -> Result<Result<Socket, i64
 fn connect(
     sim: &mut Simulation<'_>,
     client: &Socket,
-    port: u16,
+    (port, local): (u16, u16),
     listener: Option<&Socket>,
     answer: impl FnOnce(&mut Simulation<'_>) -> Result<i64, Error>,
 ) -> Result<i64, Error> {
@@ -185,7 +193,7 @@ fn connect(
                         client.set_ports(sim, 0, port)?;
                         local_address(sim, client)?;
                         set_state(sim, client, CLOSED, SYN_SENT)?;
-                        client.set_ports(sim, CLIENT, port)?;
+                        client.set_ports(sim, local, port)?;
                         sim.function("tcp_connect", &[client.sock], |sim| {
                             let Some(listener) = listener else { return Ok(0) };
                             let packet = sim.kernel_bytes(&[])?;
@@ -213,7 +221,12 @@ fn local_address(sim: &mut Simulation<'_>, client: &Socket) -> Result<(), Error>
 }
 
 /// The handshake's other two packets, and the socket that comes of them.
-fn answered(sim: &mut Simulation<'_>, client: &Socket, server: &Socket) -> Result<(), Error> {
+fn answered(
+    sim: &mut Simulation<'_>,
+    client: &Socket,
+    server: &Socket,
+    (port, local): (u16, u16),
+) -> Result<(), Error> {
     let packet = sim.kernel_bytes(&[])?;
     sim.function("tcp_rcv_state_process", &[client.sock, packet], |sim| {
         sim.function("tcp_finish_connect", &[client.sock, packet], |sim| {
@@ -223,10 +236,10 @@ fn answered(sim: &mut Simulation<'_>, client: &Socket, server: &Socket) -> Resul
         // The acknowledgement arrives at the listener while the client is still at it. The new socket does not know its
         // peer when it leaves the listener's state.
         let create = client.family.name("tcp_v4_syn_recv_sock", "tcp_v6_syn_recv_sock");
-        server.set_ports(sim, SERVER, 0)?;
+        server.set_ports(sim, port, 0)?;
         sim.function(create, &[0, packet, 0, 0, 0, 0], |sim| {
             state_record(sim, server, LISTEN, SYN_RECV)?;
-            server.set_ports(sim, SERVER, CLIENT)?;
+            server.set_ports(sim, port, local)?;
             Ok(server.sock.cast_signed())
         })?;
         sim.function("tcp_child_process", &[0, server.sock, packet], |sim| {
@@ -295,14 +308,13 @@ fn close_tcp(
 }
 
 /// The client closes first: the server learns of it.
-fn close_client(sim: &mut Simulation<'_>, client: &Socket, server: &Socket, sent: u64) -> Result<(), Error> {
+fn close_client(sim: &mut Simulation<'_>, client: &Socket, server: &Socket) -> Result<(), Error> {
     client.close(sim, |sim| {
         close_tcp(sim, client, |sim| {
             set_state(sim, client, ESTABLISHED, FIN_WAIT1)?;
             let packet = sim.kernel_bytes(&[])?;
             sim.function("tcp_rcv_established", &[server.sock, packet], |sim| {
-                // The end counts as a byte (`tcp_rcv_nxt_update`).
-                sim.set_object(server.sock, "tcp_sock", &[("bytes_received", (sent + 1).into())])?;
+                count(sim, server, "bytes_received")?;
                 sim.function("tcp_fin", &[server.sock], |sim| {
                     set_state(sim, server, ESTABLISHED, CLOSE_WAIT)?;
                     Ok(0)
@@ -314,22 +326,21 @@ fn close_client(sim: &mut Simulation<'_>, client: &Socket, server: &Socket, sent
 }
 
 /// Then the server; its last packet ends the client's socket too.
-fn close_server(sim: &mut Simulation<'_>, client: &Socket, server: &Socket, sent: u64) -> Result<(), Error> {
+fn close_server(sim: &mut Simulation<'_>, client: &Socket, server: &Socket) -> Result<(), Error> {
     server.close(sim, |sim| {
         close_tcp(sim, server, |sim| {
             set_state(sim, server, CLOSE_WAIT, LAST_ACK)?;
             let packet = sim.kernel_bytes(&[])?;
             sim.function("tcp_rcv_state_process", &[client.sock, packet], |sim| {
-                // Acknowledged are the beginning, what was sent, and the end.
-                sim.set_object(client.sock, "tcp_sock", &[("bytes_acked", (sent + 2).into())])?;
+                count(sim, client, "bytes_acked")?;
                 set_state(sim, client, FIN_WAIT1, FIN_WAIT2)?;
-                sim.set_object(client.sock, "tcp_sock", &[("bytes_received", 1.into())])?;
+                count(sim, client, "bytes_received")?;
                 sim.function("tcp_fin", &[client.sock], |sim| {
                     sim.function("tcp_time_wait", &[client.sock, 6, 0], |sim| done(sim, client, FIN_WAIT2))
                 })
             })?;
             sim.function("tcp_rcv_state_process", &[server.sock, packet], |sim| {
-                sim.set_object(server.sock, "tcp_sock", &[("bytes_acked", 1.into())])?;
+                count(sim, server, "bytes_acked")?;
                 done(sim, server, LAST_ACK)
             })?;
             Ok(())
@@ -342,6 +353,14 @@ fn done(sim: &mut Simulation<'_>, socket: &Socket, from: u64) -> Result<i64, Err
         set_state(sim, socket, from, CLOSED)?;
         Ok(0)
     })
+}
+
+/// The end of a stream counts as a byte of it.
+fn count(sim: &mut Simulation<'_>, socket: &Socket, member: &str) -> Result<(), Error> {
+    let machine = sim.bpf.machine();
+    let Ok(object) = machine.object_at(socket.sock, "tcp_sock") else { return Ok(()) };
+    let bytes = machine.read_object(object, member).unwrap_or(0);
+    sim.set_object(socket.sock, "tcp_sock", &[(member, Value::Int(bytes + 1))])
 }
 
 /// `tcp_set_state`.
