@@ -1,7 +1,7 @@
 //! What differs between two runs of a test, and between a simulator and a kernel, made the same, so that one snapshot
 //! serves them all: process ids, addresses, times, CPUs, names of tasks, ports, descriptors, inode numbers.
 //!
-//! A [`Redaction`] says what; [`Redact::redact`] applies it to a [`Table`](crate::table::Table), to values, to text, and
+//! A [`Redaction`] says what; [`Redact::redact`] applies it to a [`Table`], to values, to text, and
 //! with [`Redaction::serde`] to whatever serialises. What is replaced is numbered in order of appearance, so that
 //! relations stay visible: the same process is `[pid 1]` wherever it is.
 //!

@@ -73,6 +73,7 @@
 //! | `open_missing` | `path` |
 //! | `write_file` | `path`, `text` or `hex` |
 //! | `sync`, `thread`, `page_fault` | |
+//! | `read_disk` | `bytes`; a kernel needs loop devices (`bpf-vm run --module loop`) |
 //! | `fork` | `status` |
 //! | `exec` | `program`, `args` |
 //! | `sleep`, `busy` | `ns` |

@@ -29,7 +29,7 @@ impl Default for ActorFile {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct StimulusFile {
-    /// Which: `read_file`, `open_missing`, `write_file`, `sync`, `fork`, `exec`, `thread`, `sleep`, `busy`, `kill`,
+    /// Which: `read_file`, `open_missing`, `write_file`, `sync`, `read_disk`, `fork`, `exec`, `thread`, `sleep`, `busy`, `kill`,
     /// `kill_nobody`, `tcp`, `tcp6`, `udp`, `udp6`, `page_fault`, `user_call`, `strlen`, `usdt`, `packet`.
     #[serde(rename = "do")]
     pub what: Spanned<String>,
@@ -41,6 +41,8 @@ pub struct StimulusFile {
     pub text: Option<Spanned<String>>,
     /// In place of `text`, or the frame of `packet`: hexadecimal bytes.
     pub hex: Option<Spanned<String>>,
+    /// How much `read_disk` reads.
+    pub bytes: Option<Spanned<u32>>,
     /// The status that the child of `fork` exits with.
     pub status: Option<Spanned<u8>>,
     /// The program that `exec` runs; one that exits with 0 otherwise.
@@ -81,6 +83,7 @@ const KNOWN: &[(&str, &[&str])] = &[
     ("open_missing", &["path"]),
     ("write_file", &["path", "text", "hex"]),
     ("sync", &[]),
+    ("read_disk", &["bytes"]),
     ("fork", &["status"]),
     ("exec", &["program", "args"]),
     ("thread", &[]),
@@ -114,9 +117,10 @@ impl StimulusFile {
             }
             "open_missing" => Box::new(Stimulus::open_missing(self.needed("path", &self.path)?)),
             "write_file" => {
-                let bytes = self.bytes()?.unwrap_or_default();
+                let bytes = self.payload()?.unwrap_or_default();
                 Box::new(Stimulus::write_file(self.needed("path", &self.path)?, bytes))
             }
+            "read_disk" => Box::new(Stimulus::read_disk(*self.needed("bytes", &self.bytes)?)),
             "sync" => Box::new(Stimulus::sync()),
             "fork" => Box::new(Stimulus::fork().status(self.status.as_ref().map_or(0, |s| *s.get_ref()))),
             "exec" => self.exec()?,
@@ -130,14 +134,14 @@ impl StimulusFile {
                 if self.refused.as_ref().is_some_and(|r| *r.get_ref()) {
                     tcp = tcp.refused();
                 }
-                match self.bytes()? {
+                match self.payload()? {
                     Some(bytes) => Box::new(tcp.sending(bytes)),
                     None => Box::new(tcp),
                 }
             }
             "udp" | "udp6" => {
                 let udp = if what == "udp" { Stimulus::udp() } else { Stimulus::udp6() };
-                match self.bytes()? {
+                match self.payload()? {
                     Some(bytes) => Box::new(udp.sending(bytes)),
                     None => Box::new(udp),
                 }
@@ -168,7 +172,7 @@ impl StimulusFile {
             }
             _ => {
                 self.needed("hex", &self.hex)?;
-                let packet = Stimulus::packet(self.bytes()?.unwrap_or_default());
+                let packet = Stimulus::packet(self.payload()?.unwrap_or_default());
                 match &self.device {
                     Some(device) => Box::new(packet.device(device.get_ref().as_str())),
                     None => Box::new(packet),
@@ -194,6 +198,7 @@ impl StimulusFile {
             ("holding", place(&self.holding)),
             ("text", place(&self.text)),
             ("hex", place(&self.hex)),
+            ("bytes", place(&self.bytes)),
             ("status", place(&self.status)),
             ("program", place(&self.program)),
             ("args", place(&self.args)),
@@ -219,7 +224,7 @@ impl StimulusFile {
     }
 
     /// `text` or `hex`.
-    fn bytes(&self) -> Result<Option<Vec<u8>>, Placed> {
+    fn payload(&self) -> Result<Option<Vec<u8>>, Placed> {
         match (&self.text, &self.hex) {
             (None, None) => Ok(None),
             (Some(text), None) => Ok(Some(text.get_ref().clone().into_bytes())),

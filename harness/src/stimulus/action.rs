@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{
-    Busy, Custom, Exec, Fork, Kill, OpenMissing, Packet, PageFault, ReadFile, Real, Simulation, Sleep,
-    Stimulated, SyncFiles, Tcp, Thread, Udp, UsdtHit, UserCall, WriteFile,
+    Busy, Custom, Exec, Fork, Kill, OpenMissing, Packet, PageFault, ReadDisk, ReadFile, Real, Simulation,
+    Sleep, Stimulated, SyncFiles, Tcp, Thread, Udp, UsdtHit, UserCall, WriteFile,
 };
 use crate::error::Error;
 
@@ -77,6 +77,13 @@ impl Stimulus {
     #[must_use]
     pub fn busy(time: Duration) -> Busy {
         Busy::new(time)
+    }
+
+    /// So many bytes of a disk are read past the page cache, as one request: at most 128 KiB, in sectors of 512. The disk is
+    /// a loop device that is made for it; in a virtual machine that takes the module: `bpf-vm run --module loop`.
+    #[must_use]
+    pub fn read_disk(bytes: u32) -> ReadDisk {
+        ReadDisk::new(bytes)
     }
 
     /// What is written is put to disk: `sync`.

@@ -43,6 +43,7 @@
 mod action;
 mod busy;
 mod custom;
+mod disk;
 mod fault;
 mod file;
 mod happened;
@@ -63,6 +64,7 @@ mod user;
 pub use action::{Action, Stimulus};
 pub use busy::Busy;
 pub use custom::Custom;
+pub use disk::ReadDisk;
 pub use fault::PageFault;
 pub use file::{OpenMissing, ReadFile, WriteFile};
 pub use happened::{Happened, Stimulated};

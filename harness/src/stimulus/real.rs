@@ -63,6 +63,7 @@ real! {
     fn sleep(time: Duration) -> Stimulated;
     fn busy(time: Duration) -> Stimulated;
     fn sync() -> Stimulated;
+    fn read_disk(bytes: usize) -> Stimulated;
     fn kill(target: Option<u32>, signal: u32, ignore: bool) -> Stimulated;
     fn tcp(family: Family, refused: Option<u16>, bytes: &[u8]) -> Stimulated;
     fn udp(family: Family, bytes: &[u8]) -> Stimulated;

@@ -1,5 +1,7 @@
 //! Where each tool can be seen.
 
+use std::path::Path;
+
 use bpf_harness::Tier;
 
 /// A tool and what happens while it runs.
@@ -17,24 +19,21 @@ pub(crate) enum On {
     Both,
     /// On kernels from this one on, and why not before.
     Since((u32, u32), &'static str),
+    /// On the simulator, and on kernels with loop devices from this version on, and why not before.
+    Disk((u32, u32), &'static str),
     /// On the simulator only, and why.
     Simulator(&'static str),
 }
-
-/// Tools whose events nothing can let happen on either tier, and why. Their scenarios of made-up events are in
-/// `fixtures/bcc`.
-pub(crate) const WITHOUT: &[(&str, &str)] = &[
-    ("biolatency", "requests to disks: virtual machines of the kernel tier have none"),
-    ("biosnoop", "requests to disks: virtual machines of the kernel tier have none"),
-    ("bitehist", "requests to disks: virtual machines of the kernel tier have none"),
-];
 
 impl Live {
     /// Why the tool cannot be seen here, if so.
     pub(crate) fn why_not(&self, tier: Tier) -> Option<String> {
         match (self.on, tier) {
             (On::Simulator(why), Tier::Kernel) => Some(why.to_owned()),
-            (On::Since(first, why), Tier::Kernel) => {
+            (On::Disk(..), Tier::Kernel) if !Path::new("/dev/loop-control").exists() => {
+                Some("there are no disks: load the module `loop` (bpf-vm run --module loop)".to_owned())
+            }
+            (On::Since(first, why) | On::Disk(first, why), Tier::Kernel) => {
                 let running = running();
                 (running < first)
                     .then(|| format!("{}.{} is before {}.{}: {why}", running.0, running.1, first.0, first.1))

@@ -6,6 +6,7 @@
 
 mod call;
 mod cpu;
+mod disk;
 mod file;
 mod memory;
 mod net;
@@ -14,6 +15,7 @@ mod process;
 mod signal;
 
 pub(crate) use cpu::stay;
+pub(crate) use disk::read_disk;
 pub(crate) use file::{open_missing, read_file, sync, write_file};
 pub(crate) use memory::{page_fault, strlen};
 pub(crate) use net::{tcp, udp};
