@@ -65,11 +65,41 @@ impl Bpf {
 
     /// Adds an attachment; a kernel may refuse it.
     pub(super) fn add(&mut self, mut attachment: Attachment) -> Result<(), Error> {
+        self.check_loaded_for(&attachment)?;
         if let Some(kernel) = &mut self.kernel {
             attachment.held = kernel.attach(&attachment)?;
         }
         self.attached.push(Arc::new(attachment));
         Ok(())
+    }
+
+    /// A kernel loads some programs for one place, which their section names; they cannot go elsewhere.
+    fn check_loaded_for(&self, a: &Attachment) -> Result<(), Error> {
+        use AttachKind as K;
+        let anywhere = matches!(
+            a.target.kind,
+            K::Kprobe
+                | K::Kretprobe
+                | K::Uprobe
+                | K::Uretprobe
+                | K::Ksyscall
+                | K::Kretsyscall
+                | K::Usdt
+                | K::Tracepoint
+        ) || matches!(a.target.kind, K::RawTracepoint | K::PerfEvent);
+        let Some(prog) = self.machine.kernel.progs.get(a.prog).filter(|_| self.kernel.is_some() && !anywhere)
+        else {
+            return Ok(());
+        };
+        let own = &prog.linked.attach;
+        if own.kind == K::Unknown || (own.kind, &own.point) == (a.target.kind, &a.target.point) {
+            return Ok(());
+        }
+        Err(Error::Invalid(format!(
+            "program '{}' is loaded for '{}': a kernel attaches programs of this kind to the place that their section names, \
+             and nowhere else",
+            prog.linked.name, prog.linked.section
+        )))
     }
 
     /// Attaches a program by hand, with the cookie that `bpf_get_attach_cookie()` gives it. A program whose section

@@ -181,7 +181,9 @@ impl Qemu {
         ]);
         match machine.accel {
             Accel::Kvm => add(&["-accel", "kvm", "-cpu", "host"]),
-            Accel::Tcg => add(&["-accel", "tcg", "-cpu", "max"]),
+            // Kernels patch their own code while they run (static jumps, kprobes), and emulated CPUs on threads of their
+            // own have been seen to run it half patched (`Oops: int3`). One thread for all of them costs little.
+            Accel::Tcg => add(&["-accel", "tcg,thread=single", "-cpu", "max"]),
         }
         add(&["-m", &format!("{memory_mib}M"), "-smp", &machine.cpus.to_string()]);
         if self.qboot {

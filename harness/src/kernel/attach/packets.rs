@@ -1,0 +1,104 @@
+//! Where packets come by: the device, the namespace and the sockets of the test's own network, and control groups.
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use bpf_vm_shim::object::AttachKind;
+use libbpf_rs::{Link, ProgramMut, TC_EGRESS, TC_INGRESS, TcHookBuilder};
+
+use super::super::net::{LOOPBACK, Net};
+use super::{Held, Refused};
+use crate::bpf::Attachment;
+use crate::error::Error;
+
+/// On the device, or the namespace, of the test's own network.
+pub(super) fn packets(prog: &ProgramMut<'_>, a: &Attachment, net: &Net) -> Result<Held, Refused> {
+    use AttachKind as K;
+    let here = |e: Error| Refused::Here(e.to_string());
+    Ok(match a.target.kind {
+        K::Xdp => net.enter(|| prog.attach_xdp(LOOPBACK)).map_err(here)??.into(),
+        K::FlowDissector | K::SkLookup => prog.attach_netns(net.namespace())?.into(),
+        K::Socket => Held { links: Vec::new(), raw: None, other: Some(socket(prog, net)?) },
+        _ => {
+            let egress = a.target.extra.contains("egress") || a.target.name() == Some("egress");
+            Held { links: Vec::new(), raw: None, other: Some(traffic_control(prog, egress, net)?) }
+        }
+    })
+}
+
+/// A packet socket with the program for its filter (`SO_ATTACH_BPF`).
+pub(super) fn socket(prog: &ProgramMut<'_>, net: &Net) -> Result<Box<dyn Other>, Refused> {
+    let socket = net.packet_socket().map_err(|e| Refused::Here(e.to_string()))?;
+    let fd = prog.as_fd().as_raw_fd();
+    // SAFETY: the option's value is one descriptor, as long as it says.
+    let ret = unsafe {
+        let len = size_of::<i32>() as libc::socklen_t;
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_BPF,
+            (&raw const fd).cast(),
+            len,
+        )
+    };
+    if ret < 0 {
+        return Err(Refused::Libbpf(std::io::Error::last_os_error().into()));
+    }
+    Ok(Box::new(socket))
+}
+
+/// Traffic control of the device: by `clsact`, which all kernels know.
+pub(super) fn traffic_control(
+    prog: &ProgramMut<'_>,
+    egress: bool,
+    net: &Net,
+) -> Result<Box<dyn Other>, Refused> {
+    let fd = prog.as_fd();
+    let attached = net.enter(|| {
+        let mut builder = TcHookBuilder::new(fd);
+        builder.ifindex(LOOPBACK).replace(true).handle(1).priority(1);
+        let mut hook = builder.hook(if egress { TC_EGRESS } else { TC_INGRESS });
+        hook.create()?;
+        hook.attach()
+    });
+    let needs = "traffic control needs the modules sch_ingress and cls_bpf (in a virtual machine: `bpf-vm run --module \
+                 sch_ingress --module cls_bpf`)";
+    match attached.map_err(|e| Refused::Here(e.to_string()))? {
+        // The namespace takes it away when it ends; so does this before.
+        Ok(hook) => Ok(Box::new(Hook { hook, net: net.clone() })),
+        Err(e) => Err(Refused::Here(format!("{e:#}; {needs}"))),
+    }
+}
+
+/// What holds an attachment that is no link.
+pub(super) trait Other: Send + Sync {}
+impl Other for std::os::fd::OwnedFd {}
+impl Other for Hook {}
+
+// SAFETY: the pointer in it is a name for attach points of another kind, and null here.
+unsafe impl Send for Hook {}
+// SAFETY: as above; it is used only when it is dropped.
+unsafe impl Sync for Hook {}
+
+/// A filter of traffic control.
+pub(super) struct Hook {
+    hook: libbpf_rs::TcHook,
+    net: Net,
+}
+
+impl Drop for Hook {
+    fn drop(&mut self) {
+        let mut hook = self.hook;
+        // Nobody can be told, and the namespace ends soon.
+        let _ = self.net.enter(move || hook.detach());
+    }
+}
+
+/// The control group that this process is in.
+pub(super) fn cgroup(prog: &ProgramMut<'_>) -> Result<Link, Refused> {
+    let of_file =
+        |e: std::io::Error| Refused::Here(format!("the process's control group cannot be found: {e}"));
+    let text = std::fs::read_to_string("/proc/self/cgroup").map_err(of_file)?;
+    let path = text.lines().find_map(|l| l.strip_prefix("0::")).unwrap_or("/");
+    let dir = std::fs::File::open(format!("/sys/fs/cgroup{path}")).map_err(of_file)?;
+    Ok(prog.attach_cgroup(dir.as_raw_fd())?)
+}
