@@ -200,7 +200,6 @@ impl Qemu {
             ]),
             Link::Serial => add(&["-serial", "chardev:agent"]),
         }
-        add(&["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]);
         let (initramfs, verbose) = match start {
             Start::Cold { initramfs, verbose } => {
                 add(&["-M", "q35"]);
