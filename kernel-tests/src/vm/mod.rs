@@ -31,6 +31,7 @@ mod session_tests;
 mod signals;
 mod snapshot;
 mod sparse;
+mod standard;
 mod tree;
 mod warm;
 
