@@ -17,6 +17,7 @@ mod errors;
 mod fire;
 mod heap;
 mod indirect;
+mod legacy;
 mod load;
 mod log_room;
 mod maps;
