@@ -11,10 +11,11 @@ const TAIL_LINES: usize = 15;
 const TRACE_LINES: usize = 60;
 
 /// First lines of what the kernel prints when it can no longer be trusted (kernel/panic.c, arch/x86/kernel/dumpstack.c,
-/// arch/x86/mm/fault.c, lib/bug.c, arch/arm64/kernel/traps.c).
+/// arch/x86/mm/fault.c, lib/bug.c, arch/arm64/mm/fault.c, arch/arm64/kernel/traps.c).
 const CRASHES: &[&str] = &[
     "BUG: kernel NULL pointer dereference",
     "BUG: unable to handle",
+    "Unable to handle kernel ",
     "kernel BUG at ",
     "Oops: ",
     "Internal error: ",
@@ -153,6 +154,20 @@ mod tests {
         assert_eq!(reason, "BUG: kernel NULL pointer dereference, address: 0000000000000000");
         assert_eq!(trace.lines().count(), 3);
         assert!(console.panicked());
+    }
+
+    #[test]
+    fn arm64_names_a_crash_in_its_own_words() {
+        let console = console(
+            "[    1.0] Unable to handle kernel NULL pointer dereference at virtual address 0000000000000000\n\
+             [    1.1] Internal error: Oops: 0000000096000044 [#1] SMP\n",
+        );
+        let Some(VmError::Panic { reason, trace }) = console.crash() else { panic!("a crash") };
+        assert_eq!(
+            reason,
+            "Unable to handle kernel NULL pointer dereference at virtual address 0000000000000000"
+        );
+        assert_eq!(trace.lines().count(), 2);
     }
 
     #[test]
