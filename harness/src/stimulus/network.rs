@@ -1,5 +1,7 @@
 //! The network of a test: the devices that its packets come by, the same on both tiers.
 
+use bpf_helpers_mock::state::device;
+
 /// A network device, as programs see it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -12,6 +14,13 @@ pub struct Device {
     pub address: [u8; 6],
     /// The longest packet behind the Ethernet header.
     pub mtu: u32,
+}
+
+impl Device {
+    fn of(device: device::NetDevice) -> Self {
+        let device::NetDevice { name, ifindex, address, mtu, .. } = device;
+        Self { name: name.to_owned(), ifindex, address, mtu }
+    }
 }
 
 /// The network of a test's own: a pair of devices, what one sends the other receives.
@@ -42,22 +51,15 @@ pub struct Network {
 }
 
 impl Network {
-    /// The pair. Its numbers leave room below for the devices that some kernels put into every namespace (`sit0`).
+    /// The pair.
     pub(crate) fn pair() -> Self {
-        let device = |name: &str, ifindex: u8| Device {
-            name: name.to_owned(),
-            ifindex: ifindex.into(),
-            // Of local use, as the second bit says.
-            address: [2, 0, 0, 0, 0, ifindex],
-            mtu: 1500,
-        };
-        Self { receiver: device("veth0", 16), sender: device("veth1", 17) }
+        let [receiver, sender] = device::PAIR.map(Device::of);
+        Self { sender, receiver }
     }
 
     /// The loopback device alone.
-    #[cfg(feature = "kernel")]
     pub(crate) fn loopback() -> Self {
-        let lo = Device { name: "lo".to_owned(), ifindex: 1, address: [0; 6], mtu: 65536 };
+        let lo = Device::of(device::LOOPBACK);
         Self { sender: lo.clone(), receiver: lo }
     }
 

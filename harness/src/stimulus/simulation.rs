@@ -173,7 +173,7 @@ impl<'a> Simulation<'a> {
     }
 
     /// As [`Simulation::happen`], without a trace of it where nothing is attached: another view of what is there already.
-    fn also(&mut self, point: Point, occasion: &Occasion) -> Result<Option<u64>, Error> {
+    pub(super) fn also(&mut self, point: Point, occasion: &Occasion) -> Result<Option<u64>, Error> {
         if !self.bpf.is_attached_at(&point) {
             return Ok(None);
         }
