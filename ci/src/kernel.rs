@@ -9,7 +9,7 @@ use bpf_kernel_tests::vm::Qemu;
 use crate::steps;
 
 /// The test programs that run on both tiers.
-const TESTS: [&str; 4] = ["kinds", "reference", "stimulus", "tools_live"];
+const TESTS: [&str; 5] = ["kinds", "reference", "stimulus", "tiers", "tools_live"];
 /// What `ci/test` runs them on: the oldest kernel with long support of Debian's current releases, and the current one.
 pub(crate) const USUAL: [&str; 2] = ["6.1", "6.12"];
 
