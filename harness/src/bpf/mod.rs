@@ -15,6 +15,7 @@ mod gone;
 mod input;
 mod kprobes;
 mod links;
+mod passage;
 mod perf_event;
 mod point;
 mod prog_type;
@@ -44,6 +45,8 @@ use gone::Gone;
 pub use input::Input;
 use links::UserPlace;
 pub(crate) use links::{Host, Link};
+#[cfg(feature = "kernel")]
+pub(crate) use passage::is_egress;
 pub use perf_event::{PerfEventSpec, perf};
 pub use point::Point;
 pub use prog_type::Func;

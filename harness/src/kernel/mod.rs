@@ -42,6 +42,7 @@ use bpf_vm_shim::object::{AttachTarget, ProgType};
 
 use crate::bpf::{Attached, Attachment, Backend, Item, KernelRun, MadeUp};
 use crate::error::Error;
+use crate::stimulus::Network;
 use crate::symbols::Resolved;
 
 pub(crate) use load::Loader;
@@ -119,7 +120,11 @@ impl Backend for Kernel {
         Ok((!self.made_up).then_some(held))
     }
 
-    fn send_packet(&mut self, frame: &[u8]) -> Result<(), Error> {
+    fn network(&mut self) -> Result<Network, Error> {
+        Ok(self.net()?.network().clone())
+    }
+
+    fn send_packet(&mut self, frame: &[u8]) -> Result<bool, Error> {
         self.net()?.send(frame)
     }
 

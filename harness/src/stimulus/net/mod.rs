@@ -2,6 +2,7 @@
 
 pub(super) mod tcp;
 pub(super) mod udp;
+mod wire;
 
 use bpf_helpers_mock::objects::Value;
 
@@ -225,28 +226,41 @@ fn send(
     })
 }
 
+/// What `recvfrom()` is asked for and what is there.
+struct Receive<'a> {
+    bytes: &'a [u8],
+    /// Nothing has come, though these bytes were sent.
+    lost: bool,
+    flags: u64,
+    protocol: &'a str,
+}
+
 /// `recvfrom()`, down to the protocol's function.
 fn receive(
     sim: &mut Simulation<'_>,
     socket: &Socket,
-    got: &[u8],
-    protocol: &str,
+    what: &Receive<'_>,
     end: impl FnOnce(&mut Simulation<'_>) -> Result<(), Error>,
 ) -> Result<i64, Error> {
+    const EAGAIN: i64 = 11;
+    let Receive { bytes: got, lost, flags, protocol } = *what;
     let (room, got_len) = (got.len() as u64, got.len() as i64);
     let buf = sim.user_bytes(&vec![0; got.len()])?;
-    let args = [socket.fd, buf, room, 0, 0, 0];
+    let args = [socket.fd, buf, room, flags, 0, 0];
     sim.syscall("recvfrom", &args, |sim| {
         sim.function("__sys_recvfrom", &args, |sim| {
             let message = sim.message(&[], room)?;
-            sim.function("sock_recvmsg", &[socket.socket, message, 0], |sim| {
-                let refused = sim.hook("socket_recvmsg", &[socket.socket, message, room, 0])?;
+            sim.function("sock_recvmsg", &[socket.socket, message, flags], |sim| {
+                let refused = sim.hook("socket_recvmsg", &[socket.socket, message, room, flags])?;
                 if refused < 0 {
                     return Ok(refused);
                 }
                 let inet = socket.family.name("inet_recvmsg", "inet6_recvmsg");
-                sim.function(inet, &[socket.socket, message, room, 0], |sim| {
-                    sim.function(protocol, &[socket.sock, message, room, 0, 0], |sim| {
+                sim.function(inet, &[socket.socket, message, room, flags], |sim| {
+                    sim.function(protocol, &[socket.sock, message, room, flags, 0], |sim| {
+                        if lost {
+                            return Ok(-EAGAIN);
+                        }
                         if let Some(user) = sim.bpf.machine().kernel.state.current_user_mut() {
                             // A task without memory gets nothing.
                             let _ = user.write(buf, got);
