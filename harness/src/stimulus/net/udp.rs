@@ -8,6 +8,8 @@ use crate::stimulus::{Action, Real, Stimulated, real};
 /// The receiver's port on the simulator, where all are free.
 const PORT: u16 = 40_002;
 const FDS: [u64; 2] = [3, 4];
+/// The size of a datagram's header.
+const UDP_HEADER: u64 = 8;
 
 /// A datagram; see [`Stimulus::udp`](crate::stimulus::Stimulus::udp).
 #[derive(Clone, Debug)]
@@ -50,8 +52,9 @@ impl Action for Udp {
         let len = self.bytes.len() as i64;
         let protocol = family.name("udp_sendmsg", "udpv6_sendmsg");
         let sent = send(sim, &sender, &self.bytes, Some(PORT), protocol, |sim| {
-            let packet = sim.kernel_bytes(&self.bytes)?;
+            let packet = sim.skb(self.bytes.len() as u64 + UDP_HEADER)?;
             sim.function(family.name("udp_rcv", "udpv6_rcv"), &[packet], |sim| {
+                sim.set_object(packet, "sk_buff", &[("len", (self.bytes.len() as u64).into())])?;
                 sim.leaf("__udp_enqueue_schedule_skb", &[receiver.sock, packet], 0)
             })?;
             Ok(len)
@@ -86,7 +89,7 @@ fn bind(sim: &mut Simulation<'_>, receiver: &Socket) -> Result<(), Error> {
         })
     })?;
     receiver.set_ports(sim, PORT, 0)?;
-    let room = sim.user_bytes(&(len as u32).to_le_bytes())?;
+    let (name, room) = (sim.user_bytes(&[0; 28])?, sim.user_bytes(&28u32.to_le_bytes())?);
     sim.syscall("getsockname", &[receiver.fd, name, room], |_| Ok(0))?;
     Ok(())
 }
