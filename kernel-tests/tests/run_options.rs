@@ -113,7 +113,8 @@ fn an_interrupt_goes_to_the_program_and_a_second_one_ends_the_machine() {
 fn options_that_cannot_be_had_are_refused_by_name() {
     let foreign = if cfg!(target_arch = "aarch64") { "amd64" } else { "arm64" };
     for (args, status, words) in [
-        (["--arch", foreign], 125, format!("the kernel is for {foreign}")),
+        // Said before anything is looked for or fetched.
+        (["--arch", foreign], 125, format!("the guest is {foreign}: build it for that")),
         (["--arch", "mips"], 2, "expected amd64 (x86_64) or arm64 (aarch64)".to_owned()),
         (["--net", "host"], 2, "possible values: none".to_owned()),
         (["--timeout", "never"], 2, "expected a time".to_owned()),

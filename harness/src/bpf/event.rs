@@ -220,8 +220,14 @@ impl<'a> Event<'a> {
                     pid: running.pid,
                     cpu,
                 };
-                let run = kernel.fire(&event)?;
-                reports.push(RunReport::of_kernel(&prog.linked.name, run));
+                match kernel.fire(&event) {
+                    Ok(run) => reports.push(RunReport::of_kernel(&prog.linked.name, run)),
+                    Err(e) => {
+                        bpf.machine.kernel.state.cpus.current = before;
+                        bpf.seen().runs(&reports);
+                        return Err(e);
+                    }
+                }
                 continue;
             }
             let user = bpf.user_place(link, tgid);

@@ -123,7 +123,7 @@ impl Bpf {
     #[must_use]
     pub fn trace(&mut self) -> Vec<String> {
         if let Some(kernel) = &mut self.kernel {
-            self.host.trace_rest.extend(kernel.take_trace(std::time::Duration::ZERO).unwrap_or_default());
+            self.host.trace_rest.extend(super::trace::printed(&mut **kernel));
             return super::trace::prints(self.host.trace_rest.iter().cloned());
         }
         self.machine.kernel.state.trace_pipe.lines().iter().map(ToString::to_string).collect()

@@ -17,6 +17,7 @@ mod errors;
 mod fire;
 mod heap;
 mod indirect;
+mod legacy;
 mod load;
 mod log_room;
 mod maps;
@@ -65,7 +66,7 @@ pub(crate) struct Kernel {
     perf: BTreeMap<MapId, buffers::Perf>,
     rings: BTreeMap<MapId, buffers::Ring>,
     counters: BTreeMap<MapId, counters::Counters>,
-    trace: Option<trace_pipe::TracePipe>,
+    trace: trace_pipe::TracePipe,
     symbols: symbols::Kallsyms,
     /// Made when a program is attached to it.
     net: Option<net::Net>,
@@ -180,10 +181,7 @@ impl Backend for Kernel {
     }
 
     fn take_trace(&mut self, timeout: Duration) -> Result<Vec<String>, Error> {
-        match &mut self.trace {
-            Some(trace) => trace.take(timeout),
-            None => Err(Error::Invalid(trace_pipe::MISSING.to_owned())),
-        }
+        self.trace.take(timeout)
     }
 
     fn kernel_symbol(&self, addr: u64) -> Resolved {

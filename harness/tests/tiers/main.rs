@@ -1,0 +1,3 @@
+//! What is the same on both tiers, without anything that happens: objects of every style, maps, perf event arrays, memory.
+
+mod legacy;
