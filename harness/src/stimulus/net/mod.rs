@@ -292,7 +292,11 @@ fn receive(
                 let inet = socket.family.name("inet_recvmsg", "inet6_recvmsg");
                 sim.function(inet, &[socket.socket, message, room, 0], |sim| {
                     let len = sim.kernel_bytes(&[])?;
-                    sim.function(protocol, &[socket.sock, message, room, 0, len], |sim| {
+                    // Whether it may wait was an argument of its own before 5.19.
+                    let args = [socket.sock, message, room, 0, 0, len];
+                    let args =
+                        if sim.since(5, 19) { [&args[..3], &args[4..]].concat() } else { args.to_vec() };
+                    sim.function(protocol, &args, |sim| {
                         if let Some(user) = sim.bpf.machine().kernel.state.current_user_mut() {
                             // A task without memory gets nothing.
                             let _ = user.write(buf, got);
