@@ -79,7 +79,7 @@ pub use signal::Kill;
 pub use simulation::{Occasion, STEP_NS, Simulation};
 pub use sleep::Sleep;
 pub use sync::SyncFiles;
-pub use user::{UsdtHit, UserCall};
+pub use user::UserCall;
 
 #[cfg(feature = "kernel")]
 pub(crate) use net::Family;
