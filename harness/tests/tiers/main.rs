@@ -1,3 +1,4 @@
 //! What is the same on both tiers, without anything that happens: objects of every style, maps, perf event arrays, memory.
 
 mod legacy;
+mod perf_arrays;
