@@ -30,3 +30,12 @@ fi
 # Real kernels run in virtual machines.
 command -v qemu-system-x86_64 >/dev/null || install qemu-system-x86 ||
     echo "note: qemu-system-x86 cannot be installed here; nothing runs on real kernels" >&2
+
+# So do arm64 programs, where the toolchain can build the init of such machines.
+if command -v rustup >/dev/null && timeout 120 rustup target add aarch64-unknown-linux-musl >/dev/null 2>&1; then
+    { command -v qemu-system-aarch64 && command -v aarch64-linux-gnu-gcc; } >/dev/null ||
+        install qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross ||
+        echo "note: qemu-system-arm and gcc-aarch64-linux-gnu cannot be installed here; nothing runs on arm64 kernels" >&2
+else
+    echo "note: there is no target aarch64-unknown-linux-musl for this toolchain; nothing runs on arm64 kernels" >&2
+fi

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use bpf_kernel_tests::kernels::{Arch, Kernels, Spec};
-use bpf_kernel_tests::vm::Qemu;
+use bpf_kernel_tests::vm::{self, Qemu, VmError};
 
 use crate::steps;
 
@@ -16,6 +16,18 @@ pub(crate) const USUAL: [&str; 2] = ["6.1", "6.12"];
 /// Why nothing can run on real kernels here, if so.
 pub(crate) fn unavailable() -> Option<String> {
     Qemu::find().err().map(|e| e.to_string())
+}
+
+/// Runs arm64 programs on an arm64 kernel, which needs a guest and a QEMU for it; without them, says why not.
+pub(crate) fn arm64() -> Result<(), String> {
+    let arch = Arch::Arm64;
+    let guest = if vm::has_guest(arch) { Ok(()) } else { Err(VmError::GuestMissing { arch }) };
+    if let Err(why) = guest.and_then(|()| Qemu::find_for(arch)) {
+        println!("--- skipped: arm64 programs: {why}");
+        return Ok(());
+    }
+    let args = ["test", "--package", "bpf-kernel-tests", "--test", "arm64"];
+    steps::run("cargo", &args, &[("BPF_VM_TEST_ARM64_KERNEL", "6.12")])
 }
 
 /// Runs the tests on every kernel that is meant; a partition (`hash:1/3`) is nextest's.
