@@ -9,7 +9,7 @@ use bpf_kernel_tests::vm::{self, Qemu, VmError};
 use crate::steps;
 
 /// The test programs that run on both tiers.
-const TESTS: [&str; 4] = ["kinds", "reference", "stimulus", "tools_live"];
+const TESTS: [&str; 5] = ["kinds", "reference", "stimulus", "tiers", "tools_live"];
 /// What `ci/test` runs them on: the oldest kernel with long support of Debian's current releases, and the current one.
 pub(crate) const USUAL: [&str; 2] = ["6.1", "6.12"];
 
@@ -47,7 +47,11 @@ pub(crate) fn run(specs: &[String], partition: Option<&str>) -> Result<(), Strin
             let version = image.version.to_string();
             // Tools that watch disks have one where the kernel's package is complete; elsewhere they say that there is none.
             let disks = if image.load_order(&["loop"]).is_ok() { "--module loop " } else { "" };
-            let command = format!("{} run --kernel {version} --cpus 2 {disks}--", vm.display());
+            // Of kernels whose package has its modules, all that can be attached is known to be there.
+            let whole = image.load_order(&["veth", "sch_ingress", "cls_bpf"]).is_ok()
+                && image.config.is_on("BPF_LSM");
+            let kinds = if whole { "--env BPF_TEST_ALL_KINDS=1 " } else { "" };
+            let command = format!("{} run --kernel {version} --cpus 2 {disks}{kinds}--", vm.display());
             let env = [(runner.as_str(), command.as_str()), ("INSTA_UPDATE", "no"), ("CI", "1")];
             let begin = Instant::now();
             let result = tests(partition, &version, &env);

@@ -89,7 +89,7 @@ fail/invalid_mem_access.o wild_pointer refused [invalid-mem-access] fixtures/fai
 fail/null_deref.o unchecked_lookup refused [null-deref] fixtures/fail/null_deref.bpf.c:20
 fail/null_deref.o unchecked_store refused [null-deref] fixtures/fail/null_deref.bpf.c:29
 fail/unresolved_relocation.o reads_absent_type refused [unresolved-relocation] fixtures/fail/unresolved_relocation.bpf.c:22
-progs/legacy_maps.o  not_loaded
+progs/legacy_maps.o unlinked accepted
 progs/packets.o";
 
 #[test]

@@ -20,6 +20,10 @@ pub(crate) struct Host {
     pub(super) processes: BTreeMap<u32, Process>,
     pub(super) perf_buffers: Vec<Reader>,
     pub(super) ring_buffers: Vec<Reader>,
+    /// What was asked for though a kernel does not have it.
+    pub(super) refused: Option<&'static str>,
+    /// By map, how many records a kernel said to be lost to those who took the records without a callback.
+    pub(super) lost: BTreeMap<String, u64>,
     /// Lines of the trace behind the one that was read last.
     pub(super) trace_rest: VecDeque<String>,
     /// How many USDT specifications were written for libbpf's programs.

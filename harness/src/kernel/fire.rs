@@ -139,5 +139,5 @@ fn test_run(kernel: &mut Kernel, prog: ProgId, input: TestRun, role: &Role) -> R
     let has_packet = !input.data.is_empty();
     let actors = kernel.actors()?;
     let out = prog.with(|p| actors.test_run(p.as_fd(), &input, role))?.map_err(errors::actor)?;
-    Ok(KernelRun { ret: Some(out.retval.into()), packet: has_packet.then_some(out.data) })
+    Ok(KernelRun { ret: out.retval.map(u64::from), packet: has_packet.then_some(out.data) })
 }

@@ -4,7 +4,8 @@
 //! the maps of the first one (`bpf_map__reuse_fd`): libbpf loads all programs of an object at once.
 
 use std::collections::BTreeMap;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 use bpf_helpers_mock::maps::MapId;
@@ -13,14 +14,14 @@ use bpf_helpers_mock::{LoadOptions, Loaded, LoadedProg, Machine, ProgId};
 use bpf_vm_shim::btf::LineInfo;
 use bpf_vm_shim::object::{AttachKind, AttachTarget, LinkedProgram, MapDef, Object, ProgType};
 use libbpf_rs::{
-    AsRawLibbpf, MapCore, MapHandle, ObjectBuilder, OpenObject, OpenProgramMut, ProgramAttachType,
-    ProgramType,
+    AsRawLibbpf, MapCore, MapFlags, MapHandle, ObjectBuilder, OpenMapMut, OpenObject, OpenProgramMut,
+    ProgramAttachType, ProgramType,
 };
 
 use super::log_room::LogRoom;
 use super::maps::KernelMap;
 use super::object::{Opened, Prog};
-use super::{Kernel, errors, messages, rewrite, symbols, trace_pipe};
+use super::{Kernel, errors, legacy, messages, rewrite, symbols, trace_pipe};
 use crate::bpf::Backend;
 use crate::error::Error;
 
@@ -87,6 +88,7 @@ impl Loader {
             let why = "an object that was parsed elsewhere has no bytes for libbpf: give the builder the bytes or the file";
             return Err(Error::Invalid(why.to_owned()));
         }
+        let bytes = legacy::modern(&bytes, object)?.into_owned();
         let def = |id: &MapId| Some(((*machine.kernel.maps.get(*id)?.def).clone(), *id));
         let source = Source {
             bytes,
@@ -108,6 +110,15 @@ impl Loader {
         for (def, id) in &source.maps {
             if let Some(handle) = handle_of(&opened, def)? {
                 self.kernel.maps.insert(*id, kernel_map(def, handle));
+            }
+        }
+        for (outer, slot, inside) in legacy::initial_maps(object, &source.maps) {
+            if let (Some(outer), Some(inside)) = (self.kernel.maps.get(&outer), self.kernel.maps.get(&inside))
+            {
+                let fd = inside.handle.as_fd().as_raw_fd().to_ne_bytes();
+                let failed =
+                    |e| Error::Invalid(format!("map '{}' cannot hold '{}': {e:#}", outer.name, inside.name));
+                outer.handle.update(&slot.to_ne_bytes(), &fd, MapFlags::ANY).map_err(failed)?;
             }
         }
         for p in typed {
@@ -206,6 +217,7 @@ impl Source {
             let name = map.name().to_string_lossy().into_owned();
             let failed = |e: libbpf_rs::Error| Error::Invalid(format!("map '{name}': {e:#}"));
             let Some((def, id)) = self.maps.iter().find(|(def, _)| is_called(def, &name)) else { continue };
+            unpin(&map.as_libbpf_object());
             if let Some(own) = shared.and_then(|s| s.get(id)) {
                 map.reuse_fd(own.handle.as_fd()).map_err(failed)?;
                 continue;
@@ -213,15 +225,12 @@ impl Source {
             let data = def.data.as_ref().filter(|_| def.section != ".kconfig");
             let initial = data.and_then(|d| d.read(0, def.value_size));
             match initial {
-                // What is zero anyway is not worth a copy; `.bss` may be large.
-                Some(bytes) if bytes.iter().any(|b| *b != 0) => {
+                // What libbpf has from the file anyway is not worth a copy; `.bss` may be large.
+                Some(bytes) if map.initial_value() != Some(&bytes[..]) => {
                     map.set_initial_value(&bytes).map_err(failed)?
                 }
                 Some(_) => {}
-                None if map.max_entries() != def.max_entries && def.max_entries != 0 => {
-                    map.set_max_entries(def.max_entries).map_err(failed)?;
-                }
-                None => {}
+                None => complete(&mut map, def).map_err(failed)?,
             }
         }
         Ok(())
@@ -258,9 +267,33 @@ impl Source {
     }
 }
 
+/// Sets what the object leaves to its loader, as the machine has set it.
+fn complete(map: &mut OpenMapMut<'_>, def: &MapDef) -> Result<(), libbpf_rs::Error> {
+    if map.max_entries() != def.max_entries && def.max_entries != 0 {
+        map.set_max_entries(def.max_entries)?;
+    }
+    if def.struct_ops.is_some() {
+        // The kernel's own structure has the size.
+        return Ok(());
+    }
+    if map.key_size() != def.key_size {
+        map.set_key_size(def.key_size)?;
+    }
+    if map.value_size() != def.value_size {
+        map.set_value_size(def.value_size)?;
+    }
+    Ok(())
+}
+
 fn want(prog: &LoadedProg) -> (&str, Want<'_>) {
     let (prog_type, linked) = (prog.prog_type, &prog.linked);
     (linked.name.as_str(), Want { prog_type, target: &linked.attach, linked: Some(linked) })
+}
+
+/// A map of its own, instead of the pinned one that its declaration asks for.
+pub(super) fn unpin(map: &NonNull<libbpf_sys::bpf_map>) {
+    // SAFETY: the map belongs to an object that is open; a null path means no path.
+    let _ = unsafe { libbpf_sys::bpf_map__set_pin_path(map.as_ptr(), std::ptr::null()) };
 }
 
 /// `bpf_object__prepare`: maps are made and instructions relocated, nothing is loaded.

@@ -50,18 +50,6 @@ fn switches_add_up_to_time_on_cpu() {
 }
 
 #[test]
-fn a_legacy_maps_section_works_as_any_other() {
-    let mut bpf = Bpf::load(object("legacy_maps")).unwrap();
-    bpf.attach_all().unwrap();
-    bpf.add_task(Task::new(5, "rm"));
-    for _ in 0..3 {
-        bpf.kprobe("do_unlinkat").task(5).fire().unwrap();
-    }
-    assert_eq!(bpf.map("counts").unwrap().get(5u32).unwrap().unwrap().as_u64(), Some(3));
-    assert_eq!(bpf.map("totals").unwrap().get(0u32).unwrap().unwrap().as_u64(), Some(3));
-}
-
-#[test]
 fn a_security_hook_decides_by_typed_members() {
     let mut bpf = Bpf::load(object("execs")).unwrap();
     bpf.attach("guard").unwrap();

@@ -48,7 +48,8 @@ pub(super) struct Args {
     /// Do not copy the workspace of the test into the guest, which is done when cargo or nextest starts this
     #[arg(long)]
     no_workspace: bool,
-    /// A kernel module to load first, by name where the kernel's package is known, or a file
+    /// A kernel module to load first, by name where the kernel's package is known, or a file; those that attaching programs
+    /// takes (veth, sch_ingress, cls_bpf, act_bpf) are loaded anyway
     #[arg(long, value_name = "NAME")]
     module: Vec<String>,
     /// The host's folder for what the program leaves in the folder that BPF_VM_RESULTS names
@@ -206,7 +207,8 @@ fn of_image(args: &Args, image: &KernelImage) -> Result<Machine, Box<dyn std::er
     let mut machine = Machine::of(image);
     machine.cpus = args.cpus;
     machine.memory_mib = args.memory;
-    machine.append.clone_from(&args.append);
+    // The last word for a thing is the one that counts.
+    machine.append.extend(args.append.iter().cloned());
     let (files, names): (Vec<&String>, Vec<&String>) =
         args.module.iter().partition(|name| name.contains('/'));
     let names: Vec<&str> = names.into_iter().map(String::as_str).collect();

@@ -1,6 +1,7 @@
 //! The guest's console: its last bytes, and what they say about how the guest ended.
 
 use super::error::VmError;
+use super::protocol::LAST_WORDS;
 
 /// What is kept. A crash report with two call traces is 10 KiB.
 const KEPT: usize = 256 * 1024;
@@ -87,6 +88,14 @@ impl Console {
         }
         let line = lines.iter().find(|line| OUT_OF_MEMORY.iter().any(|text| line.contains(text)))?;
         Some(VmError::OutOfMemory { victim: without_time(line).to_owned(), memory_mib })
+    }
+
+    /// Why the agent gave up, in its last words.
+    #[must_use]
+    pub(super) fn agent_gave_up(&self) -> Option<VmError> {
+        let lines = self.lines();
+        let what = lines.iter().rev().find_map(|line| line.split_once(LAST_WORDS))?.1.trim_end().to_owned();
+        Some(VmError::AgentLost { what, console: self.tail() })
     }
 
     /// Whether the kernel has said that it stops.
@@ -180,6 +189,16 @@ mod tests {
         assert!(
             self::console("Memory cgroup out of memory: Killed process 7 (x)").out_of_memory(1).is_none()
         );
+    }
+
+    #[test]
+    fn an_agent_that_gives_up_has_said_why() {
+        let told =
+            console("[  1.0] up\r\nbpf-vm agent gives up: its channel\r\n[  1.1] reboot: Power down\r\n");
+        let Some(VmError::AgentLost { what, console: tail }) = told.agent_gave_up() else { panic!("it did") };
+        assert_eq!(what, "its channel");
+        assert!(tail.ends_with("Power down"), "{tail}");
+        assert!(console("bpf-vm agent: a note").agent_gave_up().is_none());
     }
 
     #[test]

@@ -24,8 +24,6 @@ pub(super) struct Hardware {
     words: &'static str,
     /// The second serial line, in QEMU's words.
     serial: &'static [&'static str],
-    /// Devices besides.
-    extra: &'static [&'static str],
 }
 
 const AMD64: Hardware = Hardware {
@@ -40,7 +38,6 @@ const AMD64: Hardware = Hardware {
     // Without the timer's check a loaded host is not taken for a broken one.
     words: "no_timer_check",
     serial: &["-serial", "chardev:agent"],
-    extra: &["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"],
 };
 
 const ARM64: Hardware = Hardware {
@@ -58,7 +55,6 @@ const ARM64: Hardware = Hardware {
     words: "",
     // The board has one line only, until QEMU 9.1.
     serial: &["-device", "pci-serial,chardev=agent"],
-    extra: &[],
 };
 
 impl Hardware {
@@ -85,10 +81,9 @@ impl Hardware {
         }
     }
 
-    /// The agent's line where it is not a virtio port, and what else there is.
-    pub(super) fn devices(&self, link: Link) -> Vec<&'static str> {
-        let serial = if link == Link::Serial { self.serial } else { &[] };
-        [serial, self.extra].concat()
+    /// The agent's line where it is not a virtio port.
+    pub(super) fn devices(&self, link: Link) -> &'static [&'static str] {
+        if link == Link::Serial { self.serial } else { &[] }
     }
 
     /// The kernel's command line.
@@ -119,9 +114,9 @@ mod tests {
             arm64.command_line(true),
             "console=ttyAMA0 earlycon loglevel=7 panic=-1 oops=panic cryptomgr.notests random.trust_cpu=on rdinit=/init"
         );
-        assert_eq!(arm64.devices(Link::Virtio), Vec::<&str>::new());
+        assert!(arm64.devices(Link::Virtio).is_empty());
         assert_eq!(arm64.devices(Link::Serial), ["-device", "pci-serial,chardev=agent"]);
-        assert_eq!(amd64.devices(Link::Serial)[..2], ["-serial", "chardev:agent"]);
+        assert_eq!(amd64.devices(Link::Serial), ["-serial", "chardev:agent"]);
         assert_eq!(arm64.processor(Accel::Kvm)[3], "host");
         assert_eq!(arm64.board(Accel::Kvm), "virt,gic-version=max");
     }

@@ -34,6 +34,7 @@ mod session_tests;
 mod signals;
 mod snapshot;
 mod sparse;
+mod standard;
 mod start;
 mod tree;
 mod warm;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::error::VmError;
 use super::hardware::Hardware;
 use super::protocol;
+use super::standard;
 use crate::kernels::{Arch, KernelImage};
 
 /// Names the QEMU program to use for guests of this machine's architecture, instead of the one on PATH. `BPF_VM_QEMU_AMD64`
@@ -76,12 +77,16 @@ impl Machine {
         }
     }
 
-    /// The same for a known kernel, with the modules and the link that it needs.
+    /// The same for a known kernel, with the modules and the link that it needs, and with what attaching BPF programs of all
+    /// kinds takes: modules for a network (`veth`, `sch_ingress`, `cls_bpf`, `act_bpf`, where they are no part of the
+    /// kernel) and the security module `bpf` (`lsm=`, where it is off by default).
     #[must_use]
     pub fn of(image: &KernelImage) -> Self {
         let mut machine = Self::new(&image.vmlinux);
         machine.arch = image.arch;
         machine.modules.clone_from(&image.modules);
+        machine.modules.extend(standard::modules(image));
+        machine.append.extend(standard::security_modules(image));
         // Debian's kernels have the driver as a module before 6.12 and built in from then on. Of a bare file nothing is
         // known, and the serial line is the one channel that every kernel has.
         let driver = !image.modules.is_empty() || image.builtin.iter().any(|name| name == "virtio_console");
@@ -199,7 +204,7 @@ impl Qemu {
                 &format!("virtserialport,chardev=agent,name={}", protocol::PORT),
             ]);
         }
-        add(&hardware.devices(machine.link));
+        add(hardware.devices(machine.link));
         let (initramfs, verbose) = match start {
             Start::Cold { initramfs, verbose } => (Some(initramfs), verbose),
             Start::Save { initramfs, .. } => (Some(initramfs), false),

@@ -401,7 +401,9 @@ impl<'a> Session<'a> {
 
     /// What the console tells about the reason, if it does.
     fn better(&self, error: VmError) -> VmError {
-        self.console.out_of_memory(self.memory_mib).or_else(|| self.console.crash()).unwrap_or(error)
+        let console = &self.console;
+        let told = console.out_of_memory(self.memory_mib).or_else(|| console.crash());
+        told.or_else(|| console.agent_gave_up()).unwrap_or(error)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Btf, Enumerator, IntEncoding, Kind, Linkage, Member, Param, SecVar, TypeId};
+use super::{Btf, Enumerator, IntEncoding, Kind, Linkage, Member, Param, SecVar, Type, TypeId};
 
 /// Encodes types one by one, in the order of the calls; ids are known at once, so forward references are
 /// possible through [`BtfBuilder::next_id`].
@@ -38,6 +38,36 @@ impl BtfBuilder {
         let interned = BTreeMap::from([(String::new(), 0)]);
         let first_string = base.string_len();
         Self { types: Vec::new(), strings: vec![0], interned, first_string, next: base.len() }
+    }
+
+    /// The types and strings of `btf` itself, to be followed by more: unlike [`BtfBuilder::split`], the result has all.
+    #[must_use]
+    pub fn continuing(btf: &Btf) -> Self {
+        let own = &btf.inner;
+        let part = |at: usize, len: usize| own.data.get(at..at + len).unwrap_or_default().to_vec();
+        let (types, strings) = (part(own.types_at, own.types_len), part(own.strings_at, own.strings_len));
+        let interned = BTreeMap::from([(String::new(), 0)]);
+        Self { types, strings, interned, first_string: own.first_string, next: btf.len() }
+    }
+
+    /// Gives a data section of `btf`, which this builder continues, another name, size and other places for its
+    /// variables. Nothing happens if it is no data section, or has another number of variables.
+    pub fn replace_datasec(&mut self, btf: &Btf, id: TypeId, name: &str, size: u32, vars: &[SecVar]) {
+        let Ok(Type::DataSec(sec)) = btf.get(id) else { return };
+        let index = id.0.checked_sub(btf.inner.first_id).map(|i| i as usize);
+        let Some(at) = index.and_then(|i| btf.inner.offsets.get(i)).map(|at| *at as usize) else { return };
+        if sec.vars().len() != vars.len() {
+            return;
+        }
+        let name = self.add_string(name);
+        let places = vars.iter().flat_map(|v| [v.type_id.0, v.offset, v.size]);
+        // Between name and size stands what kind of type it is, which stays.
+        let words = [(0, name), (8, size)].into_iter().chain((12..).step_by(4).zip(places));
+        for (offset, word) in words {
+            if let Some(field) = self.types.get_mut(at + offset..at + offset + 4) {
+                field.copy_from_slice(&word.to_le_bytes());
+            }
+        }
     }
 
     /// The id that the next added type gets.

@@ -1,6 +1,6 @@
 //! A module's BTF continues the kernel's.
 
-use bpf_vm_shim::btf::{Btf, BtfBuilder, Kind, Member, TypeId};
+use bpf_vm_shim::btf::{Btf, BtfBuilder, IntEncoding, Kind, Linkage, Member, SecVar, Type, TypeId};
 
 use crate::support::{INT, builder, parse};
 
@@ -43,4 +43,28 @@ fn a_module_without_its_base_is_refused() {
         Btf::parse(b.build()).expect_err("refused").to_string(),
         ".BTF: type [1] at byte 0 of the type section: type refers to type [5], but there are only 2 types"
     );
+}
+
+#[test]
+fn a_continued_btf_has_all_types_and_a_section_can_be_moved() {
+    let mut first = BtfBuilder::new();
+    let int = first.add_int("int", 4, IntEncoding::SIGNED);
+    let var = first.add_var("v", int, Linkage::Global);
+    let place = |offset| SecVar { type_id: var, offset, size: 4 };
+    let sec = first.add_datasec("maps", 0, &[place(0)]);
+    let base = Btf::parse(first.build()).unwrap();
+
+    let mut more = BtfBuilder::continuing(&base);
+    assert_eq!(more.next_id().0, base.len());
+    let added = more.add_ptr(int);
+    more.replace_datasec(&base, sec, "elsewhere", 16, &[place(8)]);
+    // Not of that many variables, and no section.
+    more.replace_datasec(&base, sec, "wrong", 1, &[]);
+    more.replace_datasec(&base, int, "wrong", 1, &[]);
+    let all = Btf::parse(more.build()).unwrap();
+    assert_eq!(all.len(), base.len() + 1);
+    assert!(matches!(all.get(added), Ok(Type::Ptr(target)) if target == int));
+    assert_eq!((all.name_of(var), all.kind_of(var)), ("v", Some(Kind::Var)));
+    let Type::DataSec(moved) = all.get(sec).unwrap() else { panic!("another kind") };
+    assert_eq!((moved.name, moved.size, moved.vars().collect::<Vec<_>>()), ("elsewhere", 16, vec![place(8)]));
 }

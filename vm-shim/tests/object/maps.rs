@@ -201,6 +201,74 @@ fn legacy_definitions_of_every_length() {
 }
 
 #[test]
+fn what_follows_the_common_words_is_told_by_their_number() {
+    let (array, maps) = (2u32, 12u32);
+    // Words of two maps in one section; what the second one holds, where it is, and how it is pinned.
+    type Row = (&'static str, Vec<u32>, Vec<u32>, Option<u32>, &'static [u32], Pinning, Option<u32>);
+    let table: [Row; 5] = [
+        (
+            "samples",
+            vec![array, 4, 8, 1, 0, 0, 0],
+            vec![maps, 4, 4, 1, 0, 0, 0],
+            Some(8),
+            &[],
+            Pinning::None,
+            None,
+        ),
+        (
+            "node",
+            vec![array, 4, 8, 1, 0, 0, 0],
+            vec![array, 4, 4, 1, 4, 0, 3],
+            None,
+            &[],
+            Pinning::None,
+            Some(3),
+        ),
+        (
+            "aya",
+            vec![array, 4, 8, 1, 0, 7, 1],
+            vec![array, 4, 4, 1, 0, 7, 1],
+            None,
+            &[],
+            Pinning::ByName,
+            None,
+        ),
+        (
+            "iproute2",
+            vec![array, 4, 8, 1, 0, 42, 0, 0, 3],
+            vec![maps, 4, 4, 9, 0, 0, 2, 42, 0],
+            Some(8),
+            &[3],
+            Pinning::Other(2),
+            None,
+        ),
+        (
+            "iproute2, in no slot",
+            vec![array, 4, 8, 1, 0, 42, 0, 0, u32::MAX],
+            vec![maps, 4, 4, 9, 0, 0, 0, 42, 0],
+            Some(8),
+            &[],
+            Pinning::None,
+            None,
+        ),
+    ];
+    for (what, first, second, inside, slots, pinning, node) in table {
+        let size = first.len() as u64 * 4;
+        let mut elf = ElfBuilder::new();
+        let data: Vec<u8> = [first, second].concat().iter().flat_map(|w| w.to_le_bytes()).collect();
+        let section = elf.data("maps", &data);
+        elf.object("a", section, 0, size);
+        elf.object("b", section, size, size);
+        let object = Object::parse(&elf.build()).unwrap();
+        let map = object.map("b").unwrap();
+        assert_eq!(map.inner.as_ref().map(|i| i.value_size), inside, "{what}");
+        assert_eq!(map.values.iter().map(|v| v.slot).collect::<Vec<_>>(), slots, "{what}");
+        assert!(map.values.iter().all(|v| v.target == SlotTarget::Map(0)), "{what}");
+        assert_eq!((map.pinning, map.numa_node), (pinning, node), "{what}");
+    }
+}
+
+#[test]
 fn references_become_indexes_into_the_map_table() {
     let mut elf = ElfBuilder::new();
     let maps = elf.data("maps", &[[2u8, 0, 0, 0], [4, 0, 0, 0], [8, 0, 0, 0], [1, 0, 0, 0]].concat());

@@ -1,11 +1,9 @@
 //! One attempt to load programs of an object, with a log for each.
 
-use std::ptr::NonNull;
-
 use libbpf_rs::{AsRawLibbpf, OpenObject};
 
 use super::bcc::Bcc;
-use super::{Verdict, open};
+use super::{Subject, Verdict};
 use crate::error::Error;
 use crate::kernel::messages;
 
@@ -42,7 +40,7 @@ impl Level {
 /// What to load.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attempt<'a> {
-    pub(super) object: &'a [u8],
+    pub(super) object: &'a Subject<'a>,
     /// For an object made from a text in bcc's dialect.
     pub(super) bcc: Option<&'a Bcc>,
     pub(super) names: &'a [&'a str],
@@ -85,7 +83,7 @@ impl Attempt<'_> {
     pub(super) fn run(&self) -> Done {
         let mut logs: Vec<Vec<u8>> = self.names.iter().map(|_| vec![0; self.level.room()]).collect();
         let (done, said) = messages::of(|| -> Result<(i32, Vec<Loaded>), Error> {
-            let mut opened = open(self.object)?;
+            let mut opened = self.object.open()?;
             self.choose(&mut opened, &mut logs)?;
             if let Some(bcc) = self.bcc {
                 bcc.rewrite(&opened, self.names)?;
@@ -169,12 +167,6 @@ fn lengths(fd: i32) -> (u32, u32) {
     // more than `size` bytes.
     let failed = unsafe { libbpf_sys::bpf_prog_get_info_by_fd(fd, &raw mut info, &raw mut size) };
     if failed == 0 { (info.xlated_prog_len, info.jited_prog_len) } else { (0, 0) }
-}
-
-/// A map of its own, instead of the pinned one that its declaration asks for.
-pub(super) fn unpin(map: &NonNull<libbpf_sys::bpf_map>) {
-    // SAFETY: the map belongs to an object that is open; a null path means no path.
-    let _ = unsafe { libbpf_sys::bpf_map__set_pin_path(map.as_ptr(), std::ptr::null()) };
 }
 
 /// The first of libbpf's messages that says something about a cause.

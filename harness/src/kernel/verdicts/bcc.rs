@@ -20,8 +20,7 @@ pub(super) struct Bcc {
 impl Bcc {
     /// `None` for an object that libbpf takes as it is. bcc's dialect has each function in a section of its own, and none
     /// of them says what kind of program it is.
-    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
-        let mut object = Object::parse(bytes).ok()?;
+    pub(super) fn of(mut object: Object) -> Option<Self> {
         let bare = |p: &bpf_vm_shim::object::ProgramDef| {
             p.prog_type == ProgType::Unspec && p.section.strip_prefix(".text.") == Some(p.name.as_str())
         };

@@ -7,10 +7,14 @@
 mod attempt;
 mod bcc;
 
-use libbpf_rs::{AsRawLibbpf, MapType, ObjectBuilder, OpenObject};
+use std::borrow::Cow;
+
+use bpf_vm_shim::object::Object;
+use libbpf_rs::{AsRawLibbpf, MapType, ObjectBuilder, OpenObject, ProgramType};
 use serde::{Deserialize, Serialize};
 
-use super::messages;
+use super::load::{set_type, unpin};
+use super::{legacy, messages};
 use crate::error::Error;
 use attempt::{Attempt, Ended, Level};
 use bcc::Bcc;
@@ -76,8 +80,15 @@ pub struct NotOpened {
 /// # Errors
 /// If libbpf cannot read the object.
 pub fn verdicts(object: &[u8], only: Option<&str>) -> Result<Vec<ProgramVerdict>, NotOpened> {
+    let parsed = Object::parse(object).ok();
+    let modern = match &parsed {
+        Some(parsed) => legacy::modern(object, parsed).map_err(|e| NotOpened { why: e.to_string() })?,
+        // libbpf says what it thinks of it.
+        None => Cow::Borrowed(object),
+    };
+    let object = &Subject { bytes: &modern, parsed: parsed.as_ref() };
     let programs: Vec<(String, String)> = {
-        let (opened, said) = messages::of(|| open(object));
+        let (opened, said) = messages::of(|| object.open());
         let opened =
             opened.map_err(|e| NotOpened { why: attempt::reason(&said).unwrap_or_else(|| e.to_string()) })?;
         let text = |s: &std::ffi::OsStr| s.to_string_lossy().into_owned();
@@ -85,7 +96,7 @@ pub fn verdicts(object: &[u8], only: Option<&str>) -> Result<Vec<ProgramVerdict>
     };
     let wanted: Vec<&(String, String)> =
         programs.iter().filter(|(name, _)| only.is_none_or(|only| only == name)).collect();
-    let bcc = Bcc::of(object);
+    let bcc = parsed.clone().and_then(Bcc::of);
     let bcc = bcc.as_ref();
     if wanted.len() > 1 {
         let names: Vec<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
@@ -106,7 +117,7 @@ pub fn verdicts(object: &[u8], only: Option<&str>) -> Result<Vec<ProgramVerdict>
 }
 
 /// One program on its own. The path of a refusal is asked for only when there is one: writing it costs time.
-fn alone(object: &[u8], bcc: Option<&Bcc>, program: &str, section: &str) -> ProgramVerdict {
+fn alone(object: &Subject<'_>, bcc: Option<&Bcc>, program: &str, section: &str) -> ProgramVerdict {
     let run = |level| Attempt { object, bcc, names: &[program], level }.run();
     let mut attempt = run(Level::Stats);
     let refused = matches!(attempt.ended, Ended::Refused { .. });
@@ -140,31 +151,49 @@ fn alone(object: &[u8], bcc: Option<&Bcc>, program: &str, section: &str) -> Prog
     }
 }
 
-/// Opens an object so that loading it leaves nothing behind and needs nothing that only its user knows.
-fn open(object: &[u8]) -> Result<OpenObject, Error> {
-    let invalid = |e: libbpf_rs::Error| Error::Invalid(format!("{e:#}"));
-    let mut opened = ObjectBuilder::default().open_memory(object).map_err(invalid)?;
-    for mut map in opened.maps_mut() {
-        // Its user would have set the size. Those that must have none, or get theirs from libbpf, keep it.
-        let sized = !matches!(
-            map.map_type(),
-            MapType::PerfEventArray
-                | MapType::StructOps
-                | MapType::SkStorage
-                | MapType::InodeStorage
-                | MapType::TaskStorage
-                | MapType::CGrpStorage
-                | MapType::CgroupStorage
-                | MapType::PercpuCgroupStorage
-        );
-        if map.max_entries() == 0 && sized {
-            let ring = matches!(map.map_type(), MapType::RingBuf | MapType::UserRingBuf);
-            map.set_max_entries(if ring { 4096 } else { 1 }).map_err(invalid)?;
+/// An object as libbpf gets it.
+#[derive(Clone, Copy, Debug)]
+struct Subject<'a> {
+    bytes: &'a [u8],
+    /// What our own loader reads in it.
+    parsed: Option<&'a Object>,
+}
+
+impl Subject<'_> {
+    /// Opens it so that loading it leaves nothing behind and needs nothing that only its user knows.
+    fn open(&self) -> Result<OpenObject, Error> {
+        let invalid = |e: libbpf_rs::Error| Error::Invalid(format!("{e:#}"));
+        let mut opened = ObjectBuilder::default().open_memory(self.bytes).map_err(invalid)?;
+        for mut map in opened.maps_mut() {
+            // Its user would have set the size. Those that must have none, or get theirs from libbpf, keep it.
+            let sized = !matches!(
+                map.map_type(),
+                MapType::PerfEventArray
+                    | MapType::StructOps
+                    | MapType::SkStorage
+                    | MapType::InodeStorage
+                    | MapType::TaskStorage
+                    | MapType::CGrpStorage
+                    | MapType::CgroupStorage
+                    | MapType::PercpuCgroupStorage
+            );
+            if map.max_entries() == 0 && sized {
+                let ring = matches!(map.map_type(), MapType::RingBuf | MapType::UserRingBuf);
+                map.set_max_entries(if ring { 4096 } else { 1 }).map_err(invalid)?;
+            }
+            if map.map_type() == MapType::StackTrace && map.value_size() == 0 {
+                map.set_value_size(STACK_BYTES).map_err(invalid)?;
+            }
+            unpin(&map.as_libbpf_object());
         }
-        if map.map_type() == MapType::StackTrace && map.value_size() == 0 {
-            map.set_value_size(STACK_BYTES).map_err(invalid)?;
+        for mut program in opened.progs_mut() {
+            // Other loaders know more sections by name than libbpf (`lirc_mode2/name`).
+            let known =
+                self.parsed.and_then(|p| p.programs.iter().find(|p| program.name() == p.name.as_str()));
+            if let Some(known) = known.filter(|_| program.prog_type() == ProgramType::Unspec) {
+                set_type(&mut program, known.prog_type, &known.attach);
+            }
         }
-        attempt::unpin(&map.as_libbpf_object());
+        Ok(opened)
     }
-    Ok(opened)
 }

@@ -1,0 +1,4 @@
+//! What is the same on both tiers: objects of every style, maps, perf event arrays, memory, settings.
+
+mod legacy;
+mod silent;
