@@ -59,6 +59,7 @@ impl Tree {
                 "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n",
             ),
             ("/etc/group", "root:x:0:\nnogroup:x:65534:\n"),
+            ("/etc/hostname", "bpf-vm\n"),
             ("/etc/hosts", "127.0.0.1 localhost bpf-vm\n::1 localhost bpf-vm\n"),
             ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
         ] {
