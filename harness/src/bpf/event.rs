@@ -188,6 +188,7 @@ impl<'a> Event<'a> {
     /// If nothing is attached there, or a context cannot be made.
     pub fn try_fire(self) -> Result<Vec<RunReport>, Error> {
         let Self { bpf, mut what, cpu, task } = self;
+        bpf.check_refused()?;
         if let Point::Tracepoint(category, event) = &what.point {
             let format = bpf.tracepoints.find(category, event);
             what.known = format.map(|f| f.layout()).transpose()?;

@@ -30,6 +30,7 @@ impl Bpf {
     /// If a program faults or needs what is not simulated, or a context cannot be made. On a kernel: if it cannot be done,
     /// or nothing is attached for real ([`BpfBuilder::made_up_events`](crate::BpfBuilder::made_up_events)).
     pub fn stimulate(&mut self, action: &dyn Action) -> Result<Stimulated, Error> {
+        self.check_refused()?;
         match self.kernel.as_ref().map(|k| k.makes_up_events()) {
             Some(false) => return action.perform(&mut Real::new(self)),
             Some(true) => {

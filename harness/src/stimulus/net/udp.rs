@@ -1,7 +1,7 @@
 //! A datagram on the loopback (`net/ipv4/udp.c`, `net/ipv6/udp.c`).
 
 use super::wire::{Datagram, Way};
-use super::{Family, Receive, Socket, receive, send};
+use super::{DONT_WAIT, Family, Receive, Socket, receive, send};
 use crate::error::Error;
 use crate::stimulus::simulation::Simulation;
 use crate::stimulus::{Action, Real, Stimulated, real};
@@ -10,10 +10,10 @@ use crate::stimulus::{Action, Real, Stimulated, real};
 const PORT: u16 = 40_002;
 /// The sender's.
 const FROM: u16 = 50_002;
-/// `MSG_DONTWAIT`: what was dropped is not waited for.
-const DONT_WAIT: u64 = 0x40;
 const EPERM: i64 = 1;
 const FDS: [u64; 2] = [3, 4];
+/// The size of a datagram's header.
+const UDP_HEADER: u64 = 8;
 
 /// A datagram; see [`Stimulus::udp`](crate::stimulus::Stimulus::udp).
 #[derive(Clone, Debug)]
@@ -63,12 +63,13 @@ impl Action for Udp {
             if !datagram.pass(sim, Way::Out)? {
                 return Ok(-EPERM);
             }
-            let packet = sim.kernel_bytes(&self.bytes)?;
+            let packet = sim.skb(self.bytes.len() as u64 + UDP_HEADER)?;
             sim.function(family.name("udp_rcv", "udpv6_rcv"), &[packet], |sim| {
                 lost = !datagram.pass(sim, Way::In)?;
                 if lost {
                     return Ok(0);
                 }
+                sim.set_object(packet, "sk_buff", &[("len", (self.bytes.len() as u64).into())])?;
                 sim.leaf("__udp_enqueue_schedule_skb", &[receiver.sock, packet], 0)
             })?;
             Ok(len)
@@ -76,6 +77,7 @@ impl Action for Udp {
         done.ret = sent;
         if sent == len {
             let protocol = family.name("udp_recvmsg", "udpv6_recvmsg");
+            // What was dropped is not waited for.
             let what = Receive { bytes: &self.bytes, lost, flags: DONT_WAIT, protocol };
             for _ in 0..if lost { 2 } else { 1 } {
                 receive(sim, &receiver, &what, |_| Ok(()))?;
@@ -106,7 +108,7 @@ fn bind(sim: &mut Simulation<'_>, receiver: &Socket) -> Result<(), Error> {
         })
     })?;
     receiver.set_ports(sim, PORT, 0)?;
-    let room = sim.user_bytes(&(len as u32).to_le_bytes())?;
+    let (name, room) = (sim.user_bytes(&[0; 28])?, sim.user_bytes(&28u32.to_le_bytes())?);
     sim.syscall("getsockname", &[receiver.fd, name, room], |_| Ok(0))?;
     Ok(())
 }
