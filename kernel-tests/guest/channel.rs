@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 use crate::protocol::{FromGuest, PORT, SERIAL_LINK, ToGuest};
 use crate::sys;
 
+/// The line that is not the console: on x86 the second of the two, on arm64 the PCI card beside the board's own line, which
+/// another driver names.
+const SERIAL: &str = if cfg!(target_arch = "x86_64") { "/dev/ttyS1" } else { "/dev/ttyS0" };
 /// Names of ports arrive by message after the driver came up.
 const PORT_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -36,7 +39,7 @@ impl Channel {
         let reader = match if serial { None } else { virtio_port() } {
             Some(path) => OpenOptions::new().read(true).write(true).open(path)?,
             None => {
-                let file = OpenOptions::new().read(true).write(true).open("/dev/ttyS1")?;
+                let file = OpenOptions::new().read(true).write(true).open(SERIAL)?;
                 sys::raw_terminal(&file)?;
                 file
             }

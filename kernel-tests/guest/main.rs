@@ -4,7 +4,7 @@
 //! it with plain `rustc` into one static binary that is embedded in `bpf-vm` (see `build.rs` for the reasons).
 //!
 //! Nothing here may end the process: when init exits the kernel panics. Failures are written to the console (which the
-//! host shows) and end the machine through `sys::exit_machine`.
+//! host shows) and end the machine (`give_up`).
 
 mod channel;
 mod host;
@@ -19,22 +19,20 @@ mod setup;
 mod sys;
 
 use std::ffi::OsStr;
+use std::fmt::Display;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use protocol::{FilePiece, FromGuest, ToGuest, VERSION};
 
-/// Exit codes of the machine, through the debug-exit device, when there is no channel to say it on.
-const NO_CHANNEL: u8 = 0x21;
-const CHANNEL_LOST: u8 = 0x22;
-
 fn main() {
     std::panic::set_hook(Box::new(|info| {
-        eprintln!("bpf-vm agent: {info}");
-        sys::exit_machine(CHANNEL_LOST);
+        give_up(info);
     }));
     let mut notes = setup::prepare();
     notes.extend(modules::load_all());
@@ -42,15 +40,22 @@ fn main() {
         Ok(channel) => channel,
         Err(error) => {
             notes.iter().for_each(|note| eprintln!("bpf-vm agent: {note}"));
-            eprintln!("bpf-vm agent: no channel to the host: {error}");
-            sys::exit_machine(NO_CHANNEL);
+            give_up(&format_args!("no channel to the host: {error}"));
         }
     };
-    if let Err(error) = serve(&mut channel, &notes) {
-        eprintln!("bpf-vm agent: the channel to the host failed: {error}");
+    match serve(&mut channel, &notes) {
+        // Everything was said, or the host is gone.
+        Ok(()) => sys::power_off(),
+        Err(error) => give_up(&format_args!("the channel to the host failed: {error}")),
     }
-    // Either everything was said, or the host is gone.
-    sys::power_off();
+}
+
+/// Ends the machine, and tells the host why on the console, where it looks for this line.
+fn give_up(why: &dyn Display) -> ! {
+    eprintln!("{}{why}", protocol::LAST_WORDS);
+    // The serial line still has it.
+    thread::sleep(Duration::from_millis(50));
+    sys::power_off()
 }
 
 fn serve(channel: &mut channel::Channel, notes: &[String]) -> io::Result<()> {

@@ -110,16 +110,17 @@ fn pump<R: Read + Send + 'static>(mut pipe: R, to: Writer, wrap: fn(Vec<u8>) -> 
 /// Signals from the host go to the program's process group; a host that is gone ends the machine.
 fn obey(mut reader: fs::File, pid: i32, desk: Desk, mut feed: Feed) {
     thread::spawn(move || {
-        while let Ok(Some(message)) = ToGuest::read(&mut reader) {
-            match message {
-                ToGuest::Signal(signal) => sys::kill(-pid, signal as i32),
-                ToGuest::Answer(id, last, data) => desk.answer(id, last, data),
-                ToGuest::Stdin(data) => feed.put(data),
-                ToGuest::Resize(rows, columns) => feed.resize(rows, columns),
-                _ => {}
+        loop {
+            match ToGuest::read(&mut reader) {
+                Ok(Some(ToGuest::Signal(signal))) => sys::kill(-pid, signal as i32),
+                Ok(Some(ToGuest::Answer(id, last, data))) => desk.answer(id, last, data),
+                Ok(Some(ToGuest::Stdin(data))) => feed.put(data),
+                Ok(Some(ToGuest::Resize(rows, columns))) => feed.resize(rows, columns),
+                Ok(Some(_)) => {}
+                Ok(None) => crate::give_up(&"the channel to the host was closed"),
+                Err(error) => crate::give_up(&format_args!("the channel to the host failed: {error}")),
             }
         }
-        sys::power_off();
     });
 }
 

@@ -15,6 +15,7 @@ const MOUNTS: &[(&CStr, &str, &CStr, &CStr)] = &[
     (c"tmpfs", "/dev/shm", c"tmpfs", c"mode=1777"),
     (c"debugfs", "/sys/kernel/debug", c"debugfs", c""),
     (c"tracefs", "/sys/kernel/tracing", c"tracefs", c""),
+    (c"securityfs", "/sys/kernel/security", c"securityfs", c""),
     (c"bpffs", "/sys/fs/bpf", c"bpf", c"mode=0700"),
     (c"cgroup2", "/sys/fs/cgroup", c"cgroup2", c""),
 ];

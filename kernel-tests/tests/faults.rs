@@ -123,6 +123,44 @@ fn children(parent: u32) -> Vec<Pid> {
     text.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect()
 }
 
+/// A program that is root in its guest can take the agent's device away.
+#[test]
+#[serial(vm)]
+fn an_agent_that_loses_its_device_is_named() {
+    let Some((qemu, machine)) = machine() else { return };
+    let script = "cd /sys/bus/virtio/drivers/virtio_console || exit 3; echo before
+        for device in virtio*; do echo $device > unbind; done; while :; do :; done";
+    let ran = sh(&qemu, &machine, script, |_| {});
+    if matches!(&ran.result, Ok(report) if report.status == 3) {
+        eprintln!("skipped: the channel is a serial line here");
+        return;
+    }
+    let error = ran.result.expect_err("nobody hears the program any more");
+    assert!(matches!(error, VmError::AgentLost { .. }), "{error}");
+    assert_eq!(ran.stdout, "before\n");
+    assert_eq!(error.exit_code(), 125);
+}
+
+#[test]
+#[serial(vm)]
+fn a_machine_without_qemu_says_what_to_install() {
+    let Some(mut command) = tool() else { return };
+    let empty = tempfile::tempdir().expect("a temporary folder");
+    let output = command
+        .args(["--", "/bin/true"])
+        .env("PATH", empty.path())
+        .env_remove("BPF_VM_QEMU")
+        .stdin(Stdio::null())
+        .output()
+        .expect("the tool starts");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("was not found on PATH: install it"), "{text}");
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(125), 0));
+    let named = command.env("BPF_VM_QEMU", empty.path().join("none")).output().expect("the tool starts");
+    let text = String::from_utf8_lossy(&named.stderr);
+    assert!(text.contains("none") && !named.status.success(), "{text}");
+}
+
 #[test]
 #[serial(vm)]
 fn a_tool_that_is_killed_takes_its_machine_along() {

@@ -50,6 +50,18 @@ fn a_program_that_does_not_read_its_input_ends_all_the_same() {
 
 #[test]
 #[serial(vm)]
+fn a_program_whose_output_nobody_reads_keeps_its_status() {
+    for script in ["printf x; exit 3", "echo x; exit 3"] {
+        let Some(mut command) = tool() else { return };
+        let pipes = command.args(["--", "sh", "-c", script]).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = pipes.spawn().expect("the tool starts");
+        drop(child.stdout.take());
+        assert_eq!(child.wait().expect("it ends").code(), Some(3), "{script}");
+    }
+}
+
+#[test]
+#[serial(vm)]
 fn a_terminal_is_handed_through() {
     let Some(mut command) = tool() else { return };
     let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
@@ -113,7 +125,8 @@ fn an_interrupt_goes_to_the_program_and_a_second_one_ends_the_machine() {
 fn options_that_cannot_be_had_are_refused_by_name() {
     let foreign = if cfg!(target_arch = "aarch64") { "amd64" } else { "arm64" };
     for (args, status, words) in [
-        (["--arch", foreign], 125, format!("the kernel is for {foreign}")),
+        // Said before anything is looked for or fetched.
+        (["--arch", foreign], 125, format!("the guest is {foreign}: build it for that")),
         (["--arch", "mips"], 2, "expected amd64 (x86_64) or arm64 (aarch64)".to_owned()),
         (["--net", "host"], 2, "possible values: none".to_owned()),
         (["--timeout", "never"], 2, "expected a time".to_owned()),

@@ -25,7 +25,7 @@ fn kernels() -> Option<Vec<String>> {
 }
 
 fn find() -> Result<Vec<String>, String> {
-    if !vm::has_guest() {
+    if !vm::has_guest(Arch::of_host()) {
         return Err("this build has no guest".to_owned());
     }
     Qemu::find().map_err(|error| error.to_string())?;

@@ -106,10 +106,11 @@ pub trait Env {
     /// A fault (wrong arguments) or a gap, named.
     fn helper(&mut self, cx: &mut Cx<'_>, id: u32, args: &[u64; 5]) -> CallResult;
 
-    /// [`Env::helper`] for the interpreter: what simply returns comes back in registers.
+    /// [`Env::helper`] for the interpreter: what simply returns comes back in registers, and what the implementation does
+    /// not look at is not even put together.
     #[doc(hidden)]
-    fn helper_value(&mut self, cx: &mut Cx<'_>, id: u32, args: &[u64; 5]) -> Result<u64, Box<CallResult>> {
-        let result = self.helper(cx, id, args);
+    fn helper_value(&mut self, mem: &mut Memory, run: &Execution, id: u32) -> Result<u64, Box<CallResult>> {
+        let result = self.helper(&mut Cx::new(mem, run), id, run.args());
         if let Ok(Flow::Return(v)) = result {
             // There is nothing in it to drop, which the compiler does not always see.
             std::mem::forget(result);

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bpf_vm_shim::object::MapType;
 
@@ -16,6 +16,9 @@ use super::backend::Item;
 use super::record::{Record, RecordTypes};
 use crate::diff::Seen;
 use crate::error::Error;
+
+/// How long one of several buffers is waited for, before it is the next one's turn.
+const TURN: Duration = Duration::from_millis(20);
 
 /// What went wrong in a callback.
 #[derive(Clone, Debug)]
@@ -239,6 +242,30 @@ impl Bpf {
     /// # Errors
     /// The error of a callback, which ends the poll; the records behind it come with the next one.
     pub fn perf_buffer_poll(&mut self, timeout: Duration) -> Result<usize, Error> {
+        let buffers = self.host.perf_buffers.len();
+        self.until_there_is_any(timeout, buffers, Self::perf_buffers_once)
+    }
+
+    /// Asks in turns, so that no buffer is waited for while another one has records.
+    fn until_there_is_any(
+        &mut self,
+        timeout: Duration,
+        buffers: usize,
+        once: fn(&mut Self, Duration) -> Result<usize, Error>,
+    ) -> Result<usize, Error> {
+        let deadline = Instant::now() + timeout;
+        let mut done = once(self, Duration::ZERO)?;
+        while done == 0 && self.kernel.is_some() && buffers > 0 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            done = once(self, if buffers == 1 { left } else { left.min(TURN) })?;
+        }
+        Ok(done)
+    }
+
+    fn perf_buffers_once(&mut self, timeout: Duration) -> Result<usize, Error> {
         let mut done = 0;
         for i in 0..self.host.perf_buffers.len() {
             let Some(reader) = self.host.perf_buffers.get_mut(i) else { break };
@@ -309,7 +336,8 @@ impl Bpf {
     /// # Errors
     /// As [`Bpf::perf_buffer_poll`].
     pub fn ring_buffer_poll(&mut self, timeout: Duration) -> Result<usize, Error> {
-        self.drain_rings(timeout)
+        let buffers = self.host.ring_buffers.len();
+        self.until_there_is_any(timeout, buffers, Self::drain_rings)
     }
 
     /// As [`Bpf::ring_buffer_poll`], without waiting.

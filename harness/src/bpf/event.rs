@@ -11,8 +11,9 @@ use bpf_vm_shim::object::AttachPoint;
 
 use super::attach::Attachment;
 use super::backend::MadeUp;
-use super::{Bpf, Point, RunReport, UserPlace};
+use super::{Bpf, Point, RunReport, UserPlace, passage};
 use crate::error::Error;
+use crate::stimulus::Passage;
 
 /// The kernel's `MAX_BPF_FUNC_ARGS`: how many arguments there are if nobody knows better.
 const MAX_ARGS: usize = 12;
@@ -56,6 +57,7 @@ struct What {
     nr: u64,
     location: usize,
     perf: Option<(u32, u64)>,
+    passage: Option<Passage>,
 }
 
 /// How the programs of one event ended.
@@ -91,6 +93,7 @@ impl<'a> Event<'a> {
             nr: 0,
             location: 0,
             perf: None,
+            passage: None,
         };
         Self { bpf, what, cpu: None, task: None }
     }
@@ -149,6 +152,12 @@ impl<'a> Event<'a> {
         self
     }
 
+    /// How the packet passes, so that only programs of that way see it.
+    pub(crate) fn passing(mut self, passage: Passage) -> Self {
+        self.what.passage = Some(passage);
+        self
+    }
+
     /// The CPU on which it happens; the current one otherwise.
     pub fn cpu(mut self, cpu: u32) -> Self {
         self.cpu = Some(cpu);
@@ -179,6 +188,7 @@ impl<'a> Event<'a> {
     /// If nothing is attached there, or a context cannot be made.
     pub fn try_fire(self) -> Result<Vec<RunReport>, Error> {
         let Self { bpf, mut what, cpu, task } = self;
+        bpf.check_refused()?;
         if let Point::Tracepoint(category, event) = &what.point {
             let format = bpf.tracepoints.find(category, event);
             what.known = format.map(|f| f.layout()).transpose()?;
@@ -208,6 +218,9 @@ impl<'a> Event<'a> {
             if !link.concerns(tgid, cpu, what.perf, what.location) {
                 continue;
             }
+            if what.passage.is_some_and(|p| !passage::concerns(&p, prog, attachment)) {
+                continue;
+            }
             if let Some(kernel) = &mut bpf.kernel {
                 let event = MadeUp {
                     prog: prog.id,
@@ -220,8 +233,14 @@ impl<'a> Event<'a> {
                     pid: running.pid,
                     cpu,
                 };
-                let run = kernel.fire(&event)?;
-                reports.push(RunReport::of_kernel(&prog.linked.name, run));
+                match kernel.fire(&event) {
+                    Ok(run) => reports.push(RunReport::of_kernel(&prog.linked.name, run)),
+                    Err(e) => {
+                        bpf.machine.kernel.state.cpus.current = before;
+                        bpf.seen().runs(&reports);
+                        return Err(e);
+                    }
+                }
                 continue;
             }
             let user = bpf.user_place(link, tgid);
@@ -279,9 +298,10 @@ impl What {
                 PerfEvent { regs, cookie, sample_period, ..PerfEvent::default() }.build(machine)
             }
             Point::Syscall => contexts::syscall_input(machine, &self.packet),
-            Point::Xdp | Point::Tc | Point::Socket | Point::CgroupSkb => {
-                contexts::packet(machine, prog.prog_type, &self.packet)
-            }
+            Point::Xdp | Point::Tc | Point::Socket | Point::CgroupSkb => match &self.passage {
+                Some(how) => passage::input(machine, prog.prog_type, &self.packet, how),
+                None => contexts::packet(machine, prog.prog_type, &self.packet),
+            },
         }?)
     }
 

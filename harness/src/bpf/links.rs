@@ -22,6 +22,8 @@ pub(crate) struct Host {
     pub(super) processes: BTreeMap<u32, Process>,
     pub(super) perf_buffers: Vec<Reader>,
     pub(super) ring_buffers: Vec<Reader>,
+    /// What was asked for though a kernel does not have it.
+    pub(super) refused: Option<&'static str>,
     /// Records that were collected before somebody takes them, by map.
     pub(super) kept: BTreeMap<MapId, Kept>,
     /// Lines of the trace behind the one that was read last.

@@ -132,21 +132,36 @@ impl Bpf {
             .ok_or_else(|| Error::not_found("type", name, []))
     }
 
-    /// How many records of a ring buffer or perf event array were lost for want of room.
+    /// How many records of a ring buffer or perf event array were lost for want of room. A kernel says so among the
+    /// records of a perf event array, so there it is known when these were read.
     ///
     /// # Errors
-    /// If there is no such map.
+    /// If there is no such map; on a kernel if it is a ring buffer: of these nobody counts the losses but the program, for
+    /// which `bpf_ringbuf_reserve` or `bpf_ringbuf_output` has failed.
     pub fn lost_records(&mut self, map: &str) -> Result<u64, Error> {
+        self.known_losses(map)?.ok_or_else(|| {
+            let why = "a kernel does not count what a ring buffer had no room for: let the program do so, whose \
+                       `bpf_ringbuf_reserve` or `bpf_ringbuf_output` fails then";
+            Error::Invalid(format!("map '{map}': {why}"))
+        })
+    }
+
+    /// [`Bpf::lost_records`], where somebody knows.
+    pub(crate) fn known_losses(&mut self, map: &str) -> Result<Option<u64>, Error> {
         let id = self.map(map)?.id();
         if self.kernel.is_some() {
+            if self.machine.kernel.maps.get(id).is_some_and(|m| m.def.map_type == MapType::Ringbuf) {
+                return Ok(None);
+            }
             let read = self.host.perf_buffers.iter().filter(|r| r.is_of(map)).map(Reader::lost);
-            return Ok(read.sum::<u64>() + self.host.kept.get(&id).map_or(0, |kept| kept.lost));
+            let kept = self.host.kept.get(&id).map_or(0, |kept| kept.lost);
+            return Ok(Some(read.sum::<u64>() + kept));
         }
         let perf = self.machine.perf_lost(id);
         let maps = &self.machine.kernel.maps;
         let ring =
             maps.get(id).and_then(|m| m.ops.as_any().downcast_ref::<bpf_helpers_mock::maps::RingBuf>());
-        Ok(perf + ring.map_or(0, |r| r.ring().lost()))
+        Ok(Some(perf + ring.map_or(0, |r| r.ring().lost())))
     }
 }
 

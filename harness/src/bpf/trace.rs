@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use super::Bpf;
+use super::backend::Backend;
 use crate::error::Error;
 pub use crate::trace::TraceFields;
 use crate::trace::{Format, FormatError};
@@ -22,6 +23,11 @@ pub(super) fn prints(lines: impl IntoIterator<Item = String>) -> Vec<String> {
         }
     }
     prints
+}
+
+/// What a kernel's programs have printed by now. Why it cannot be read stands in place of the lines.
+pub(super) fn printed(kernel: &mut dyn Backend) -> Vec<String> {
+    kernel.take_trace(Duration::ZERO).unwrap_or_else(|e| vec![format!("[{e}]")])
 }
 
 /// How long a kernel's trace is waited for.
@@ -46,7 +52,7 @@ impl Bpf {
         }
         let text = match &mut self.kernel {
             Some(kernel) => {
-                let lines = kernel.take_trace(Duration::ZERO).unwrap_or_default();
+                let lines = printed(&mut **kernel);
                 self.host.trace_rest.extend(lines.into_iter().filter(|l| !l.is_empty()));
                 return self.host.trace_rest.pop_front();
             }

@@ -22,6 +22,27 @@ fn drain(queue: &Queue) -> VecDeque<Item> {
     std::mem::take(&mut *queue.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
+/// What is there, or what comes first. It may come back empty before the time is over: a perf ring that was read
+/// without waiting still says that it was woken, once (`perf_poll` in kernel/events/core.c); and records that ask for no
+/// wake-up end no wait, so they are looked for after it.
+fn read(
+    queue: &Queue,
+    timeout: Duration,
+    consume: impl Fn() -> libbpf_rs::Result<()>,
+    poll: impl Fn(Duration) -> libbpf_rs::Result<()>,
+) -> libbpf_rs::Result<VecDeque<Item>> {
+    consume()?;
+    let items = drain(queue);
+    if !items.is_empty() || timeout.is_zero() {
+        return Ok(items);
+    }
+    match poll(timeout) {
+        Err(e) if e.kind() != libbpf_rs::ErrorKind::Interrupted => return Err(e),
+        _ => consume()?,
+    }
+    Ok(drain(queue))
+}
+
 /// The rings of a perf event array.
 pub(super) struct Perf {
     buffer: PerfBuffer<'static>,
@@ -43,12 +64,9 @@ impl Perf {
     }
 
     pub(super) fn take(&mut self, timeout: Duration) -> Result<VecDeque<Item>, Error> {
-        let failed = |e| Error::Invalid(format!("a perf buffer cannot be read: {e:#}"));
-        if !timeout.is_zero() {
-            self.buffer.poll(timeout).map_err(failed)?;
-        }
-        self.buffer.consume().map_err(failed)?;
-        Ok(drain(&self.queue))
+        let (buffer, failed) =
+            (&self.buffer, |e| Error::Invalid(format!("a perf buffer cannot be read: {e:#}")));
+        read(&self.queue, timeout, || buffer.consume(), |wait| buffer.poll(wait)).map_err(failed)
     }
 }
 
@@ -81,14 +99,9 @@ impl Ring {
     }
 
     pub(super) fn take(&mut self, timeout: Duration) -> Result<VecDeque<Item>, Error> {
-        let failed = |e| Error::Invalid(format!("a ring buffer cannot be read: {e:#}"));
-        self.buffer.consume().map_err(failed)?;
-        let mut items = drain(&self.queue);
-        if items.is_empty() && !timeout.is_zero() {
-            self.buffer.poll(timeout).map_err(failed)?;
-            items = drain(&self.queue);
-        }
-        Ok(items)
+        let (buffer, failed) =
+            (&self.buffer, |e| Error::Invalid(format!("a ring buffer cannot be read: {e:#}")));
+        read(&self.queue, timeout, || buffer.consume(), |wait| buffer.poll(wait)).map_err(failed)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Perf events: counters in arrays, clocks.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use libbpf_rs::{MapCore, MapFlags};
@@ -11,33 +12,31 @@ use crate::error::Error;
 #[derive(Debug)]
 pub(super) struct Counters {
     map: libbpf_rs::MapHandle,
-    fds: Vec<Option<OwnedFd>>,
+    fds: BTreeMap<u32, OwnedFd>,
 }
 
 impl Counters {
     pub(super) fn open(map: &KernelMap, ev_type: u32, ev_config: u64) -> Result<Self, Error> {
-        let failed = |cpu: usize, why: String| {
+        let failed = |cpu: u32, why: String| {
             Error::Invalid(format!(
                 "map '{}': perf event {ev_type}:{ev_config} on CPU {cpu}: {why}",
                 map.name
             ))
         };
         let handle = libbpf_rs::MapHandle::try_from(&map.handle).map_err(|e| failed(0, format!("{e:#}")))?;
-        let mut fds = Vec::new();
-        for cpu in 0..online_cpus().min(map.max_entries as usize) {
+        let mut fds = BTreeMap::new();
+        for cpu in online_cpus().into_iter().filter(|cpu| *cpu < map.max_entries) {
             let event = Event { ev_type, ev_config, ..Event::default() };
-            let fd = event.open(None, Some(cpu as u32)).map_err(|e| failed(cpu, e.to_string()))?;
-            let (key, value) = ((cpu as u32).to_le_bytes(), fd.as_raw_fd().to_le_bytes());
+            let fd = event.open(None, Some(cpu)).map_err(|e| failed(cpu, e.to_string()))?;
+            let (key, value) = (cpu.to_le_bytes(), fd.as_raw_fd().to_le_bytes());
             handle.update(&key, &value, MapFlags::ANY).map_err(|e| failed(cpu, format!("{e:#}")))?;
-            fds.push(Some(fd));
+            fds.insert(cpu, fd);
         }
         Ok(Self { map: handle, fds })
     }
 
     pub(super) fn close(&mut self, cpu: u32) -> Result<(), Error> {
-        if let Some(slot) = self.fds.get_mut(cpu as usize)
-            && slot.take().is_some()
-        {
+        if self.fds.remove(&cpu).is_some() {
             let failed = |e| Error::Invalid(format!("the counter of CPU {cpu} cannot be closed: {e:#}"));
             self.map.delete(&cpu.to_le_bytes()).map_err(failed)?;
         }
@@ -99,11 +98,20 @@ impl Event {
     }
 }
 
-/// How many CPUs are running.
-pub(super) fn online_cpus() -> usize {
-    // SAFETY: it takes a number and gives one.
-    let n = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
-    usize::try_from(n).unwrap_or(1).max(1)
+/// Which CPUs are running. They need not be the first ones.
+pub(super) fn online_cpus() -> Vec<u32> {
+    let text = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    let cpus = cpu_list(&text);
+    if cpus.is_empty() { vec![0] } else { cpus }
+}
+
+/// A list of CPUs as sysfs has it: `0,2-3`.
+fn cpu_list(text: &str) -> Vec<u32> {
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.parse().ok()?..=last.parse().ok()?)
+    };
+    text.trim().split(',').filter_map(range).flatten().collect()
 }
 
 /// `CLOCK_MONOTONIC` in nanoseconds: what `bpf_ktime_get_ns` gives.
@@ -112,4 +120,18 @@ pub(super) fn monotonic() -> u64 {
     // SAFETY: a valid place for the time.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cpu_list;
+
+    #[test]
+    fn cpus_may_be_missing_in_between() {
+        for (text, cpus) in
+            [("0-3\n", vec![0, 1, 2, 3]), ("0,2-3", vec![0, 2, 3]), ("5", vec![5]), ("", vec![])]
+        {
+            assert_eq!(cpu_list(text), cpus, "{text:?}");
+        }
+    }
 }

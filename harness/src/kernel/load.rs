@@ -225,8 +225,8 @@ impl Source {
             let data = def.data.as_ref().filter(|_| def.section != ".kconfig");
             let initial = data.and_then(|d| d.read(0, def.value_size));
             match initial {
-                // What is zero anyway is not worth a copy; `.bss` may be large.
-                Some(bytes) if bytes.iter().any(|b| *b != 0) => {
+                // What libbpf has from the file anyway is not worth a copy; `.bss` may be large.
+                Some(bytes) if map.initial_value() != Some(&bytes[..]) => {
                     map.set_initial_value(&bytes).map_err(failed)?
                 }
                 Some(_) => {}

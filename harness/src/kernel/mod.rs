@@ -42,6 +42,7 @@ use bpf_vm_shim::object::{AttachTarget, ProgType};
 
 use crate::bpf::{Attached, Attachment, Backend, Item, KernelRun, MadeUp, not_open};
 use crate::error::Error;
+use crate::stimulus::Network;
 use crate::symbols::Resolved;
 
 pub(crate) use load::Loader;
@@ -66,7 +67,7 @@ pub(crate) struct Kernel {
     perf: BTreeMap<MapId, buffers::Perf>,
     rings: BTreeMap<MapId, buffers::Ring>,
     counters: BTreeMap<MapId, counters::Counters>,
-    trace: Option<trace_pipe::TracePipe>,
+    trace: trace_pipe::TracePipe,
     symbols: symbols::Kallsyms,
     /// Made when a program is attached to it.
     net: Option<net::Net>,
@@ -119,7 +120,11 @@ impl Backend for Kernel {
         Ok((!self.made_up).then_some(held))
     }
 
-    fn send_packet(&mut self, frame: &[u8]) -> Result<(), Error> {
+    fn network(&mut self) -> Result<Network, Error> {
+        Ok(self.net()?.network().clone())
+    }
+
+    fn send_packet(&mut self, frame: &[u8]) -> Result<bool, Error> {
         self.net()?.send(frame)
     }
 
@@ -178,10 +183,7 @@ impl Backend for Kernel {
     }
 
     fn take_trace(&mut self, timeout: Duration) -> Result<Vec<String>, Error> {
-        match &mut self.trace {
-            Some(trace) => trace.take(timeout),
-            None => Err(Error::Invalid(trace_pipe::MISSING.to_owned())),
-        }
+        self.trace.take(timeout)
     }
 
     fn kernel_symbol(&self, addr: u64) -> Resolved {

@@ -46,7 +46,9 @@ impl Redaction {
             let replaced = re.replace_all(rest, |found: &Captures<'_>| {
                 let hex = found.get(0).map_or("", |m| m.as_str());
                 let number = u64::from_str_radix(hex.trim_start_matches("0x"), 16).unwrap_or(0);
-                if is_address(number) {
+                // Times and sizes have that many decimal digits as well; `%p` pads with zeros.
+                let decimal = !hex.starts_with('0') && hex.bytes().all(|b| b.is_ascii_digit());
+                if is_address(number) && !decimal {
                     self.numbers.label("address", &format!("{number:#x}"))
                 } else {
                     hex.to_owned()

@@ -49,6 +49,7 @@ mod fault;
 mod file;
 mod happened;
 mod net;
+mod network;
 mod objects;
 mod packet;
 mod process;
@@ -71,6 +72,7 @@ pub use file::{OpenMissing, ReadFile, WriteFile};
 pub use happened::{Happened, Stimulated};
 pub use net::tcp::Tcp;
 pub use net::udp::Udp;
+pub use network::{Device, Network, Passage};
 pub use packet::Packet;
 pub use process::{Exec, Fork, Thread};
 pub use real::Real;
@@ -78,7 +80,7 @@ pub use signal::Kill;
 pub use simulation::{Occasion, STEP_NS, Simulation};
 pub use sleep::Sleep;
 pub use sync::SyncFiles;
-pub use user::{UsdtHit, UserCall};
+pub use user::UserCall;
 
 #[cfg(feature = "kernel")]
 pub(crate) use net::Family;

@@ -22,9 +22,14 @@ pub(super) struct Args {
     /// one after another
     #[arg(long, value_name = "SPEC", default_value = "newest")]
     kernel: Vec<String>,
-    /// What the kernels are for: amd64 (x86_64) or arm64 (aarch64) [default: as this machine]
+    /// What the kernels are for: amd64 (x86_64) or arm64 (aarch64); another machine than this one is emulated [default: what
+    /// the program is for]
     #[arg(long, value_name = "A", value_parser = arch)]
     arch: Option<Arch>,
+    /// The folder of a system that the program's loader and libraries are taken from, such as a cross compiler's [default:
+    /// this machine's, and for a foreign program /usr/aarch64-linux-gnu and the like]
+    #[arg(long, value_name = "DIR")]
+    sysroot: Option<PathBuf>,
     /// Virtual CPUs
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     cpus: u32,
@@ -43,7 +48,8 @@ pub(super) struct Args {
     /// Do not copy the workspace of the test into the guest, which is done when cargo or nextest starts this
     #[arg(long)]
     no_workspace: bool,
-    /// A kernel module to load first, by name where the kernel's package is known, or a file
+    /// A kernel module to load first, by name where the kernel's package is known, or a file; those that attaching programs
+    /// takes (veth, sch_ingress, cls_bpf, act_bpf) are loaded anyway
     #[arg(long, value_name = "NAME")]
     module: Vec<String>,
     /// The host's folder for what the program leaves in the folder that BPF_VM_RESULTS names
@@ -85,14 +91,12 @@ struct Target {
 
 pub(super) fn main(args: &Args, out: &mut dyn Write) -> Outcome {
     let mut job = job(args)?;
-    if let Some(kernel) = args.arch.filter(|arch| *arch != Arch::of_host()) {
-        return Ok(complain(None, &VmError::ForeignKernel { kernel, guest: Arch::of_host() }));
-    }
-    let qemu = match Qemu::find() {
-        Ok(qemu) => qemu,
+    // Before anything is fetched for it.
+    let (arch, qemu) = match prepare(&job, args.arch) {
+        Ok(prepared) => prepared,
         Err(error) => return Ok(complain(None, &error)),
     };
-    let kernels = Kernels::new(args.arch.unwrap_or(Arch::of_host()))?.with_report(Bars::new());
+    let kernels = Kernels::new(arch)?.with_report(Bars::new());
     let targets = targets(args, &kernels)?;
     let signals = Signals::catch()?;
     let several = targets.len() > 1;
@@ -145,6 +149,16 @@ pub(super) fn main(args: &Args, out: &mut dyn Write) -> Outcome {
     Ok(ExitCode::from(worst))
 }
 
+/// What kernels the program runs on, and the QEMU for them.
+fn prepare(job: &Job, wanted: Option<Arch>) -> Result<(Arch, Qemu), VmError> {
+    let arch = match wanted {
+        Some(arch) => arch,
+        None => job.arch()?.unwrap_or(Arch::of_host()),
+    };
+    job.check(arch)?;
+    Ok((arch, Qemu::find_for(arch)?))
+}
+
 /// An error of the machine, not of the program: said apart from the program's output, with its own exit status.
 fn complain(kernel: Option<&str>, error: &VmError) -> ExitCode {
     let on = kernel.map(|name| format!(" (kernel {name})")).unwrap_or_default();
@@ -168,6 +182,7 @@ fn job(args: &Args) -> Result<Job, Box<dyn std::error::Error>> {
     let mut job = Job::new(program, rest.iter().cloned());
     job.env.extend(args.env.iter().cloned());
     job.bring.clone_from(&args.ro);
+    job.sysroot = args.sysroot.as_ref().map(|root| job.cwd.join(root));
     if args.no_workspace {
         job.workspace = None;
     }
@@ -192,7 +207,8 @@ fn of_image(args: &Args, image: &KernelImage) -> Result<Machine, Box<dyn std::er
     let mut machine = Machine::of(image);
     machine.cpus = args.cpus;
     machine.memory_mib = args.memory;
-    machine.append.clone_from(&args.append);
+    // The last word for a thing is the one that counts.
+    machine.append.extend(args.append.iter().cloned());
     let (files, names): (Vec<&String>, Vec<&String>) =
         args.module.iter().partition(|name| name.contains('/'));
     let names: Vec<&str> = names.into_iter().map(String::as_str).collect();

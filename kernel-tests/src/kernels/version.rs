@@ -102,6 +102,15 @@ impl Arch {
         if cfg!(target_arch = "aarch64") { Self::Arm64 } else { Self::Amd64 }
     }
 
+    /// The processor's name in compilers' targets.
+    #[must_use]
+    pub const fn cpu(self) -> &'static str {
+        match self {
+            Self::Amd64 => "x86_64",
+            Self::Arm64 => "aarch64",
+        }
+    }
+
     /// Debian's name.
     #[must_use]
     pub const fn name(self) -> &'static str {

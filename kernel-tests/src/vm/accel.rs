@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::qemu::{Accel, Machine, Qemu};
 use super::session;
+use crate::kernels::Arch;
 
 /// Chooses by hand: `kvm` or `tcg`.
 const VARIABLE: &str = "BPF_VM_ACCEL";
@@ -20,6 +21,10 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// The acceleration to use for this machine: KVM where it works, emulation otherwise. `say` is told in one line when a
 /// probe finds it broken. The answer is kept in the folder `cache`.
 pub fn choose(qemu: &Qemu, machine: &Machine, cache: &Path, say: &mut dyn FnMut(&str)) -> Accel {
+    // No processor executes another one's instructions.
+    if machine.arch != Arch::of_host() {
+        return Accel::Tcg;
+    }
     match env::var(VARIABLE).as_deref() {
         Ok("kvm") => return Accel::Kvm,
         Ok("tcg") => return Accel::Tcg,

@@ -1,6 +1,7 @@
 //! The guest's console: its last bytes, and what they say about how the guest ended.
 
 use super::error::VmError;
+use super::protocol::LAST_WORDS;
 
 /// What is kept. A crash report with two call traces is 10 KiB.
 const KEPT: usize = 256 * 1024;
@@ -10,10 +11,11 @@ const TAIL_LINES: usize = 15;
 const TRACE_LINES: usize = 60;
 
 /// First lines of what the kernel prints when it can no longer be trusted (kernel/panic.c, arch/x86/kernel/dumpstack.c,
-/// arch/x86/mm/fault.c, lib/bug.c, arch/arm64/kernel/traps.c).
+/// arch/x86/mm/fault.c, lib/bug.c, arch/arm64/mm/fault.c, arch/arm64/kernel/traps.c).
 const CRASHES: &[&str] = &[
     "BUG: kernel NULL pointer dereference",
     "BUG: unable to handle",
+    "Unable to handle kernel ",
     "kernel BUG at ",
     "Oops: ",
     "Internal error: ",
@@ -88,6 +90,14 @@ impl Console {
         Some(VmError::OutOfMemory { victim: without_time(line).to_owned(), memory_mib })
     }
 
+    /// Why the agent gave up, in its last words.
+    #[must_use]
+    pub(super) fn agent_gave_up(&self) -> Option<VmError> {
+        let lines = self.lines();
+        let what = lines.iter().rev().find_map(|line| line.split_once(LAST_WORDS))?.1.trim_end().to_owned();
+        Some(VmError::AgentLost { what, console: self.tail() })
+    }
+
     /// Whether the kernel has said that it stops.
     #[must_use]
     pub(super) fn panicked(&self) -> bool {
@@ -147,6 +157,20 @@ mod tests {
     }
 
     #[test]
+    fn arm64_names_a_crash_in_its_own_words() {
+        let console = console(
+            "[    1.0] Unable to handle kernel NULL pointer dereference at virtual address 0000000000000000\n\
+             [    1.1] Internal error: Oops: 0000000096000044 [#1] SMP\n",
+        );
+        let Some(VmError::Panic { reason, trace }) = console.crash() else { panic!("a crash") };
+        assert_eq!(
+            reason,
+            "Unable to handle kernel NULL pointer dereference at virtual address 0000000000000000"
+        );
+        assert_eq!(trace.lines().count(), 2);
+    }
+
+    #[test]
     fn a_users_fault_is_no_crash_of_the_kernel() {
         let console =
             console("[    1.0] traps: t[70] general protection fault ip:40 sp:7 error:0 in t[400000+1000]\n");
@@ -165,6 +189,16 @@ mod tests {
         assert!(
             self::console("Memory cgroup out of memory: Killed process 7 (x)").out_of_memory(1).is_none()
         );
+    }
+
+    #[test]
+    fn an_agent_that_gives_up_has_said_why() {
+        let told =
+            console("[  1.0] up\r\nbpf-vm agent gives up: its channel\r\n[  1.1] reboot: Power down\r\n");
+        let Some(VmError::AgentLost { what, console: tail }) = told.agent_gave_up() else { panic!("it did") };
+        assert_eq!(what, "its channel");
+        assert!(tail.ends_with("Power down"), "{tail}");
+        assert!(console("bpf-vm agent: a note").agent_gave_up().is_none());
     }
 
     #[test]

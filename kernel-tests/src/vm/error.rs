@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::guest::guest_variable;
+use super::hardware::Hardware;
 use crate::kernels::Arch;
 
 /// Why a run in a virtual machine has no exit status of the program.
@@ -11,12 +13,15 @@ use crate::kernels::Arch;
 pub enum VmError {
     /// QEMU is not installed.
     #[error(
-        "{program} was not found on PATH: install it (Debian, Ubuntu: apt install qemu-system-x86; Fedora: dnf install \
-         qemu-system-x86-core; Arch: pacman -S qemu-system-x86) or name it with BPF_VM_QEMU"
+        "{program} was not found on PATH: install it ({}) or name it with {}",
+        Hardware::of(*arch).install,
+        Hardware::of(*arch).variable
     )]
     QemuMissing {
         /// What was looked for.
         program: String,
+        /// The architecture of the guests that it is for.
+        arch: Arch,
     },
     /// QEMU was killed or refused its arguments.
     #[error("QEMU ended before the program did ({status}){}", block("QEMU said", said))]
@@ -84,25 +89,33 @@ pub enum VmError {
         /// Whether it was not found (exit status 127) rather than not executable (126).
         missing: bool,
     },
-    /// A kernel for another architecture than this build's.
-    #[error(
-        "the kernel is for {kernel} and this bpf-vm was built with a guest for {guest}: run it on a machine of that kind"
-    )]
-    ForeignKernel {
-        /// The kernel's architecture.
-        kernel: Arch,
-        /// The guest's.
-        guest: Arch,
-    },
     /// A program for another architecture than the kernel's.
-    #[error("{}: is for {is}, and the kernel for {kernel}: build it for that target", program.display())]
+    #[error("{} is a program for {is}, the guest is {kernel}: {}", program.display(), remedy(*can_be, *kernel))]
     ForeignProgram {
         /// The file.
         program: PathBuf,
         /// Its architecture.
         is: String,
+        /// The same, if there are kernels for it.
+        can_be: Option<Arch>,
         /// The kernel's.
         kernel: Arch,
+    },
+    /// A program's loader (PT_INTERP) is nowhere.
+    #[error(
+        "{}: needs the loader {loader}, which is in none of: {}; install the C library of that architecture{}, name the \
+         folder of its files with --sysroot, or link the program statically",
+        program.display(),
+        searched.join(", "),
+        c_library(loader)
+    )]
+    LoaderMissing {
+        /// The program.
+        program: PathBuf,
+        /// Its path.
+        loader: String,
+        /// The system roots that were searched.
+        searched: Vec<String>,
     },
     /// A shared library that the program needs is nowhere.
     #[error("{needed_by}: needs the shared library {library}, which is in none of: {}", searched.join(", "))]
@@ -122,12 +135,20 @@ pub enum VmError {
         /// Why.
         reason: String,
     },
-    /// This build carries no guest.
+    /// This build carries no guest for the kernel's architecture.
     #[error(
-        "this bpf-vm was built without its guest: a static C library was missing then (Debian: libc6-dev; Fedora: \
-         glibc-static); install it and build again"
+        "this bpf-vm was built without its guest for {arch}: run `rustup target add {}-unknown-linux-musl` (or install the \
+         standard library for {}-unknown-linux-gnu and {}) and build bpf-vm again, or name a guest that was built \
+         elsewhere with {}",
+        arch.cpu(),
+        arch.cpu(),
+        libc(*arch),
+        guest_variable(*arch)
     )]
-    GuestMissing,
+    GuestMissing {
+        /// The kernel's architecture.
+        arch: Arch,
+    },
     /// The user ended it.
     #[error("interrupted by signal {signal}")]
     Interrupted {
@@ -162,6 +183,33 @@ impl VmError {
         let what = what.into();
         move |source| Self::Io { what, source }
     }
+}
+
+/// What to do about a program for another machine.
+fn remedy(program: Option<Arch>, kernel: Arch) -> String {
+    let build = format!("build it for that ({}-unknown-linux-gnu)", kernel.cpu());
+    match program {
+        Some(arch) => format!("{build}, or take a kernel for the program (--arch {arch})"),
+        None => build,
+    }
+}
+
+/// The package of a C library, by its loader's name.
+fn c_library(loader: &str) -> &'static str {
+    match loader.rsplit('/').next() {
+        Some("ld-linux-aarch64.so.1") => " (Debian, Ubuntu: libc6-arm64-cross)",
+        Some("ld-linux-x86-64.so.2") => " (Debian, Ubuntu: libc6-amd64-cross)",
+        _ => "",
+    }
+}
+
+/// What linking a static program for glibc takes.
+fn libc(arch: Arch) -> String {
+    if arch == Arch::of_host() {
+        return "a static C library (Debian: libc6-dev; Fedora: glibc-static)".to_owned();
+    }
+    let cpu = arch.cpu();
+    format!("{cpu}-linux-gnu-gcc with its C library (Debian: gcc-{}-linux-gnu)", cpu.replace('_', "-"))
 }
 
 fn block(title: &str, text: &str) -> String {

@@ -3,21 +3,18 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use goblin::elf::header::{EM_AARCH64, EM_X86_64};
-
 use super::error::VmError;
 use super::input::Input;
-use super::libraries::Search;
-use super::needs;
+use super::libraries::{CACHE, Search};
 use super::protocol;
-use super::qemu::{Machine, find_program};
+use super::qemu::Machine;
+use super::roots::{self, Rooted, Roots, below};
 use super::service::Service;
+use super::start::{Start, is_executed};
 use super::tree::Tree;
 use crate::kernels::Arch;
 
@@ -27,8 +24,6 @@ const PASSED: &[&str] =
     &["OUT_DIR", "TERM", "LD_LIBRARY_PATH", "CARGO_MANIFEST_DIR", "CARGO_CRATE_NAME", "CI"];
 const PASSED_PREFIXES: &[&str] =
     &["CARGO_PKG_", "CARGO_BIN_", "RUST_", "NEXTEST", "BPF_HARNESS_", "INSTA_", "PROPTEST_", "__NEXTEST"];
-/// What a `#!` line may lead to in a row; the kernel allows 5 (BINPRM_MAX_RECURSION).
-const MAX_INTERPRETERS: usize = 5;
 
 /// A program to run in a guest.
 #[derive(Debug, Clone)]
@@ -36,6 +31,9 @@ const MAX_INTERPRETERS: usize = 5;
 pub struct Job {
     /// The host's program: a path, or a name to be found on PATH.
     pub program: PathBuf,
+    /// The folder whose `lib` and `usr/lib` have the loader and the libraries of the program, which it finds at those paths
+    /// in the guest. `None` is this machine's, and for another architecture also where cross compilers have them.
+    pub sysroot: Option<PathBuf>,
     /// Its arguments.
     pub args: Vec<OsString>,
     /// Its environment, whole.
@@ -71,6 +69,7 @@ impl Job {
         }
         Self {
             program: program.into(),
+            sysroot: None,
             args: args.into_iter().collect(),
             env,
             workspace,
@@ -85,8 +84,32 @@ impl Job {
         }
     }
 
+    /// The architecture of the kernels that the program can run on, by its ELF file or the one that executes it.
+    ///
+    /// # Errors
+    ///
+    /// [`VmError::CannotStart`] and [`VmError::BadFile`] for what cannot be started on any.
+    pub fn arch(&self) -> Result<Option<Arch>, VmError> {
+        Start::of(&self.program, &self.cwd, &Roots::new(None, self.sysroot.as_deref()))?.arch()
+    }
+
+    /// Refuses a program that no kernel of this architecture can start.
+    ///
+    /// # Errors
+    ///
+    /// [`VmError::ForeignProgram`], [`VmError::CannotStart`] and [`VmError::BadFile`].
+    pub fn check(&self, arch: Arch) -> Result<(), VmError> {
+        self.start(arch)?.check(arch)
+    }
+
+    fn start(&self, arch: Arch) -> Result<Start, VmError> {
+        Start::of(&self.program, &self.cwd, &Roots::new(Some(arch), self.sysroot.as_deref()))
+    }
+
     /// The guest's first files and the program's absolute path.
     pub(super) fn pack(&self, machine: &Machine, init: &[u8]) -> Result<(Tree, PathBuf), VmError> {
+        let start = self.start(machine.arch)?;
+        start.check(machine.arch)?;
         let mut tree = Tree::with_init(init);
         tree.add_folder(Path::new(protocol::RESULTS_DIR));
         add_modules(&mut tree, machine)?;
@@ -98,59 +121,28 @@ impl Job {
             tree.add_sources(Path::new(package))?;
         }
         let library_path = self.env.get(OsStr::new("LD_LIBRARY_PATH"));
-        let search = Search::of_host(&library_path.map(|path| path.to_string_lossy()).unwrap_or_default());
-        let program = self.locate(&self.program)?;
-        let started = self.add_program(&mut tree, &search, &program)?;
-        is_for(&started, machine.arch)?;
+        let library_path = library_path.map(|path| path.to_string_lossy()).unwrap_or_default();
+        let roots = Roots::new(Some(machine.arch), self.sysroot.as_deref());
+        let search = Search::new(roots, &library_path);
+        for file in start.files() {
+            tree.add_rooted(file)?;
+            if is_executed(&file.host(), machine.arch) {
+                add_libraries(&mut tree, &search, file)?;
+            }
+        }
         for path in &self.bring {
             let path = self.cwd.join(path);
             for file in tree.add_host(&path)? {
-                if is_elf(&file) {
-                    add_libraries(&mut tree, &search, &file)?;
+                if is_executed(&file, machine.arch) {
+                    add_libraries(&mut tree, &search, &Rooted::same(file))?;
                 }
             }
         }
         // The loader of the guest reads the same cache, or it would not find what the cache led to.
-        if Path::new("/etc/ld.so.cache").exists() {
-            tree.add_host_at(Path::new("/etc/ld.so.cache"), Path::new("/etc/ld.so.cache"))?;
+        if let Some(root) = search.roots.iter().find(|root| below(root, Path::new(CACHE)).exists()) {
+            tree.add_host_at(&below(root, Path::new(CACHE)), Path::new(CACHE))?;
         }
-        Ok((tree, program))
-    }
-
-    fn locate(&self, name: &Path) -> Result<PathBuf, VmError> {
-        let wanted = if name.components().count() > 1 { self.cwd.join(name) } else { name.to_path_buf() };
-        find_program(&wanted, &env::var_os("PATH").unwrap_or_default()).ok_or_else(|| {
-            let there = wanted.is_file();
-            let reason = if there { "it is not executable" } else { "there is no such program on the host" };
-            VmError::CannotStart {
-                program: name.display().to_string(),
-                reason: reason.to_owned(),
-                missing: !there,
-            }
-        })
-    }
-
-    /// The program, and what has to be there so that the kernel can start it: the loader and libraries of an ELF file,
-    /// the interpreter of a script. Gives what the kernel starts in the end.
-    fn add_program(&self, tree: &mut Tree, search: &Search, program: &Path) -> Result<PathBuf, VmError> {
-        let mut program = program.to_path_buf();
-        for _ in 0..MAX_INTERPRETERS {
-            tree.add_host(&program)?;
-            let Some((interpreter, argument)) = script(&program)? else {
-                add_libraries(tree, search, &program)?;
-                return Ok(program);
-            };
-            if interpreter.ends_with("env")
-                && let Some(name) = argument
-            {
-                let named = self.locate(&name)?;
-                tree.add_host(&named)?;
-                add_libraries(tree, search, &named)?;
-            }
-            program = interpreter;
-        }
-        let reason = "its interpreter is a script whose interpreter is a script, and so on".to_owned();
-        Err(VmError::BadFile { path: program, reason })
+        Ok((tree, start.program.path))
     }
 
     /// Whether backtraces with source lines are asked for.
@@ -192,11 +184,7 @@ fn environment(host: impl Iterator<Item = (OsString, OsString)>) -> BTreeMap<OsS
         PASSED.contains(&&*key) || PASSED_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
     };
     let mut env: BTreeMap<OsString, OsString> = host.filter(|(key, _)| passed(key)).collect();
-    for (key, value) in [
-        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-        ("HOME", "/root"),
-        ("USER", "root"),
-    ] {
+    for (key, value) in [("PATH", roots::PATH), ("HOME", "/root"), ("USER", "root")] {
         env.insert(key.into(), value.into());
     }
     env
@@ -211,54 +199,17 @@ pub(super) fn add_modules(tree: &mut Tree, machine: &Machine) -> Result<(), VmEr
     Ok(())
 }
 
-fn add_libraries(tree: &mut Tree, search: &Search, program: &Path) -> Result<(), VmError> {
+fn add_libraries(tree: &mut Tree, search: &Search, program: &Rooted) -> Result<(), VmError> {
     for library in search.closure(program)? {
-        tree.add_host(&library)?;
+        tree.add_rooted(&library)?;
     }
     Ok(())
-}
-
-/// Refuses a program that the kernel cannot start, since nothing in the guest could say so as well.
-fn is_for(program: &Path, kernel: Arch) -> Result<(), VmError> {
-    let machine = needs::read(program).map_err(VmError::io(program.display().to_string()))?.machine;
-    let wanted = match kernel {
-        Arch::Amd64 => EM_X86_64,
-        Arch::Arm64 => EM_AARCH64,
-    };
-    if machine == wanted {
-        return Ok(());
-    }
-    let is = goblin::elf::header::machine_to_str(machine).to_owned();
-    Err(VmError::ForeignProgram { program: program.to_path_buf(), is, kernel })
-}
-
-fn head(path: &Path) -> Result<Vec<u8>, VmError> {
-    let mut head = Vec::new();
-    let file = fs::File::open(path).map_err(VmError::io(path.display().to_string()))?;
-    file.take(256).read_to_end(&mut head).map_err(VmError::io(path.display().to_string()))?;
-    Ok(head)
-}
-
-fn is_elf(path: &Path) -> bool {
-    // ET_EXEC and ET_DYN only: objects for the BPF machine are ELF files too.
-    head(path).is_ok_and(|head| head.starts_with(b"\x7fELF") && matches!(head.get(16), Some(2 | 3)))
-}
-
-/// The interpreter and its argument of a `#!` file.
-fn script(path: &Path) -> Result<Option<(PathBuf, Option<PathBuf>)>, VmError> {
-    let head = head(path)?;
-    let Some(line) = head.strip_prefix(b"#!").and_then(|rest| rest.split(|byte| *byte == b'\n').next())
-    else {
-        return Ok(None);
-    };
-    let line = String::from_utf8_lossy(line).into_owned();
-    let mut words = line.split_whitespace();
-    Ok(words.next().map(|interpreter| (PathBuf::from(interpreter), words.next().map(PathBuf::from))))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn secrets_of_the_host_stay_there_and_what_tests_read_goes_along() {
@@ -300,18 +251,6 @@ mod tests {
                 Job::new(&program, []).pack(&Machine::new("/k"), b"").expect_err("it cannot be started");
             assert_eq!(error.exit_code(), code, "{error}");
         }
-    }
-
-    #[test]
-    fn a_program_for_another_machine_is_refused_by_name() {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let path = dir.path().join("foreign");
-        let mut bytes = fs::read(env::current_exe().expect("this test's path")).expect("its bytes");
-        bytes.splice(18..20, 243u16.to_le_bytes());
-        fs::write(&path, bytes).expect("a program");
-        let error = is_for(&path, Arch::of_host()).expect_err("it is for RISC-V");
-        assert!(error.to_string().contains("is for RISCV"), "{error}");
-        assert!(is_for(Path::new("/bin/sh"), Arch::of_host()).is_ok());
     }
 
     #[test]

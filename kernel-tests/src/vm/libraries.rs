@@ -3,12 +3,16 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::VmError;
+use super::guest;
+use super::roots::{Rooted, Roots, below};
 use super::{ld_cache, needs};
+use crate::kernels::Arch;
 
+/// Where the loader keeps what it knows.
+pub(super) const CACHE: &str = "/etc/ld.so.cache";
 /// Where the loader looks after the cache. The Debian multiarch folders are built into Debian's loader.
 const DEFAULT_FOLDERS: &[&str] = &[
     "/lib/x86_64-linux-gnu",
@@ -22,57 +26,50 @@ const DEFAULT_FOLDERS: &[&str] = &[
 ];
 
 /// Where libraries are looked for besides what the objects themselves say.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Search {
     /// `LD_LIBRARY_PATH`, in order.
-    pub library_path: Vec<PathBuf>,
-    /// The contents of `/etc/ld.so.cache`.
-    pub cache: Vec<u8>,
-    /// The last resort.
-    pub default_folders: Vec<PathBuf>,
+    library_path: Vec<PathBuf>,
+    /// Where files are on the host.
+    pub(super) roots: Roots,
 }
 
 impl Search {
-    /// The host's: its cache, its default folders, the given `LD_LIBRARY_PATH`.
+    /// Those of a host or a system root, with the given `LD_LIBRARY_PATH`.
     #[must_use]
-    pub(super) fn of_host(library_path: &str) -> Self {
-        Self {
-            library_path: library_path
-                .split([':', ';'])
-                .filter(|folder| folder.starts_with('/'))
-                .map(PathBuf::from)
-                .collect(),
-            cache: fs::read("/etc/ld.so.cache").unwrap_or_default(),
-            default_folders: DEFAULT_FOLDERS.iter().map(PathBuf::from).collect(),
-        }
+    pub(super) fn new(roots: Roots, library_path: &str) -> Self {
+        let folders = library_path.split([':', ';']).filter(|folder| folder.starts_with('/'));
+        Self { library_path: folders.map(PathBuf::from).collect(), roots }
     }
 
-    /// The paths of everything that `program` loads at its start: the interpreter (PT_INTERP) and the closure of
-    /// DT_NEEDED. Empty for a static program. The paths are as found, links unresolved.
-    pub(super) fn closure(&self, program: &Path) -> Result<Vec<PathBuf>, VmError> {
+    /// Everything that `program` loads at its start: the interpreter (PT_INTERP) and the closure of DT_NEEDED. Empty for
+    /// a static program. The paths are as found, links unresolved.
+    pub(super) fn closure(&self, program: &Rooted) -> Result<Vec<Rooted>, VmError> {
         let mut found = BTreeSet::new();
         let mut names = BTreeSet::new();
+        let mut search = self.clone();
         // Each object with the RPATHs of those that loaded it: DT_RPATH is inherited, DT_RUNPATH is not.
-        let mut pending = VecDeque::from([(program.to_path_buf(), Vec::new())]);
+        let mut pending = VecDeque::from([(program.clone(), Vec::new())]);
         let mut first = true;
-        while let Some((path, inherited)) = pending.pop_front() {
-            let needs = needs::read(&path).map_err(|error| match error.kind() {
-                io::ErrorKind::InvalidData => {
-                    let reason = format!("not a program for Linux (ELF): {error}");
-                    VmError::BadFile { path: path.clone(), reason }
-                }
-                _ => VmError::io(format!("read {}", path.display()))(error),
-            })?;
+        while let Some((object, inherited)) = pending.pop_front() {
+            let needs = needs::of(&object.host())?;
             if std::mem::take(&mut first)
-                && let Some(interpreter) = needs.interpreter
+                && let Some(loader) = needs.interpreter
             {
-                found.insert(PathBuf::from(interpreter));
+                let place =
+                    search.roots.prefer(Path::new(&loader)).ok_or_else(|| VmError::LoaderMissing {
+                        program: program.path.clone(),
+                        loader: loader.clone(),
+                        searched: self.roots.iter().map(|root| root.display().to_string()).collect(),
+                    })?;
+                found.insert(place);
             }
-            let origin = path.canonicalize().ok().and_then(|real| real.parent().map(Path::to_path_buf));
+            let origin = object.origin();
+            let arch = guest::arch(needs.machine).unwrap_or(Arch::of_host());
             let expand = |lists: &[String]| -> Vec<PathBuf> {
                 let folders =
                     lists.iter().flat_map(|list| list.split(':')).filter(|folder| !folder.is_empty());
-                folders.map(|folder| expand_tokens(folder, origin.as_deref())).collect()
+                folders.map(|folder| expand_tokens(folder, origin.as_deref(), arch)).collect()
             };
             let runpath = expand(&needs.runpaths);
             let mut rpath = inherited;
@@ -83,11 +80,11 @@ impl Search {
                 if !names.insert(library.clone()) {
                     continue;
                 }
-                let place = self.find(library, &rpath, &runpath, needs.machine).ok_or_else(|| {
+                let place = search.find(library, &rpath, &runpath, needs.machine).ok_or_else(|| {
                     VmError::LibraryMissing {
                         library: library.clone(),
-                        needed_by: path.clone(),
-                        searched: self.searched(&rpath, &runpath),
+                        needed_by: object.path.clone(),
+                        searched: search.searched(&rpath, &runpath),
                     }
                 })?;
                 if found.insert(place.clone()) {
@@ -98,44 +95,55 @@ impl Search {
         Ok(found.into_iter().collect())
     }
 
-    fn find(&self, library: &str, rpath: &[PathBuf], runpath: &[PathBuf], machine: u16) -> Option<PathBuf> {
+    fn find(&self, library: &str, rpath: &[PathBuf], runpath: &[PathBuf], machine: u16) -> Option<Rooted> {
+        // What an object or the user names is searched everywhere before anything else.
+        let anywhere = |path: &Path| {
+            let mut places = self.roots.with_host().map(|root| Rooted::new(root, path));
+            places.find(|file| is_for(file, machine))
+        };
         if library.contains('/') {
-            return Some(PathBuf::from(library)).filter(|path| is_for(path, machine));
+            return anywhere(Path::new(library));
         }
         let before = if runpath.is_empty() { rpath } else { &[] };
-        let folders = before.iter().chain(&self.library_path).chain(runpath);
-        let cached = ld_cache::lookup(&self.cache, library).into_iter().map(PathBuf::from);
-        folders
-            .map(|folder| folder.join(library))
-            .chain(cached)
-            .chain(self.default_folders.iter().map(|folder| folder.join(library)))
-            .find(|path| is_for(path, machine))
+        let mut named = before.iter().chain(&self.library_path).chain(runpath);
+        named.find_map(|folder| anywhere(&folder.join(library))).or_else(|| {
+            self.roots.iter().find_map(|root| {
+                let cache = fs::read(below(root, Path::new(CACHE))).unwrap_or_default();
+                let cached = ld_cache::lookup(&cache, library).into_iter().map(PathBuf::from);
+                cached
+                    .chain(DEFAULT_FOLDERS.iter().map(|folder| Path::new(folder).join(library)))
+                    .map(|path| Rooted::new(root, path))
+                    .find(|file| is_for(file, machine))
+            })
+        })
     }
 
     fn searched(&self, rpath: &[PathBuf], runpath: &[PathBuf]) -> Vec<String> {
+        let named = rpath.iter().chain(runpath).chain(&self.library_path).cloned();
+        let usual = |root: &Path| {
+            let folders = DEFAULT_FOLDERS.iter().copied().chain([CACHE]);
+            folders.map(|folder| below(root, Path::new(folder))).filter(|f| f.exists()).collect::<Vec<_>>()
+        };
         let mut folders = Vec::new();
-        for folder in rpath.iter().chain(runpath).chain(&self.library_path).chain(&self.default_folders) {
+        for folder in named.chain(self.roots.iter().flat_map(usual)) {
             let folder = folder.display().to_string();
             if !folders.contains(&folder) {
                 folders.push(folder);
             }
         }
-        folders.push("/etc/ld.so.cache".to_owned());
         folders
     }
 }
 
 /// A library of another architecture is passed over, as the loader does.
-fn is_for(path: &Path, machine: u16) -> bool {
-    let mut header = [0u8; 20];
-    let read = fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut header));
-    read.is_ok() && header.starts_with(b"\x7fELF") && header.get(18..20) == Some(&machine.to_le_bytes())
+fn is_for(file: &Rooted, machine: u16) -> bool {
+    needs::machine(&file.host()) == Some(machine)
 }
 
-fn expand_tokens(folder: &str, origin: Option<&Path>) -> PathBuf {
+fn expand_tokens(folder: &str, origin: Option<&Path>, arch: Arch) -> PathBuf {
     let origin = origin.map(|path| path.display().to_string()).unwrap_or_default();
     let mut text = folder.to_owned();
-    for (token, value) in [("ORIGIN", origin.as_str()), ("LIB", "lib64"), ("PLATFORM", "x86_64")] {
+    for (token, value) in [("ORIGIN", origin.as_str()), ("LIB", "lib64"), ("PLATFORM", arch.cpu())] {
         text = text.replace(&format!("${{{token}}}"), value).replace(&format!("${token}"), value);
     }
     PathBuf::from(text)
@@ -145,10 +153,26 @@ fn expand_tokens(folder: &str, origin: Option<&Path>) -> PathBuf {
 mod tests {
     use super::*;
 
+    fn search(root: &Path, library_path: &str) -> Search {
+        let named = Some(root).filter(|root| *root != Path::new("/"));
+        Search::new(Roots::new(Some(Arch::of_host()), named), library_path)
+    }
+
+    fn this() -> Rooted {
+        Rooted::same(std::env::current_exe().expect("the test's path"))
+    }
+
+    fn paths(found: Vec<Rooted>) -> Vec<PathBuf> {
+        found.iter().map(Rooted::host).collect()
+    }
+
+    fn libc(found: &[PathBuf]) -> Option<PathBuf> {
+        found.iter().find(|path| path.ends_with("libc.so.6")).cloned()
+    }
+
     #[test]
     fn this_test_binary_finds_its_c_library_and_loader() {
-        let program = std::env::current_exe().expect("the test's path");
-        let paths = Search::of_host("").closure(&program).expect("a program that runs has its libraries");
+        let paths = paths(search(Path::new("/"), "").closure(&this()).expect("what runs has its libraries"));
         let names: Vec<_> = paths.iter().filter_map(|path| path.file_name()?.to_str()).collect();
         assert!(names.iter().any(|name| name.starts_with("libc.so")), "{names:?}");
         assert!(
@@ -158,27 +182,51 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_library_is_named_with_the_one_that_needs_it() {
-        let program = std::env::current_exe().expect("the test's path");
-        let error = Search::default().closure(&program).expect_err("nothing is searched");
+    fn what_is_missing_is_named_with_the_one_that_needs_it() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let error = search(dir.path(), "").closure(&this()).expect_err("nothing is there");
+        let VmError::LoaderMissing { loader, searched, .. } = &error else { panic!("{error}") };
+        assert_eq!(*searched, [dir.path().display().to_string()]);
+        // With the loader alone, a library is what is missing.
+        let place = below(dir.path(), Path::new(loader));
+        fs::create_dir_all(place.parent().expect("a folder")).expect("folders");
+        fs::copy(loader, &place).expect("a copy of the loader");
+        let error = search(dir.path(), "").closure(&this()).expect_err("nothing else is there");
         let VmError::LibraryMissing { needed_by, searched, .. } = &error else { panic!("{error}") };
-        assert_eq!(*needed_by, program);
-        assert_eq!(*searched, ["/etc/ld.so.cache"]);
+        assert_eq!(*needed_by, this().path);
+        assert!(searched.iter().all(|folder| Path::new(folder).starts_with(dir.path())), "{searched:?}");
     }
 
     #[test]
     fn the_library_path_comes_before_the_defaults() {
-        let program = std::env::current_exe().expect("the test's path");
-        let host = Search::of_host("");
-        let libc =
-            host.closure(&program).expect("found").into_iter().find(|path| path.ends_with("libc.so.6"));
-        let Some(libc) = libc else { return };
+        let Some(libc) = libc(&paths(search(Path::new("/"), "").closure(&this()).expect("found"))) else {
+            return;
+        };
         let dir = tempfile::tempdir().expect("a temporary folder");
         fs::copy(&libc, dir.path().join("libc.so.6")).expect("a copy of the C library");
-        let search = Search::of_host(&dir.path().display().to_string());
-        let paths = search.closure(&program).expect("found");
+        let search = search(Path::new("/"), &dir.path().display().to_string());
+        let paths = paths(search.closure(&this()).expect("found"));
         assert!(paths.contains(&dir.path().join("libc.so.6")), "{paths:?}");
         assert!(!paths.contains(&libc), "{paths:?}");
+    }
+
+    #[test]
+    fn a_system_root_has_its_own_loader_and_libraries_at_the_guests_paths() {
+        let host = search(Path::new("/"), "").closure(&this()).expect("found");
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        // Libraries in another of the default folders than the host has them in.
+        let mut expected = Vec::new();
+        for file in &host {
+            let name = file.path.file_name().expect("a name");
+            let loader = name.to_string_lossy().starts_with("ld-");
+            let path = if loader { file.path.clone() } else { Path::new("/usr/lib").join(name) };
+            let copy = Rooted::new(dir.path(), path);
+            fs::create_dir_all(copy.host().parent().expect("a folder")).expect("folders");
+            fs::copy(file.host(), copy.host()).expect("a copy");
+            expected.push(copy);
+        }
+        expected.sort();
+        assert_eq!(search(dir.path(), "").closure(&this()).expect("found"), expected);
     }
 
     #[test]
@@ -186,14 +234,16 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let path = dir.path().join("notes.txt");
         fs::write(&path, "hello").expect("a file");
-        let error = Search::of_host("").closure(&path).expect_err("it is no ELF file");
+        let error = search(Path::new("/"), "").closure(&Rooted::same(path)).expect_err("it is no ELF file");
         assert!(error.to_string().contains("not a program for Linux"), "{error}");
     }
 
     #[test]
     fn tokens_of_a_run_path_are_replaced() {
         let origin = Some(Path::new("/opt/x/bin"));
-        assert_eq!(expand_tokens("$ORIGIN/../lib", origin), Path::new("/opt/x/bin/../lib"));
-        assert_eq!(expand_tokens("${ORIGIN}/l", origin), Path::new("/opt/x/bin/l"));
+        let expand = |text, arch| expand_tokens(text, origin, arch);
+        assert_eq!(expand("$ORIGIN/../lib", Arch::Amd64), Path::new("/opt/x/bin/../lib"));
+        assert_eq!(expand("${ORIGIN}/l", Arch::Amd64), Path::new("/opt/x/bin/l"));
+        assert_eq!(expand("/l/$PLATFORM", Arch::Arm64), Path::new("/l/aarch64"));
     }
 }

@@ -12,6 +12,8 @@ use goblin::elf::dynamic::{DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_STRTAB};
 use goblin::elf::program_header::{PT_DYNAMIC, PT_INTERP, PT_LOAD};
 use goblin::elf::{Dynamic, Elf, ProgramHeader};
 
+use super::error::VmError;
+
 /// More than any of the tables that are read has; a damaged file may claim anything.
 const MAX: u64 = 16 << 20;
 /// Enough for the header of either class.
@@ -30,6 +32,25 @@ pub(super) struct Needs {
     pub(super) rpaths: Vec<String>,
     /// DT_RUNPATH.
     pub(super) runpaths: Vec<String>,
+}
+
+/// What a program or library is for: `e_machine` of a little-endian ELF file, read from its first bytes.
+pub(super) fn machine(path: &Path) -> Option<u16> {
+    let mut head = [0u8; 20];
+    File::open(path).and_then(|file| file.read_exact_at(&mut head, 0)).ok()?;
+    let [.., low, high] = head;
+    head.starts_with(b"\x7fELF").then_some(u16::from_le_bytes([low, high]))
+}
+
+/// The same for a program that is to be run or loaded: not being one is an error of its own.
+pub(super) fn of(path: &Path) -> Result<Needs, VmError> {
+    read(path).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => {
+            let reason = format!("not a program for Linux (ELF): {error}");
+            VmError::BadFile { path: path.to_path_buf(), reason }
+        }
+        _ => VmError::io(format!("read {}", path.display()))(error),
+    })
 }
 
 /// Reads them; an error that is not of the file system says what is wrong with the file.

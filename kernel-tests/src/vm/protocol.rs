@@ -17,6 +17,8 @@ const PIECE: usize = 1 << 20;
 pub(super) const MAX_PAYLOAD: usize = 4 << 20;
 /// The virtio-serial port's name, seen in the guest as `/sys/class/virtio-ports/*/name`.
 pub(super) const PORT: &str = "bpf-vm.agent";
+/// How the agent's last line on the console begins, when it can say nothing on the channel any more.
+pub(super) const LAST_WORDS: &str = "bpf-vm agent gives up: ";
 /// On the kernel's command line when the channel is the second serial line.
 pub(super) const SERIAL_LINK: &str = "bpf_vm.link=serial";
 /// Where the guest finds the kernel modules it is to load, named so that their order is the order of loading.

@@ -7,12 +7,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::error::VmError;
+use super::hardware::Hardware;
 use super::protocol;
+use super::standard;
 use crate::kernels::{Arch, KernelImage};
 
-/// Names the QEMU program to use instead of the one on PATH.
+/// Names the QEMU program to use for guests of this machine's architecture, instead of the one on PATH. `BPF_VM_QEMU_AMD64`
+/// and `BPF_VM_QEMU_ARM64` do so for guests of that architecture.
 pub const QEMU_VARIABLE: &str = "BPF_VM_QEMU";
-const PROGRAM: &str = "qemu-system-x86_64";
 /// Memory when nothing else is asked for.
 const DEFAULT_MEMORY_MIB: u64 = 512;
 
@@ -75,12 +77,16 @@ impl Machine {
         }
     }
 
-    /// The same for a known kernel, with the modules and the link that it needs.
+    /// The same for a known kernel, with the modules and the link that it needs, and with what attaching BPF programs of all
+    /// kinds takes: modules for a network (`veth`, `sch_ingress`, `cls_bpf`, `act_bpf`, where they are no part of the
+    /// kernel) and the security module `bpf` (`lsm=`, where it is off by default).
     #[must_use]
     pub fn of(image: &KernelImage) -> Self {
         let mut machine = Self::new(&image.vmlinux);
         machine.arch = image.arch;
         machine.modules.clone_from(&image.modules);
+        machine.modules.extend(standard::modules(image));
+        machine.append.extend(standard::security_modules(image));
         // Debian's kernels have the driver as a module before 6.12 and built in from then on. Of a bare file nothing is
         // known, and the serial line is the one channel that every kernel has.
         let driver = !image.modules.is_empty() || image.builtin.iter().any(|name| name == "virtio_console");
@@ -123,14 +129,25 @@ pub struct Qemu {
 }
 
 impl Qemu {
-    /// The QEMU that `BPF_VM_QEMU` names, or the one on PATH.
+    /// The QEMU for guests of this machine's architecture: the one that `BPF_VM_QEMU` names, or the one on PATH.
     ///
     /// # Errors
     ///
     /// [`VmError::QemuMissing`], which says how to install it.
     pub fn find() -> Result<Self, VmError> {
-        let named = env::var_os(QEMU_VARIABLE).filter(|name| !name.is_empty());
-        Self::find_in(named.as_deref().map(Path::new), &env::var_os("PATH").unwrap_or_default())
+        Self::find_for(Arch::of_host())
+    }
+
+    /// The same for guests of any architecture, which [`QEMU_VARIABLE`] with its name chooses.
+    ///
+    /// # Errors
+    ///
+    /// [`VmError::QemuMissing`], which says how to install it.
+    pub fn find_for(arch: Arch) -> Result<Self, VmError> {
+        let named = |variable| env::var_os(variable).filter(|name| !name.is_empty());
+        let named = named(Hardware::of(arch).variable)
+            .or_else(|| if arch == Arch::of_host() { named(QEMU_VARIABLE) } else { None });
+        Self::find_in(arch, named.as_deref().map(Path::new), &env::var_os("PATH").unwrap_or_default())
     }
 
     /// The QEMU at this path.
@@ -139,13 +156,13 @@ impl Qemu {
     ///
     /// [`VmError::QemuMissing`].
     pub fn at(program: &Path) -> Result<Self, VmError> {
-        Self::find_in(Some(program), std::ffi::OsStr::new(""))
+        Self::find_in(Arch::of_host(), Some(program), std::ffi::OsStr::new(""))
     }
 
-    fn find_in(named: Option<&Path>, path: &std::ffi::OsStr) -> Result<Self, VmError> {
-        let wanted = named.unwrap_or(Path::new(PROGRAM));
+    fn find_in(arch: Arch, named: Option<&Path>, path: &std::ffi::OsStr) -> Result<Self, VmError> {
+        let wanted = named.unwrap_or(Path::new(Hardware::of(arch).program));
         let program = find_program(wanted, path)
-            .ok_or_else(|| VmError::QemuMissing { program: wanted.display().to_string() })?;
+            .ok_or_else(|| VmError::QemuMissing { program: wanted.display().to_string(), arch })?;
         let beside = program.canonicalize().ok();
         let beside =
             beside.as_deref().and_then(|real| real.parent()?.parent()).map(|root| root.join("share/qemu"));
@@ -167,51 +184,32 @@ impl Qemu {
     pub(super) fn arguments(&self, machine: &Machine, memory_mib: u64, start: Start<'_>) -> Vec<OsString> {
         let mut args: Vec<OsString> = Vec::new();
         let mut add = |words: &[&str]| args.extend(words.iter().map(OsString::from));
+        let hardware = Hardware::of(machine.arch);
         // Nothing by default: no disk, no network, no monitor, no user's configuration.
-        add(&[
-            "-nodefaults",
-            "-no-user-config",
-            "-display",
-            "none",
-            "-no-reboot",
-            "-M",
-            "q35",
-            "-name",
-            "bpf-vm",
-        ]);
-        match machine.accel {
-            Accel::Kvm => add(&["-accel", "kvm", "-cpu", "host"]),
-            // Kernels patch their own code while they run (static jumps, kprobes), and emulated CPUs on threads of their
-            // own have been seen to run it half patched (`Oops: int3`). One thread for all of them costs little.
-            Accel::Tcg => add(&["-accel", "tcg,thread=single", "-cpu", "max"]),
-        }
+        add(&["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", "bpf-vm"]);
+        let memory = if matches!(start, Start::Cold { .. }) { "" } else { ",memory-backend=mem" };
+        add(&["-M", &format!("{}{memory}", hardware.board(machine.accel))]);
+        add(&hardware.processor(machine.accel));
         add(&["-m", &format!("{memory_mib}M"), "-smp", &machine.cpus.to_string()]);
-        if self.qboot {
+        if self.qboot && machine.arch == Arch::Amd64 {
             add(&["-bios", "qboot.rom"]);
         }
         add(&["-chardev", "file,id=console,path=/dev/stdout", "-serial", "chardev:console"]);
         add(&["-chardev", "socket,id=agent,fd=0"]);
-        match machine.link {
-            Link::Virtio => add(&[
+        if machine.link == Link::Virtio {
+            add(&[
                 "-device",
                 "virtio-serial-pci",
                 "-device",
                 &format!("virtserialport,chardev=agent,name={}", protocol::PORT),
-            ]),
-            Link::Serial => add(&["-serial", "chardev:agent"]),
+            ]);
         }
-        add(&["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]);
+        add(hardware.devices(machine.link));
         let (initramfs, verbose) = match start {
-            Start::Cold { initramfs, verbose } => {
-                add(&["-M", "q35"]);
-                (Some(initramfs), verbose)
-            }
-            Start::Save { initramfs, .. } => {
-                add(&["-M", "q35,memory-backend=mem"]);
-                (Some(initramfs), false)
-            }
+            Start::Cold { initramfs, verbose } => (Some(initramfs), verbose),
+            Start::Save { initramfs, .. } => (Some(initramfs), false),
             Start::Restore { .. } => {
-                add(&["-M", "q35,memory-backend=mem", "-incoming", "defer"]);
+                add(&["-incoming", "defer"]);
                 (None, false)
             }
         };
@@ -230,10 +228,7 @@ impl Qemu {
             add(&["-qmp", &format!("unix:{},server=on,wait=off", option(qmp))]);
         }
         let Some(initramfs) = initramfs else { return args };
-        let level = if verbose { "earlyprintk=ttyS0 loglevel=7" } else { "loglevel=5" };
-        let mut line = format!(
-            "console=ttyS0 {level} panic=-1 oops=panic no_timer_check cryptomgr.notests random.trust_cpu=on rdinit=/init"
-        );
+        let mut line = hardware.command_line(verbose);
         let link = (machine.link == Link::Serial).then(|| protocol::SERIAL_LINK.to_owned());
         for word in link.iter().chain(&machine.append) {
             line.push(' ');
@@ -247,13 +242,15 @@ impl Qemu {
 
 /// The file that `name` means: itself when it has a slash, else the first executable of that name on `path`.
 pub(super) fn find_program(name: &Path, path: &std::ffi::OsStr) -> Option<PathBuf> {
-    let executable = |candidate: &Path| {
-        fs::metadata(candidate).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-    };
     if name.components().count() > 1 {
-        return Some(name.to_path_buf()).filter(|name| executable(name));
+        return Some(name.to_path_buf()).filter(|name| is_executable(name));
     }
-    env::split_paths(path).map(|folder| folder.join(name)).find(|candidate| executable(candidate))
+    env::split_paths(path).map(|folder| folder.join(name)).find(|candidate| is_executable(candidate))
+}
+
+/// Whether it is a file that may be executed.
+pub(super) fn is_executable(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(test)]
@@ -262,23 +259,53 @@ mod tests {
 
     #[test]
     fn a_missing_qemu_says_how_to_get_it() {
-        let error = Qemu::find_in(None, "/nonexistent".as_ref()).expect_err("there is none");
-        assert!(matches!(error, VmError::QemuMissing { .. }));
-        assert!(error.to_string().contains("apt install qemu-system-x86"), "{error}");
+        for (arch, words) in [
+            (
+                Arch::Amd64,
+                ["qemu-system-x86_64 was not found", "apt install qemu-system-x86;", "BPF_VM_QEMU_AMD64"],
+            ),
+            (
+                Arch::Arm64,
+                ["qemu-system-aarch64 was not found", "apt install qemu-system-arm;", "BPF_VM_QEMU_ARM64"],
+            ),
+        ] {
+            let error = Qemu::find_in(arch, None, "/nonexistent".as_ref()).expect_err("there is none");
+            assert!(matches!(error, VmError::QemuMissing { .. }));
+            assert!(words.iter().all(|word| error.to_string().contains(word)), "{error}");
+        }
     }
 
     #[test]
     fn the_machine_has_no_disk_no_network_and_no_shared_folder() {
-        let qemu = Qemu { program: PROGRAM.into(), qboot: true };
-        let args = qemu.arguments(
-            &Machine::new("/k"),
-            512,
-            Start::Cold { initramfs: Path::new("/i"), verbose: false },
-        );
-        let text = args.join(" ".as_ref()).into_string().expect("text");
-        assert!(text.contains("-nodefaults"), "{text}");
-        for word in ["-drive", "-netdev", "-virtfs", "virtiofs", "-hda", "-monitor"] {
-            assert!(!text.contains(word), "{word} in {text}");
+        for arch in [Arch::Amd64, Arch::Arm64] {
+            let text = command_line(arch, Start::Cold { initramfs: Path::new("/i"), verbose: false });
+            assert!(text.contains("-nodefaults"), "{text}");
+            for word in ["-drive", "-netdev", "-virtfs", "virtiofs", "-hda", "-monitor"] {
+                assert!(!text.contains(word), "{word} in {text}");
+            }
+        }
+    }
+
+    fn command_line(arch: Arch, start: Start<'_>) -> String {
+        let qemu = Qemu { program: "qemu".into(), qboot: true };
+        let mut machine = Machine::new("/k");
+        machine.arch = arch;
+        qemu.arguments(&machine, 512, start).join(" ".as_ref()).into_string().expect("text")
+    }
+
+    #[test]
+    fn a_saved_machine_is_restored_with_the_same_devices() {
+        let (folder, qmp) = (Path::new("/a,b"), Path::new("/q"));
+        for (arch, board) in [(Arch::Amd64, "-M q35,"), (Arch::Arm64, "-M virt,gic-version=3,")] {
+            let saved = command_line(arch, Start::Save { initramfs: Path::new("/i"), folder, qmp });
+            let restored = command_line(arch, Start::Restore { folder, qmp, changes: false });
+            assert!(saved.contains(&format!("{board}memory-backend=mem ")), "{saved}");
+            assert!(restored.contains("share=off,mem-path=/a,,b/ram"), "{restored}");
+            // What a saved machine has more: a kernel and its command line.
+            let (devices, _) = saved.split_once(" -append ").expect("a command line for the kernel");
+            let same = restored.replace(" -incoming defer", "").replace("share=off", "share=on");
+            assert_eq!(same, devices);
+            assert_eq!(saved.contains("qboot"), arch == Arch::Amd64);
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::console::Console;
 use super::error::VmError;
+use super::guest;
 use super::input::Pump;
 use super::job::{Job, add_modules};
 use super::process::{Event, Process};
@@ -15,10 +16,7 @@ use super::service::Desk;
 use super::signals::Signals;
 use super::tree::Tree;
 use super::warm::{FIRST_BOOT, Parts};
-use crate::kernels::Arch;
 
-/// The guest's init, built from `guest/` by this crate's build script; empty where it could not be.
-pub(super) const GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/bpf-guest"));
 /// A machine that panicked, or whose channel is gone, should end by itself within this time.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// What is kept of QEMU's own complaints.
@@ -74,17 +72,14 @@ pub fn run(
     output: &mut Output<'_>,
     signals: Option<&Signals>,
 ) -> Result<Report, VmError> {
-    if GUEST.is_empty() {
-        return Err(VmError::GuestMissing);
-    }
-    if machine.arch != Arch::of_host() {
-        return Err(VmError::ForeignKernel { kernel: machine.arch, guest: Arch::of_host() });
-    }
-    let (tree, program) = job.pack(machine, GUEST)?;
+    // A wrong program is the user's to mend, a missing guest is not.
+    job.check(machine.arch)?;
+    let init = guest::init(machine.arch)?;
+    let (tree, program) = job.pack(machine, &init)?;
     let memory_mib = machine.memory_for(tree.size());
     let command = job.command(&program);
     let mut notes = Vec::new();
-    let parts = Parts { qemu, machine, job, memory_mib, signals };
+    let parts = Parts { qemu, machine, job, init: &init, memory_mib, signals };
     match parts.warm(&tree) {
         Ok(Some(mut session)) => return session.program(&command, output),
         Ok(None) => {}
@@ -109,11 +104,9 @@ pub fn run(
 
 /// Boots to the agent's first word and ends: whether this machine works at all.
 pub(super) fn boots(qemu: &Qemu, machine: &Machine, limit: Duration) -> Result<Duration, VmError> {
-    if GUEST.is_empty() {
-        return Err(VmError::GuestMissing);
-    }
+    let init = guest::init(machine.arch)?;
     let job = Job::new("", []);
-    let mut tree = Tree::with_init(GUEST);
+    let mut tree = Tree::with_init(&init);
     add_modules(&mut tree, machine)?;
     let initramfs = write(&tree)?;
     let memory_mib = machine.memory_for(tree.size());
@@ -408,7 +401,9 @@ impl<'a> Session<'a> {
 
     /// What the console tells about the reason, if it does.
     fn better(&self, error: VmError) -> VmError {
-        self.console.out_of_memory(self.memory_mib).or_else(|| self.console.crash()).unwrap_or(error)
+        let console = &self.console;
+        let told = console.out_of_memory(self.memory_mib).or_else(|| console.crash());
+        told.or_else(|| console.agent_gave_up()).unwrap_or(error)
     }
 }
 
@@ -416,10 +411,4 @@ impl<'a> Session<'a> {
 fn now() -> (u64, u32) {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     (since_epoch.as_secs(), since_epoch.subsec_nanos())
-}
-
-/// Whether this build can run anything: its guest is inside.
-#[must_use]
-pub fn has_guest() -> bool {
-    !GUEST.is_empty()
 }

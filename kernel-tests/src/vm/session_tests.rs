@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::error::VmError;
+use super::guest::has_guest;
 use super::job::Job;
 use super::protocol::{FilePiece, FromGuest, VERSION};
 use super::qemu::{Machine, Qemu};
-use super::session::{Output, Report, has_guest, run};
+use super::session::{Output, Report, run};
+use crate::kernels::Arch;
 
 /// A folder with the script, and what the run printed.
 struct Trial {
@@ -65,7 +67,7 @@ fn hello() -> FromGuest {
 /// A crate built without its guest can run nothing; that is its own error, tested where it happens.
 macro_rules! need_guest {
     () => {
-        if !has_guest() {
+        if !has_guest(Arch::of_host()) {
             eprintln!("skipped: this build has no guest (no static C library)");
             return;
         }

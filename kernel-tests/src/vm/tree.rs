@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use super::debug_info;
 use super::error::VmError;
 use super::protocol::{self, FilePiece};
+use super::roots::{Rooted, below};
 use super::snapshot::hex;
 
 /// Symbolic links followed on the way to one file, as in the kernel (MAXSYMLINKS).
@@ -83,11 +84,12 @@ impl Tree {
     /// Adds the host's file or folder (with all below it) at its own absolute path; symbolic links on the way are added
     /// as links and followed. Returns the regular files that were met.
     pub(super) fn add_host(&mut self, path: &Path) -> Result<Vec<PathBuf>, VmError> {
+        let root = Path::new("/");
         let mut files = Vec::new();
         let mut visited = BTreeSet::new();
         let mut pending = vec![path.to_path_buf()];
         while let Some(path) = pending.pop() {
-            let real = self.follow(&path)?;
+            let real = self.follow(root, &path)?;
             if !visited.insert(real.clone()) {
                 continue;
             }
@@ -112,10 +114,50 @@ impl Tree {
         Ok(files)
     }
 
+    /// Adds a regular file that lies below some root on the host; links on the way mean what they mean below that root.
+    pub(super) fn add_rooted(&mut self, file: &Rooted) -> Result<(), VmError> {
+        let real = self.follow(&file.root, &file.path)?;
+        let host = below(&file.root, &real);
+        let metadata = fs::metadata(&host).map_err(VmError::io(host.display().to_string()))?;
+        if !metadata.is_file() {
+            return Err(VmError::BadFile { path: host, reason: "is not a regular file".to_owned() });
+        }
+        let real = self.behind_links(&real);
+        self.add_parents(&real);
+        self.nodes.insert(real, host_node(&host, &metadata)?);
+        Ok(())
+    }
+
+    /// Where a path ends up with the links that are in the tree already: another root may have a link where this one has
+    /// a folder, and a file is not unpacked through a link whose target comes after it.
+    fn behind_links(&self, path: &Path) -> PathBuf {
+        let mut real = PathBuf::from("/");
+        let mut rest = components(path);
+        let mut links = 0;
+        while let Some(part) = rest.pop() {
+            if part == Path::new("..") {
+                real.pop();
+                continue;
+            }
+            let next = real.join(&part);
+            match self.nodes.get(&next) {
+                Some(Node::Link(target)) if links < MAX_LINKS && !rest.is_empty() => {
+                    links += 1;
+                    if target.is_absolute() {
+                        real = PathBuf::from("/");
+                    }
+                    rest.extend(components(target));
+                }
+                _ => real = next,
+            }
+        }
+        real
+    }
+
     /// Adds what is below a folder of sources, links as links. What cargo builds and git keeps is left out. Nothing is
     /// added and the answer is `false` if that is more than a guest should get unasked.
     pub(super) fn add_sources(&mut self, root: &Path) -> Result<bool, VmError> {
-        let root = self.follow(root)?;
+        let root = self.follow(Path::new("/"), root)?;
         let mut found = BTreeMap::new();
         let mut bytes = 0;
         let mut folders = vec![root];
@@ -154,8 +196,10 @@ impl Tree {
         Ok(())
     }
 
-    /// Walks `path`, adding the folders and links on the way; gives the path without links.
-    fn follow(&mut self, path: &Path) -> Result<PathBuf, VmError> {
+    /// Walks a path below a root of the host, adding the folders and links on the way; gives the path without links, in
+    /// the guest. A folder that is in the tree stays one, though it is a link below another root than the first: files in
+    /// it would be lost.
+    fn follow(&mut self, root: &Path, path: &Path) -> Result<PathBuf, VmError> {
         let mut real = PathBuf::from("/");
         let mut rest: Vec<PathBuf> = components(path);
         let mut links = 0;
@@ -165,14 +209,16 @@ impl Tree {
                 continue;
             }
             let next = real.join(&part);
-            let metadata = fs::symlink_metadata(&next).map_err(VmError::io(next.display().to_string()))?;
-            if metadata.is_symlink() {
+            let host = below(root, &next);
+            let metadata = fs::symlink_metadata(&host).map_err(VmError::io(host.display().to_string()))?;
+            let stays = root != Path::new("/") && self.nodes.get(&next) == Some(&Node::Folder);
+            if metadata.is_symlink() && !stays {
                 links += 1;
                 if links > MAX_LINKS {
                     let reason = "too many symbolic links".to_owned();
                     return Err(VmError::BadFile { path: path.to_path_buf(), reason });
                 }
-                let target = fs::read_link(&next).map_err(VmError::io(next.display().to_string()))?;
+                let target = fs::read_link(&host).map_err(VmError::io(host.display().to_string()))?;
                 self.add_parents(&next);
                 self.nodes.insert(next, Node::Link(target.clone()));
                 if target.is_absolute() {
@@ -456,6 +502,45 @@ mod tests {
                 ("usr/lib".to_owned(), 0o040_000, String::new()),
                 ("usr/lib/libx.so.1".to_owned(), 0o120_000, "libx.so.1.2".to_owned()),
                 ("usr/lib/libx.so.1.2".to_owned(), 0o100_000, "elf".to_owned()),
+            ]
+        );
+    }
+
+    #[test]
+    fn files_of_a_root_are_at_their_paths_below_it_whatever_links_another_root_has() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        for (root, folder) in [(&a, "usr/lib"), (&a, "opt"), (&b, "lib"), (&b, "real")] {
+            fs::create_dir_all(root.join(folder)).expect("folders");
+        }
+        for (target, link) in [
+            ("usr/lib", a.join("lib")),
+            ("/usr/lib/liba.so.1", a.join("usr/lib/liba.so")),
+            ("real", b.join("opt")),
+        ] {
+            std::os::unix::fs::symlink(target, link).expect("a link");
+        }
+        for path in ["a/usr/lib/liba.so.1", "a/opt/x", "b/lib/libb.so", "b/real/y"] {
+            fs::write(dir.path().join(path), path).expect("a file");
+        }
+        let mut tree = Tree::default();
+        for (root, path) in [(&a, "/lib/liba.so"), (&a, "/opt/x"), (&b, "/lib/libb.so"), (&b, "/opt/y")] {
+            tree.add_rooted(&Rooted::new(root, path)).expect("it can be added");
+        }
+        let entries: Vec<_> = listing(&tree)
+            .into_iter()
+            .filter(|(_, mode, _)| mode & 0o170_000 != 0o040_000)
+            .map(|(name, _, content)| format!("{name}: {}", String::from_utf8_lossy(&content)))
+            .collect();
+        assert_eq!(
+            entries,
+            [
+                "lib: usr/lib",
+                "opt/x: a/opt/x",
+                "opt/y: b/real/y",
+                "usr/lib/liba.so: /usr/lib/liba.so.1",
+                "usr/lib/liba.so.1: a/usr/lib/liba.so.1",
+                "usr/lib/libb.so: b/lib/libb.so",
             ]
         );
     }

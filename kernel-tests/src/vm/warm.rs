@@ -11,7 +11,7 @@ use super::job::{Job, add_modules};
 use super::process::Process;
 use super::protocol::ToGuest;
 use super::qemu::{Machine, Qemu};
-use super::session::{GUEST, Session, write};
+use super::session::{Session, write};
 use super::signals::Signals;
 use super::snapshot;
 use super::tree::Tree;
@@ -31,6 +31,7 @@ pub(super) struct Parts<'a> {
     pub(super) qemu: &'a Qemu,
     pub(super) machine: &'a Machine,
     pub(super) job: &'a Job,
+    pub(super) init: &'a [u8],
     pub(super) memory_mib: u64,
     pub(super) signals: Option<&'a Signals>,
 }
@@ -43,7 +44,7 @@ impl<'a> Parts<'a> {
     /// A session in a machine restored from its snapshot, which is made first if need be, with the files in place.
     /// `None` where this machine has no snapshots.
     pub(super) fn warm(&self, tree: &Tree) -> Result<Option<Session<'a>>, VmError> {
-        let Some(booted) = snapshot::place(self.qemu, self.machine, self.memory_mib, GUEST) else {
+        let Some(booted) = snapshot::place(self.qemu, self.machine, self.memory_mib, self.init) else {
             return Ok(None);
         };
         if snapshot::impossible(&booted) {
@@ -114,7 +115,7 @@ impl<'a> Parts<'a> {
         if snapshot::exists(place) {
             return Ok(());
         }
-        let mut tree = Tree::with_init(GUEST);
+        let mut tree = Tree::with_init(self.init);
         add_modules(&mut tree, self.machine)?;
         let initramfs = write(&tree)?;
         let limits = [FIRST_BOOT.min(self.job.boot_timeout), self.job.boot_timeout];
@@ -140,7 +141,7 @@ impl<'a> Parts<'a> {
                 Err(error) => return Err(error),
             }
         }
-        Err(last.unwrap_or(VmError::GuestMissing))
+        Err(last.unwrap_or(VmError::GuestMissing { arch: self.machine.arch }))
     }
 
     /// Gives a restored machine the files and saves it again.

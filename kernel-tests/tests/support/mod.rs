@@ -49,8 +49,9 @@ fn find() -> Result<(Qemu, Machine), String> {
 }
 
 fn image() -> Result<(Qemu, KernelImage, Kernels), String> {
-    if !vm::has_guest() {
-        return Err(VmError::GuestMissing.to_string());
+    let arch = Arch::of_host();
+    if !vm::has_guest(arch) {
+        return Err(VmError::GuestMissing { arch }.to_string());
     }
     let qemu = Qemu::find().map_err(|error| error.to_string())?;
     let kernels = Kernels::new(Arch::of_host()).map_err(|error| error.to_string())?;

@@ -255,7 +255,7 @@ impl Execution {
 
     /// The argument registers.
     #[inline]
-    pub(super) fn args(&self) -> &[u64; 5] {
+    pub(crate) fn args(&self) -> &[u64; 5] {
         match self.regs[1..].first_chunk() {
             Some(args) => args,
             None => &[0; 5],

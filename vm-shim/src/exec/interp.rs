@@ -560,7 +560,7 @@ pub(super) fn run<const OBSERVED: bool>(
             }};
             (CallHelper, $op:ident) => {{
                 run.pc = pc - 1;
-                match env.helper_value(&mut Cx::new(mem, run), $op.imm as u32, run.args()) {
+                match env.helper_value(mem, run, $op.imm as u32) {
                     Ok(v) => run.regs[0] = v,
                     Err(other) => {
                         run.executed = debt.wrapping_add(pc as u64);
@@ -834,12 +834,21 @@ pub(super) fn run<const OBSERVED: bool>(
                     $(Uop::$pair => {
                         pair!($first $second op second);
                     })*
+                    // A loop as short as this goes round here. What comes next is then a prediction, where a dispatch
+                    // has to wait for the jump's target and the operation there.
                     $(Uop::$triple => {
-                        exec!($a, op);
-                        pc += 1;
-                        exec!($b, second);
-                        pc += 1;
-                        exec!($c, third);
+                        let after = pc;
+                        loop {
+                            exec!($a, op);
+                            pc += 1;
+                            exec!($b, second);
+                            pc += 1;
+                            exec!($c, third);
+                            if pc.wrapping_add(1) != after {
+                                break;
+                            }
+                            pc = after;
+                        }
                     })*
                     $(Uop::$quad => {
                         exec!($p, op);

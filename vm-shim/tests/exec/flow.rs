@@ -53,6 +53,45 @@ fn a_run_in_slices_ends_as_one_in_a_piece() {
     }
 }
 
+/// The interpreter takes a few operations in one step, and lets a loop of just these go round in it: neither the count nor
+/// where it can be stopped may change by that, nor what happens when the loop is entered in its middle.
+#[test]
+fn a_loop_of_three_instructions_is_counted_and_stopped_like_any_other() {
+    let add = insn(0x07, 0, 0, 0, 1);
+    let bodies = [insn(0x0f, 3, 0, 0, 0), insn(0x7b, 10, 0, -8, 0), insn(0x79, 3, 10, -8, 0)];
+    for body in bodies {
+        for into_the_middle in [false, true] {
+            let skip = insn(0x05, 0, 0, i16::from(into_the_middle), 0);
+            let program = [
+                mov(0, 0),
+                mov(3, 0),
+                insn(0x7b, 10, 0, -8, 0),
+                skip,
+                body,
+                add,
+                insn(0x55, 0, 0, -3, 500),
+                EXIT,
+            ];
+            let whole = 4 + 3 * 500 - u64::from(into_the_middle) + 1;
+            for slice in [1, 2, 3, 4, 100, whole - 1] {
+                let (mut run, mut mem) = start(&compile(&program).unwrap(), Limits::default());
+                let outcome = loop {
+                    let before = run.executed();
+                    match run.run_slice(&mut mem, &mut NoEnv, slice) {
+                        Step::Paused => assert!(run.executed() >= before + slice, "slices of {slice}"),
+                        Step::Done(outcome) => break outcome,
+                    }
+                };
+                assert_eq!((outcome, run.executed()), (Outcome::Returned(500), whole), "slices of {slice}");
+            }
+            let (mut run, mut mem) =
+                start(&compile(&program).unwrap(), Limits { insns: 300, ..Limits::default() });
+            assert!(matches!(run.run(&mut mem, &mut NoEnv), Outcome::Fault(_)));
+            assert!((300..310).contains(&run.executed()), "{}", run.executed());
+        }
+    }
+}
+
 /// Pauses at one instruction, and notes all that it sees.
 struct PauseAt {
     insn: u32,

@@ -112,6 +112,12 @@ pub(crate) enum ActorError {
         /// The program's name.
         prog: String,
     },
+    /// A test run has called the functions that test runs call, and the program is attached to none of them.
+    #[error(
+        "the program did not run: a test run of a program on functions calls the kernel's own test functions \
+         (`bpf_fentry_test1` and so on), and it is attached to none of them: attach it and use a `Stimulus`"
+    )]
+    NotCalled,
     /// The kernel cannot test run programs of this type.
     #[error("Linux {running} cannot test run programs of type {prog_type}: {since}")]
     NoTestRun {

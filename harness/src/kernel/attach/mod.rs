@@ -1,5 +1,6 @@
 //! Attaching programs to what they are attached to on the simulator.
 
+mod hooks;
 mod packets;
 mod probes;
 mod raw_link;
@@ -13,6 +14,7 @@ use super::net::Net;
 use super::{Kernel, errors, messages};
 use crate::bpf::{Attached, Attachment, Backend};
 use crate::error::Error;
+use hooks::hook;
 use packets::{Other, cgroup, packets};
 use probes::{at_address, kprobe, perf_event, raw_tracepoint, tracepoint};
 use raw_link::RawLink;
@@ -120,6 +122,7 @@ fn link(prog: &ProgramMut<'_>, a: &Attachment, net: Option<&Net>) -> Result<Held
             None => return Err(Refused::Here("there is no network for it".to_owned())),
         },
         (K::Cgroup, _) => cgroup(prog)?.into(),
+        (K::Lsm, _) => hook(prog)?.into(),
         // Where the section says all, libbpf knows how.
         (K::Unknown, _) => return Err(Refused::Here("its section names no probe point".to_owned())),
         _ => prog.attach()?.into(),

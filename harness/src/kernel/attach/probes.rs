@@ -86,7 +86,7 @@ pub(super) fn perf_event(prog: &ProgramMut<'_>, a: &Attachment) -> Result<Held, 
     let event = Event { ev_type, ev_config, sample, is_frequency };
     let cpus: Vec<u32> = match a.link.cpu {
         Some(cpu) => vec![cpu],
-        None => (0..online_cpus() as u32).collect(),
+        None => online_cpus(),
     };
     let mut held = Held { links: Vec::new(), raw: None, other: None };
     for cpu in cpus {

@@ -84,7 +84,7 @@ fn one(
     } else if let Some(map) = &file.events {
         out.name.clone_from(map.get_ref());
         let records = events(&mut locked, map.get_ref(), file.type_name.as_deref()).map_err(at(map))?;
-        let lost = locked.lost_records(map.get_ref()).map_err(|e| at(map)(e.to_string()))?;
+        let lost = locked.known_losses(map.get_ref()).map_err(|e| at(map)(e.to_string()))?.unwrap_or(0);
         drop(locked);
         let first = records.first().cloned().unwrap_or(Value::Null);
         let mut previous = Value::Null;

@@ -33,8 +33,8 @@ pub(crate) struct TestRun {
 #[non_exhaustive]
 pub(crate) struct TestRunOutput {
     /// What the program returned, the last time. Of a flow dissector before Linux 6.1 it is 1 where the program returned
-    /// `BPF_OK`, else 0; of programs on functions it is what the kernel says of the functions, not of the program.
-    pub(crate) retval: u32,
+    /// `BPF_OK`, else 0. `None` for programs on functions: there the kernel says something of the functions.
+    pub(crate) retval: Option<u32>,
     /// The packet (a flow dissector's: `struct bpf_flow_keys`), for types that take one.
     pub(crate) data: Vec<u8>,
     /// The context as the program left it, for types that give it back; else empty.
@@ -61,7 +61,8 @@ impl Actors {
         role: &Role,
     ) -> Result<TestRunOutput, ActorError> {
         let fd = prog.as_fd();
-        let row = types::row(stats::of(fd)?.prog_type);
+        let before = stats::of(fd)?;
+        let row = types::row(before.prog_type);
         let repeat = input.repeat.max(1);
         // Types that the kernel runs once for each call are called so often.
         let (calls, repeat) = if row.repeats { (1, repeat) } else { (repeat, 0) };
@@ -69,6 +70,9 @@ impl Actors {
         let job = self.member.perform(role, job)?;
         if let Some((_, source)) = job.failure() {
             return Err(refused(&row, source, input));
+        }
+        if row.attaches && stats::of(fd)?.run_cnt == before.run_cnt {
+            return Err(ActorError::NotCalled);
         }
         let attr = job.blocks.first().map(|b| b.bytes(usize::MAX)).unwrap_or_default();
         let field = |at: usize| {
@@ -78,7 +82,7 @@ impl Actors {
         let out = |place: usize, len: usize| job.blocks.get(place).map(|b| b.bytes(len)).unwrap_or_default();
         let ctx_len = if row.ctx_in_place { input.ctx.len() } else { field(attr::CTX_SIZE_OUT) as usize };
         Ok(TestRunOutput {
-            retval: field(attr::RETVAL),
+            retval: (!row.attaches).then(|| field(attr::RETVAL)),
             data: if row.data {
                 out(places.data_out, field(attr::DATA_SIZE_OUT) as usize)
             } else {
