@@ -16,6 +16,7 @@ use bpf_helpers_mock::{Machine, ProgId};
 use bpf_vm_shim::object::{AttachTarget, ProgType};
 
 use super::attach::Attachment;
+use super::graph::Block;
 use super::point::Point;
 use crate::error::Error;
 use crate::stimulus::Network;
@@ -121,8 +122,8 @@ pub(crate) trait Backend: fmt::Debug + Send {
     fn kernel_functions(&self) -> Result<Arc<[String]>, Error>;
     /// Puts bytes where all tasks of this test have them, and says where.
     fn place_user(&mut self, bytes: &[u8]) -> Result<u64, Error>;
-    /// Puts bytes into kernel memory, and says where.
-    fn place_kernel(&mut self, bytes: &[u8]) -> Result<u64, Error>;
+    /// Puts objects into kernel memory, pointing to each other, and says where the first one is.
+    fn place_kernel(&mut self, objects: &[Block]) -> Result<u64, Error>;
     /// Nanoseconds since boot.
     fn now(&self) -> u64;
 }

@@ -11,6 +11,7 @@ use bpf_vm_shim::object::{AttachTarget, ProgType};
 
 use super::attach::Attachment;
 use super::backend::{Attached, Backend, Item, KernelRun, MadeUp};
+use super::graph::Block;
 use crate::error::Error;
 use crate::stimulus::Network;
 use crate::symbols::Resolved;
@@ -99,7 +100,7 @@ impl Backend for Gone {
     fn place_user(&mut self, _: &[u8]) -> Result<u64, Error> {
         gone()
     }
-    fn place_kernel(&mut self, _: &[u8]) -> Result<u64, Error> {
+    fn place_kernel(&mut self, _: &[Block]) -> Result<u64, Error> {
         gone()
     }
     fn now(&self) -> u64 {

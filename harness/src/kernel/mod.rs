@@ -40,7 +40,7 @@ use bpf_helpers_mock::maps::{Entry, MapId, MapOpError};
 use bpf_helpers_mock::state::Tasks;
 use bpf_vm_shim::object::{AttachTarget, ProgType};
 
-use crate::bpf::{Attached, Attachment, Backend, Item, KernelRun, MadeUp, not_open};
+use crate::bpf::{Attached, Attachment, Backend, Block, Item, KernelRun, MadeUp, not_open};
 use crate::error::Error;
 use crate::stimulus::Network;
 use crate::symbols::Resolved;
@@ -202,12 +202,12 @@ impl Backend for Kernel {
         self.actors()?.place(bytes).map_err(errors::actor)
     }
 
-    fn place_kernel(&mut self, bytes: &[u8]) -> Result<u64, Error> {
+    fn place_kernel(&mut self, objects: &[Block]) -> Result<u64, Error> {
         let heap = match &mut self.heap {
             Some(heap) => heap,
             None => self.heap.insert(heap::Heap::new()?),
         };
-        heap.place(bytes)
+        heap.place(objects)
     }
 
     fn now(&self) -> u64 {

@@ -1,5 +1,6 @@
 //! What is the same on both tiers: objects of every style, maps, perf event arrays, memory, settings.
 
 mod legacy;
+mod map_attributes;
 mod perf_arrays;
 mod silent;
