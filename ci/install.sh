@@ -27,6 +27,13 @@ if ! command -v clang-19 >/dev/null || ! command -v llvm-strip-19 >/dev/null; th
     install clang-19 llvm-19 || echo "note: clang-19 and llvm-19 cannot be installed here; objects are not rebuilt" >&2
 fi
 
+# Kernels come from Debian's archive, also on machines with other sources: its keys are in this package.
+if command -v apt-get >/dev/null && [ ! -e /usr/share/keyrings/debian-archive-keyring.gpg ] &&
+    [ ! -e /usr/share/keyrings/debian-archive-keyring.pgp ]; then
+    install debian-archive-keyring ||
+        echo "note: debian-archive-keyring cannot be installed here; there may be no kernels to run on" >&2
+fi
+
 # Real kernels run in virtual machines.
 command -v qemu-system-x86_64 >/dev/null || install qemu-system-x86 ||
     echo "note: qemu-system-x86 cannot be installed here; nothing runs on real kernels" >&2

@@ -51,6 +51,8 @@ pub use perf_event::{PerfEventSpec, perf};
 pub use point::Point;
 pub use prog_type::Func;
 pub use record::Record;
+#[cfg(feature = "kernel")]
+pub(crate) use records::not_open;
 pub use report::RunReport;
 pub use trace::TraceFields;
 pub use uprobes::UprobeTarget;

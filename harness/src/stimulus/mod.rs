@@ -11,6 +11,7 @@
 //! let mut bpf = Bpf::builder().bcc_object(object).profile(Profile::default_x86_64()?).load()?;
 //! bpf.attach_kprobe("do_sys_openat2", "trace_entry")?;
 //! bpf.attach_kretprobe("do_sys_openat2", "trace_return")?;
+//! bpf.keep_records("events")?;
 //! let missing = bpf.stimulate(&Stimulus::open_missing("/etc/nothing"))?;
 //! assert_eq!(missing.ret, -2); // -ENOENT
 //! let record = &bpf.records("events", Some("data_t"))?[0];
