@@ -4,7 +4,8 @@
 //! needs, [`run`] gives a [`Report`] or a [`VmError`] that names what went wrong.
 //!
 //! The guest's files are one initramfs: our init (`guest/`), the program, its loader and libraries as the host has them,
-//! and what was brought along. Host and guest talk over one channel (`protocol.rs`); the console carries the kernel's
+//! and what was brought along. The machine is of the kernel's architecture ([`Machine::arch`]): another one than the host's is
+//! emulated, and the program's loader and libraries come from a cross compiler's folder ([`Job::sysroot`]). Host and guest talk over one channel (`protocol.rs`); the console carries the kernel's
 //! messages only, and tells why a guest ended when it did not end well.
 
 mod accel;
