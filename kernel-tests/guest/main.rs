@@ -20,10 +20,10 @@ mod sys;
 
 use std::ffi::OsStr;
 use std::fmt::Display;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -102,17 +102,24 @@ fn put(piece: &FilePiece) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
+    let mode = piece.mode & 0o7777;
     match piece.mode & KIND {
-        FOLDER => fs::create_dir_all(path),
+        FOLDER => {
+            fs::create_dir_all(path)?;
+            // Without permissions it is one on the way to a file, and stays what it is.
+            if mode == 0 { Ok(()) } else { fs::set_permissions(path, Permissions::from_mode(mode)) }
+        }
         LINK => {
             let _ = fs::remove_file(path);
             symlink(OsStr::from_bytes(&piece.data), path)
         }
         _ => {
-            let mode = piece.mode & 0o7777;
-            let truncate = piece.offset == 0;
-            let mut file =
-                OpenOptions::new().create(true).truncate(truncate).write(true).mode(mode).open(path)?;
+            let first = piece.offset == 0;
+            let mut file = OpenOptions::new().create(true).truncate(first).write(true).open(path)?;
+            if first {
+                // Exactly these, whatever the umask is.
+                file.set_permissions(Permissions::from_mode(mode))?;
+            }
             file.seek(SeekFrom::Start(piece.offset))?;
             file.write_all(&piece.data)
         }

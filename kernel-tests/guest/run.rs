@@ -72,7 +72,11 @@ fn spawn(command: &Command) -> io::Result<(process::Child, Option<Terminal>)> {
     let mut argv = command.argv.iter().map(|arg| OsStr::from_bytes(arg));
     let program = argv.next().ok_or_else(|| io::Error::other("no program given"))?;
     let cwd = OsStr::from_bytes(&command.cwd);
-    let _ = fs::create_dir_all(cwd);
+    // The kernel would say of the program that it is not there.
+    fs::create_dir_all(cwd).map_err(|error| {
+        let folder = cwd.to_string_lossy();
+        io::Error::other(format!("its working directory {folder} cannot be made there ({error})"))
+    })?;
     let socket = command.service.then_some((HOST_SOCKET_VARIABLE, HOST_SOCKET));
     let mut start = process::Command::new(program);
     start

@@ -167,13 +167,16 @@ pub enum VmError {
 
 impl VmError {
     /// The exit status a command line reports for it: 124 for a timeout (as `timeout`), 126 and 127 for a program that
-    /// cannot be started (as a shell), 128+n for an interruption, 125 for everything else (as `docker run`).
+    /// cannot be started (as a shell: 127 if it, its loader or a library of it is missing), 128+n for an interruption, 125
+    /// for everything else (as `docker run`).
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Timeout { .. } => 124,
-            Self::CannotStart { missing: false, .. } => 126,
-            Self::CannotStart { missing: true, .. } => 127,
+            Self::CannotStart { missing: false, .. } | Self::ForeignProgram { .. } => 126,
+            Self::CannotStart { missing: true, .. }
+            | Self::LoaderMissing { .. }
+            | Self::LibraryMissing { .. } => 127,
             Self::Interrupted { signal } => 128u8.wrapping_add(*signal as u8),
             _ => 125,
         }
@@ -235,6 +238,14 @@ mod tests {
             (VmError::NoBoot { seconds: 1, console: String::new() }, 125),
             (VmError::CannotStart { program: "x".into(), reason: "?".into(), missing: false }, 126),
             (VmError::CannotStart { program: "x".into(), reason: "?".into(), missing: true }, 127),
+            (
+                VmError::LibraryMissing {
+                    library: "libx.so".into(),
+                    needed_by: "/x".into(),
+                    searched: Vec::new(),
+                },
+                127,
+            ),
             (VmError::Interrupted { signal: 2 }, 130),
         ];
         for (error, code) in table {

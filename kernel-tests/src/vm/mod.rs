@@ -18,6 +18,7 @@ mod job;
 mod ld_cache;
 mod libraries;
 mod needs;
+mod newc;
 mod process;
 #[allow(dead_code, reason = "this file is the guest's too, which uses the other half")]
 mod protocol;
@@ -27,6 +28,7 @@ mod qemu;
 mod qmp;
 mod results;
 mod roots;
+mod script;
 mod service;
 mod session;
 #[cfg(test)]

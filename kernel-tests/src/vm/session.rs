@@ -7,7 +7,7 @@ use super::console::Console;
 use super::error::VmError;
 use super::guest;
 use super::input::Pump;
-use super::job::{Job, add_modules};
+use super::job::{Job, Packed, add_modules};
 use super::process::{Event, Process};
 use super::protocol::{self, FromGuest, ToGuest};
 use super::qemu::{Machine, Qemu, Start};
@@ -75,13 +75,16 @@ pub fn run(
     // A wrong program is the user's to mend, a missing guest is not.
     job.check(machine.arch)?;
     let init = guest::init(machine.arch)?;
-    let (tree, program) = job.pack(machine, &init)?;
+    let packed = job.pack(machine, &init)?;
+    let command = job.command(&packed);
+    let Packed { tree, mut notes, .. } = packed;
     let memory_mib = machine.memory_for(tree.size());
-    let command = job.command(&program);
-    let mut notes = Vec::new();
     let parts = Parts { qemu, machine, job, init: &init, memory_mib, signals };
     match parts.warm(&tree) {
-        Ok(Some(mut session)) => return session.program(&command, output),
+        Ok(Some(mut session)) => {
+            session.notes.append(&mut notes);
+            return session.program(&command, output);
+        }
         Ok(None) => {}
         Err(error @ (VmError::Interrupted { .. } | VmError::OutOfMemory { .. })) => return Err(error),
         Err(error) => notes.push(format!("booting, because the snapshot was of no use: {error}")),
@@ -95,7 +98,11 @@ pub fn run(
         session.notes.append(&mut notes);
         let limit = if again { job.boot_timeout } else { job.boot_timeout.min(FIRST_BOOT) };
         match session.boot(limit) {
-            Ok(()) => return session.program(&command, output),
+            Ok(()) => {
+                let whole = job.wants_debug_info();
+                tree.hidden().send(whole, |piece| session.say(&ToGuest::File(piece)))?;
+                return session.program(&command, output);
+            }
             Err(VmError::NoBoot { .. }) if !again => again = true,
             Err(error) => return Err(error),
         }

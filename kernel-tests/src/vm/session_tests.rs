@@ -36,6 +36,7 @@ impl Trial {
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is executable");
         let qemu = Qemu::at(&program).expect("it is there");
         let mut job = Job::new("true", []);
+        job.workspace = None;
         job.boot_timeout = Duration::from_secs(20);
         job.timeout = Duration::from_secs(20);
         change(&mut job);
