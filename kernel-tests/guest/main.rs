@@ -89,7 +89,8 @@ fn serve(channel: &mut channel::Channel, notes: &[String]) -> io::Result<()> {
                 run::linger();
                 return Ok(());
             }
-            Some(ToGuest::Signal(_) | ToGuest::Answer(..) | ToGuest::Stdin(_) | ToGuest::Resize(..)) => {}
+            Some(ToGuest::Signal(_) | ToGuest::Answer(..) | ToGuest::Stdin(_)) => {}
+            Some(ToGuest::Resize(..) | ToGuest::Close(_)) => {}
         }
     }
 }

@@ -72,7 +72,10 @@ pub enum VmError {
         console: String,
     },
     /// More output than anyone reads.
-    #[error("more than {limit} bytes of {stream} came from the guest, so it was ended")]
+    #[error(
+        "more than {limit} bytes of {stream} came from the guest, so it was ended; --output-limit {}M allows for more",
+        (*limit >> 20).saturating_mul(4).max(1)
+    )]
     Flood {
         /// `output`, `console` or `results`.
         stream: &'static str,

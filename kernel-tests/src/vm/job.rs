@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::VmError;
-use super::input::Input;
+use super::input::{AtStart, Input};
 use super::libraries::{CACHE, Search};
 use super::protocol;
 use super::qemu::{Machine, is_executable};
@@ -54,6 +54,8 @@ pub struct Job {
     pub output_limit: u64,
     /// What the program reads.
     pub input: Input,
+    /// What is done when the program is started.
+    pub at_start: Option<AtStart>,
     /// What the host does for the program while it runs.
     pub service: Option<Service>,
 }
@@ -80,6 +82,7 @@ impl Job {
             boot_timeout: Duration::from_secs(60),
             output_limit: 256 << 20,
             input: Input::Null,
+            at_start: None,
             service: None,
         }
     }

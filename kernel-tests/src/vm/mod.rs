@@ -44,7 +44,7 @@ mod warm;
 pub use accel::choose as choose_accel;
 pub use error::VmError;
 pub use guest::{guest_variable, has_guest};
-pub use input::Input;
+pub use input::{AtStart, Input};
 pub use job::Job;
 pub use qemu::{Accel, Link, Machine, QEMU_VARIABLE, Qemu};
 pub use service::Service;

@@ -50,6 +50,7 @@ fn to_guest() -> impl Strategy<Value = ToGuest> {
         (any::<u32>(), any::<bool>(), bytes()).prop_map(|(id, last, data)| ToGuest::Answer(id, last, data)),
         bytes().prop_map(ToGuest::Stdin),
         any::<(u16, u16)>().prop_map(|(rows, columns)| ToGuest::Resize(rows, columns)),
+        any::<u32>().prop_map(ToGuest::Close),
     ]
 }
 

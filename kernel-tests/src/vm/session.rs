@@ -19,9 +19,13 @@ use super::warm::{FIRST_BOOT, Parts};
 
 /// A machine that panicked, or whose channel is gone, should end by itself within this time.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long the results may take of a program that was ended.
+const RESCUE: Duration = Duration::from_secs(10);
 /// What is kept of QEMU's own complaints.
 const QEMU_SAYS: usize = 16 * 1024;
 const SIGKILL: u32 = 9;
+const STDOUT: &str = "standard output";
+const STDERR: &str = "standard error";
 // As in the guest's kernel.
 const ENOENT: u32 = 2;
 const ENOMEM: u32 = 12;
@@ -145,6 +149,8 @@ pub(super) struct Session<'a> {
     qemu_said: Vec<u8>,
     release: String,
     notes: Vec<String>,
+    /// Streams of the program that nobody reads.
+    unread: Vec<&'static str>,
 }
 
 impl<'a> Session<'a> {
@@ -159,6 +165,7 @@ impl<'a> Session<'a> {
             qemu_said: Vec::new(),
             release: String::new(),
             notes: Vec::new(),
+            unread: Vec::new(),
         }
     }
 
@@ -237,11 +244,43 @@ impl<'a> Session<'a> {
     }
 
     fn program(&mut self, command: &protocol::Command, output: &mut Output<'_>) -> Result<Report, VmError> {
+        let mut results = Results::new(self.job.results.as_deref(), self.job.output_limit);
+        let ended = self.attend(command, output, &mut results);
+        if matches!(ended, Err(VmError::Timeout { .. } | VmError::Flood { stream: "output", .. })) {
+            self.rescue(&mut results);
+        }
+        let finished = results.finish();
+        ended.and_then(|report| finished.map(|()| report))
+    }
+
+    /// Takes what a program that is ended has left so far: it may tell why.
+    fn rescue(&mut self, results: &mut Results<'_>) {
+        if self.job.results.is_none() || self.say(&ToGuest::Signal(SIGKILL)).is_err() {
+            return;
+        }
+        let deadline = Instant::now() + RESCUE;
+        loop {
+            match self.event(deadline) {
+                Ok(Some(Event::Agent(FromGuest::Result(piece)))) if results.take(&piece).is_err() => return,
+                Ok(Some(Event::Agent(FromGuest::Done) | Event::Signal(_)) | None) | Err(_) => return,
+                Ok(Some(_)) => {}
+            }
+        }
+    }
+
+    fn attend(
+        &mut self,
+        command: &protocol::Command,
+        output: &mut Output<'_>,
+        results: &mut Results<'_>,
+    ) -> Result<Report, VmError> {
+        if let Some(at_start) = &self.job.at_start {
+            at_start.call();
+        }
         let (secs, nanos) = now();
         self.say(&ToGuest::Time(secs, nanos))?;
         self.say(&ToGuest::Run(command.clone()))?;
         let deadline = Instant::now() + self.job.timeout;
-        let mut results = Results::new(self.job.results.as_deref(), self.job.output_limit);
         let mut sent = 0;
         let mut status = None;
         let mut total = Duration::ZERO;
@@ -252,10 +291,10 @@ impl<'a> Session<'a> {
             match self.event(deadline)? {
                 Some(Event::Agent(message)) => match message {
                     FromGuest::Stdout(bytes) => {
-                        self.pass(&bytes, output.stdout, "standard output", &mut sent)?;
+                        self.pass(&bytes, output.stdout, STDOUT, &mut sent)?;
                     }
                     FromGuest::Stderr(bytes) => {
-                        self.pass(&bytes, output.stderr, "standard error", &mut sent)?;
+                        self.pass(&bytes, output.stderr, STDERR, &mut sent)?;
                     }
                     FromGuest::Note(text) => self.note(&text),
                     FromGuest::StartFailed(errno, text) => {
@@ -352,17 +391,30 @@ impl<'a> Session<'a> {
         self.process.say(message).map_err(|error| self.closed(&format!("it does not listen: {error}")))
     }
 
-    fn pass(&mut self, bytes: &[u8], to: &mut dyn Write, what: &str, sent: &mut u64) -> Result<(), VmError> {
+    /// Nobody reads this any more (`bpf-vm run … | head`): the program's next write is an error, as on the host.
+    fn unread(&mut self, what: &'static str) -> Result<(), VmError> {
+        self.unread.push(what);
+        self.say(&ToGuest::Close(if what == STDOUT { 1 } else { 2 }))
+    }
+
+    fn pass(
+        &mut self,
+        bytes: &[u8],
+        to: &mut dyn Write,
+        what: &'static str,
+        sent: &mut u64,
+    ) -> Result<(), VmError> {
+        if self.unread.contains(&what) {
+            return Ok(());
+        }
         *sent += bytes.len() as u64;
         if *sent > self.job.output_limit {
             return Err(VmError::Flood { stream: "output", limit: self.job.output_limit });
         }
         match to.write_all(bytes).and_then(|()| to.flush()) {
-            // `bpf-vm run … | head`: the program goes on without a reader, as one would that ignores SIGPIPE.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(VmError::io(format!("write to {what}"))(error))
-            }
-            _ => Ok(()),
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.unread(what),
+            Err(error) => Err(VmError::io(format!("write to {what}"))(error)),
         }
     }
 

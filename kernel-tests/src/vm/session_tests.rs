@@ -168,6 +168,23 @@ fn a_program_that_does_not_end_is_a_timeout() {
 }
 
 #[test]
+fn a_program_that_is_ended_leaves_its_results() {
+    need_guest!();
+    let mut trial = Trial::new();
+    let result = FilePiece { path: b"why".to_vec(), mode: 0o600, offset: 0, data: b"because".to_vec() };
+    trial.say("hello", &[hello()]);
+    trial.say("rest", &[FromGuest::Exit(137), FromGuest::Result(result), FromGuest::Done]);
+    let results = trial.dir.path().join("results");
+    let error = trial
+        .run("cat hello >&0; sleep 2; cat rest >&0; exec sleep 60", |job| {
+            (job.timeout, job.results) = (Duration::from_secs(1), Some(results.clone()));
+        })
+        .expect_err("it takes too long");
+    assert!(matches!(error, VmError::Timeout { .. }), "{error}");
+    assert_eq!(fs::read(results.join("why")).expect("the result"), b"because");
+}
+
+#[test]
 fn a_killed_qemu_and_one_that_refuses_are_told_with_their_words() {
     need_guest!();
     let mut trial = Trial::new();
