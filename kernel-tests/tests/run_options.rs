@@ -176,7 +176,7 @@ fn options_that_cannot_be_had_are_refused_by_name() {
         (["--arch", foreign], 126, format!("the guest is {foreign}: build it for that")),
         (["--kernel", "6.x"], 2, "`6.x` does not say which kernel".to_owned()),
         (["--kernel", "/no/such/bzImage"], 125, "cannot open the kernel /no/such/bzImage".to_owned()),
-        (["--output-limit", "1"], 2, String::new()),
+        (["--output-limit", "0"], 2, "expected 1M to 1024G".to_owned()),
         (["--arch", "mips"], 2, "expected amd64 (x86_64) or arm64 (aarch64)".to_owned()),
         (["--net", "host"], 2, "possible values: none".to_owned()),
         (["--timeout", "never"], 2, "expected a time".to_owned()),
