@@ -7,6 +7,7 @@
 mod kernels;
 mod progress;
 mod run;
+mod streams;
 mod terminal;
 mod verify;
 
@@ -63,7 +64,7 @@ pub fn main() -> ExitCode {
     let mut out = std::io::stdout().lock();
     let result: Outcome = match cli.command {
         Command::Kernels(args) => kernels::main(&args, &mut out),
-        Command::Run(args) => run::main(&args, &mut out),
+        Command::Run(args) => run::main(&args),
         Command::Verify(args) => verify::main(&args, &mut out),
         Command::VerifyGuest(args) => verify::guest(&args, &mut out),
     };

@@ -15,9 +15,11 @@ mod guest;
 mod hardware;
 mod input;
 mod job;
+mod keeper;
 mod ld_cache;
 mod libraries;
 mod needs;
+mod outbox;
 mod process;
 #[allow(dead_code, reason = "this file is the guest's too, which uses the other half")]
 mod protocol;
@@ -38,6 +40,8 @@ mod standard;
 mod start;
 mod tree;
 mod warm;
+#[cfg(test)]
+mod warm_tests;
 
 pub use accel::choose as choose_accel;
 pub use error::VmError;
