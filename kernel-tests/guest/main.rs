@@ -34,12 +34,16 @@ fn main() {
     std::panic::set_hook(Box::new(|info| {
         give_up(info);
     }));
-    let mut notes = setup::prepare();
-    notes.extend(modules::load_all());
+    let notes = setup::prepare().into_iter().map(|note| FromGuest::Note(note.into_bytes()));
+    let notes: Vec<FromGuest> = notes.chain(modules::load_all()).collect();
     let mut channel = match channel::Channel::open() {
         Ok(channel) => channel,
         Err(error) => {
-            notes.iter().for_each(|note| eprintln!("bpf-vm agent: {note}"));
+            for note in &notes {
+                if let FromGuest::Note(text) | FromGuest::Unloaded(_, text) = note {
+                    eprintln!("bpf-vm agent: {}", String::from_utf8_lossy(text));
+                }
+            }
             give_up(&format_args!("no channel to the host: {error}"));
         }
     };
@@ -58,10 +62,10 @@ fn give_up(why: &dyn Display) -> ! {
     sys::power_off()
 }
 
-fn serve(channel: &mut channel::Channel, notes: &[String]) -> io::Result<()> {
+fn serve(channel: &mut channel::Channel, notes: &[FromGuest]) -> io::Result<()> {
     channel.send(&FromGuest::Hello(VERSION, setup::release().into_bytes()))?;
     for note in notes {
-        channel.send(&FromGuest::Note(note.clone().into_bytes()))?;
+        channel.send(note)?;
     }
     // A program without all of its files is not started.
     let mut missing = None;

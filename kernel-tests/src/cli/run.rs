@@ -13,6 +13,7 @@ use clap::{ArgAction, ValueEnum};
 
 use super::Outcome;
 use super::progress::Bars;
+use super::streams::{Streams, last_words};
 use super::terminal::RawTerminal;
 use crate::compiler;
 use crate::kernels::{Arch, KernelImage, Kernels, Spec};
@@ -99,7 +100,7 @@ struct Target {
     image: KernelImage,
 }
 
-pub(super) fn main(args: &Args, out: &mut dyn Write) -> Outcome {
+pub(super) fn main(args: &Args) -> Outcome {
     let mut job = job(args)?;
     // Before anything is fetched for it.
     let (arch, qemu) = match prepare(&job, args.arch) {
@@ -109,6 +110,7 @@ pub(super) fn main(args: &Args, out: &mut dyn Write) -> Outcome {
     let kernels = Kernels::new(arch)?.with_report(Bars::new());
     let targets = targets(args, &kernels)?;
     let signals = Signals::catch()?;
+    let streams = Streams::start()?;
     let several = targets.len() > 1;
     let Net::None = args.net;
     // Several programs cannot read the same bytes. A terminal would be read to no one's use by most programs.
@@ -138,8 +140,10 @@ pub(super) fn main(args: &Args, out: &mut dyn Write) -> Outcome {
             let terminal = Arc::clone(terminal);
             job.at_start = Some(AtStart::new(move || terminal.make_raw()));
         }
-        let mut output = Output { stdout: out, stderr: &mut std::io::stderr() };
+        let [mut stdout, mut stderr] = streams.writers();
+        let mut output = Output { stdout: &mut stdout, stderr: &mut stderr };
         let ran = vm::run(&qemu, &target.machine, &job, &mut output, Some(&signals));
+        let ran = streams.settle(ran);
         job.at_start = None;
         drop(terminal);
         let status = match ran {
@@ -179,7 +183,7 @@ fn prepare(job: &Job, wanted: Option<Arch>) -> Result<(Arch, Qemu), VmError> {
 /// An error of the machine, not of the program: said apart from the program's output, with its own exit status.
 fn complain(kernel: Option<&str>, error: &VmError) -> ExitCode {
     let on = kernel.map(|name| format!(" (kernel {name})")).unwrap_or_default();
-    let _ = writeln!(std::io::stderr(), "bpf-vm: error{on}: {error}");
+    last_words(format!("bpf-vm: error{on}: {error}"));
     ExitCode::from(error.exit_code())
 }
 
@@ -231,8 +235,9 @@ fn of_image(args: &Args, image: &KernelImage) -> Result<Machine, Box<dyn std::er
     let names: Vec<&str> = names.into_iter().map(String::as_str).collect();
     for path in image.load_order(&names)?.into_iter().chain(files.into_iter().map(PathBuf::from)) {
         if !machine.modules.contains(&path) {
-            machine.modules.push(path);
+            machine.modules.push(path.clone());
         }
+        machine.asked.push(path);
     }
     Ok(machine)
 }

@@ -47,6 +47,28 @@ pub enum VmError {
         /// The console from the first line of the report on.
         trace: String,
     },
+    /// A kernel module that was asked for does not load.
+    #[error("the kernel does not load the module {}: {reason}{}", module.display(), block("last console lines", console))]
+    ModuleNotLoaded {
+        /// The host's file.
+        module: PathBuf,
+        /// The kernel's answer.
+        reason: String,
+        /// The console's last lines, where the kernel says more.
+        console: String,
+    },
+    /// QEMU does not go on from a snapshot.
+    #[error("the snapshot is not restored: {reason}")]
+    NotRestored {
+        /// What QEMU said, or that it ended.
+        reason: String,
+    },
+    /// No snapshot could be made here, not long ago.
+    #[error("there is none, and making one failed not long ago: {reason}")]
+    NoSnapshot {
+        /// Why.
+        reason: String,
+    },
     /// The guest ran out of memory and its kernel killed something for it.
     #[error("the guest ran out of memory ({memory_mib} MiB): {victim}; give it more with --memory")]
     OutOfMemory {
@@ -185,11 +207,39 @@ impl VmError {
         }
     }
 
+    /// Whether another attempt would end in the same way.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self, Self::Interrupted { .. } | Self::OutOfMemory { .. } | Self::ModuleNotLoaded { .. })
+    }
+
+    /// Whether it is about a snapshot, which is of no use then; everything else is about the host, which may be better
+    /// the next time.
+    pub(super) fn blames_snapshot(&self) -> bool {
+        match self {
+            Self::QemuEnded { .. } => !self.is_killed(),
+            Self::NotRestored { .. } | Self::NoBoot { .. } | Self::AgentLost { .. } | Self::Panic { .. } => {
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether somebody ended QEMU. A signal that it sends itself (SIGABRT, SIGSEGV) is its own fault.
+    pub(super) fn is_killed(&self) -> bool {
+        const BY_OTHERS: [u8; 5] = [1, 2, 3, 9, 15];
+        let Self::QemuEnded { status, .. } = self else { return false };
+        let signal = status.strip_prefix(KILLED).and_then(|signal| signal.parse().ok());
+        signal.is_some_and(|signal| BY_OTHERS.contains(&signal))
+    }
+
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
     }
 }
+
+/// How the status of a QEMU begins that a signal ended.
+pub(super) const KILLED: &str = "killed by signal ";
 
 /// What to do about a program for another machine.
 fn remedy(program: Option<Arch>, kernel: Arch) -> String {
@@ -254,6 +304,15 @@ mod tests {
         for (error, code) in table {
             assert_eq!(error.exit_code(), code, "{error}");
         }
+    }
+
+    #[test]
+    fn a_qemu_that_somebody_killed_says_nothing_about_its_snapshot() {
+        let ended = |status: &str| VmError::QemuEnded { status: status.into(), said: String::new() };
+        let answers = ["killed by signal 9", "killed by signal 6", "exit status 1"]
+            .map(|status| (ended(status).is_killed(), ended(status).blames_snapshot()));
+        assert_eq!(answers, [(true, false), (false, true), (false, true)]);
+        assert!(!VmError::io("start QEMU")(io::ErrorKind::NotFound.into()).blames_snapshot());
     }
 
     #[test]

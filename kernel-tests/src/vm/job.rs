@@ -259,10 +259,19 @@ fn environment(host: impl Iterator<Item = (OsString, OsString)>) -> BTreeMap<OsS
 /// The kernel modules, named so that the guest loads them in the given order.
 pub(super) fn add_modules(tree: &mut Tree, machine: &Machine) -> Result<(), VmError> {
     for (index, module) in machine.modules.iter().enumerate() {
-        let name = module.file_name().unwrap_or_default().to_string_lossy();
-        tree.add_host_at(module, &Path::new(protocol::MODULES_DIR).join(format!("{index:03}-{name}")))?;
+        tree.add_host_at(module, &Path::new(protocol::MODULES_DIR).join(module_name(index, module)))?;
     }
     Ok(())
+}
+
+fn module_name(index: usize, module: &Path) -> String {
+    format!("{index:03}-{}", module.file_name().unwrap_or_default().to_string_lossy())
+}
+
+/// The module that the guest has by this name.
+pub(super) fn module_named<'a>(machine: &'a Machine, name: &[u8]) -> Option<&'a PathBuf> {
+    let mut modules = machine.modules.iter().enumerate();
+    modules.find(|(index, module)| module_name(*index, module).as_bytes() == name).map(|(_, module)| module)
 }
 
 fn add_all(tree: &mut Tree, libraries: &[Rooted]) -> Result<(), VmError> {

@@ -15,10 +15,12 @@ mod guest;
 mod hardware;
 mod input;
 mod job;
+mod keeper;
 mod ld_cache;
 mod libraries;
 mod needs;
 mod newc;
+mod outbox;
 mod process;
 #[allow(dead_code, reason = "this file is the guest's too, which uses the other half")]
 mod protocol;
@@ -40,6 +42,8 @@ mod standard;
 mod start;
 mod tree;
 mod warm;
+#[cfg(test)]
+mod warm_tests;
 
 pub use accel::choose as choose_accel;
 pub use error::VmError;

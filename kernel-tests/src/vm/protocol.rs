@@ -110,8 +110,10 @@ pub(super) enum FromGuest {
     Stdout(Vec<u8>),
     /// The program's standard error.
     Stderr(Vec<u8>),
-    /// Something about the guest that the user should know, such as a module that does not load.
+    /// Something about the guest that the user should know, such as a file system that it does not have.
     Note(Vec<u8>),
+    /// A kernel module that does not load, by its name in [`MODULES_DIR`], and why.
+    Unloaded(Vec<u8>, Vec<u8>),
     /// The program could not be started: errno and what was tried.
     StartFailed(u32, Vec<u8>),
     /// The program has ended: 0–255, or 128 + n for signal n.
@@ -269,6 +271,11 @@ impl FromGuest {
                 10
             }
             Self::Taken => 11,
+            Self::Unloaded(name, reason) => {
+                out.bytes(name);
+                out.bytes(reason);
+                12
+            }
         };
         write_frame(to, kind, &out.0)
     }
@@ -288,6 +295,7 @@ impl FromGuest {
             8 => Self::Done,
             9 => Self::Synced,
             11 => Self::Taken,
+            12 => Self::Unloaded(fields.bytes()?, fields.bytes()?),
             10 => Self::Ask(fields.u32()?, fields.u32()? != 0, fields.bytes()?),
             _ => return Err(malformed("unknown kind of frame")),
         };

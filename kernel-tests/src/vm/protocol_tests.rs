@@ -60,6 +60,7 @@ fn from_guest() -> impl Strategy<Value = FromGuest> {
         bytes().prop_map(FromGuest::Stdout),
         bytes().prop_map(FromGuest::Stderr),
         bytes().prop_map(FromGuest::Note),
+        (bytes(), bytes()).prop_map(|(name, reason)| FromGuest::Unloaded(name, reason)),
         (any::<u32>(), bytes()).prop_map(|(errno, text)| FromGuest::StartFailed(errno, text)),
         any::<u32>().prop_map(FromGuest::Exit),
         piece().prop_map(FromGuest::Result),
