@@ -16,9 +16,12 @@ mod guest;
 mod hardware;
 mod input;
 mod job;
+mod keeper;
 mod ld_cache;
 mod libraries;
 mod needs;
+mod newc;
+mod outbox;
 mod process;
 #[allow(dead_code, reason = "this file is the guest's too, which uses the other half")]
 mod protocol;
@@ -28,6 +31,7 @@ mod qemu;
 mod qmp;
 mod results;
 mod roots;
+mod script;
 mod service;
 mod session;
 #[cfg(test)]
@@ -39,11 +43,13 @@ mod standard;
 mod start;
 mod tree;
 mod warm;
+#[cfg(test)]
+mod warm_tests;
 
 pub use accel::choose as choose_accel;
 pub use error::VmError;
 pub use guest::{guest_variable, has_guest};
-pub use input::Input;
+pub use input::{AtStart, Input};
 pub use job::Job;
 pub use qemu::{Accel, Link, Machine, QEMU_VARIABLE, Qemu};
 pub use service::Service;
