@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{
     Busy, Custom, Exec, Fork, Kill, OpenMissing, Packet, PageFault, ReadDisk, ReadFile, Real, Simulation,
-    Sleep, Stimulated, SyncFiles, Tcp, Thread, Udp, UsdtHit, UserCall, WriteFile,
+    Sleep, Stimulated, SyncFiles, Tcp, Thread, Udp, UserCall, WriteFile,
 };
 use crate::error::Error;
 
@@ -138,7 +138,7 @@ impl Stimulus {
     /// A user-space function is called, given as for [`Bpf::uprobe`](crate::Bpf::uprobe): `c:getenv`, `readline`.
     #[must_use]
     pub fn user_call(function: impl Into<String>) -> UserCall {
-        UserCall::new(function.into())
+        UserCall::function(function.into())
     }
 
     /// `strlen()` of libc is called. Where libc chooses among implementations when it is loaded (an indirect function), a
@@ -150,12 +150,13 @@ impl Stimulus {
 
     /// A statically defined user-space probe is hit.
     #[must_use]
-    pub fn usdt(provider: impl Into<String>, name: impl Into<String>) -> UsdtHit {
-        UsdtHit::new(provider.into(), name.into())
+    pub fn usdt(provider: impl Into<String>, name: impl Into<String>) -> UserCall {
+        UserCall::usdt(provider.into(), name.into())
     }
 
-    /// A packet, with its Ethernet header, is received by a device: on a kernel the loopback of the test's own network, or
-    /// the other end of the one that is named.
+    /// A packet, with its Ethernet header, is sent by one device and received by another: those of the test's own network
+    /// ([`Network`](super::Network)), or on a kernel the one that is named and its other end. Control groups see what
+    /// sockets send and receive: see [`Stimulus::udp`] and [`Stimulus::tcp`].
     #[must_use]
     pub fn packet(bytes: impl Into<Vec<u8>>) -> Packet {
         Packet::new(bytes.into())

@@ -12,6 +12,9 @@ const ADDR: u64 = 0x7f7f_0000_0000;
 const ERROR_CODE: u64 = 6;
 /// `FAULT_FLAG_WRITE | ALLOW_RETRY | KILLABLE | USER | INTERRUPTIBLE`
 const FLAGS: u64 = 0x255;
+const FAULT_FLAG_VMA_LOCK: u64 = 0x1000;
+/// `VM_READ | WRITE | MAYREAD | MAYWRITE | MAYEXEC | ACCOUNT | SOFTDIRTY`
+const VM_FLAGS: u64 = 0x0810_0073;
 const PAGE: u64 = 4096;
 /// Where code of user space is, for the record.
 const CODE: u64 = 0x5555_5555_5000;
@@ -33,9 +36,13 @@ impl Action for PageFault {
         if sim.has_tracepoint("exceptions", "page_fault_user") {
             sim.tracepoint("exceptions", "page_fault_user", fields, &[ADDR, regs, ERROR_CODE])?;
         }
-        let vma =
-            sim.object("vm_area_struct", &[("vm_start", ADDR.into()), ("vm_end", (ADDR + PAGE).into())])?;
-        sim.leaf("handle_mm_fault", &[vma, ADDR, FLAGS, regs], 0)?;
+        let vma = sim.object(
+            "vm_area_struct",
+            &[("vm_start", ADDR.into()), ("vm_end", (ADDR + PAGE).into()), ("vm_flags", VM_FLAGS.into())],
+        )?;
+        // The area is locked by itself, not with all of the process's memory.
+        let flags = if sim.since(6, 4) { FLAGS | FAULT_FLAG_VMA_LOCK } else { FLAGS };
+        sim.leaf("handle_mm_fault", &[vma, ADDR, flags, regs], 0)?;
         sim.syscall("munmap", &[ADDR, PAGE], |_| Ok(0))?;
         Ok(Stimulated::default().with("addr", ADDR))
     }

@@ -10,13 +10,27 @@ use crate::error::Error;
 pub(super) const AT_FDCWD: u64 = (-100i64).cast_unsigned();
 pub(super) const O_CLOEXEC: u64 = 0o2_000_000;
 const O_WRONLY_CREAT_TRUNC: u64 = 0o1 | 0o100 | 0o1000;
+const O_CREAT: u64 = 0o100;
+const O_TRUNC: u64 = 0o1000;
+/// `__FMODE_EXEC`: the file is opened to be run.
+pub(super) const FMODE_EXEC: u64 = 0x20;
+/// What counts only until the file is open (`do_dentry_open`): `O_CREAT`, `O_EXCL`, `O_NOCTTY`, `O_TRUNC`.
+const ONCE: u64 = 0o1700;
 /// What the kernel adds to the flags of a file on 64 bits (`force_o_largefile`).
-const O_LARGEFILE: u64 = 0o100_000;
+pub(super) const O_LARGEFILE: u64 = 0o100_000;
 const ENOENT: i64 = 2;
 /// How much is asked for.
 const BUFFER: usize = 4096;
+const MAY_EXEC: u64 = 1;
 const MAY_WRITE: u64 = 2;
 const MAY_READ: u64 = 4;
+/// `LOOKUP_FOLLOW`, `LOOKUP_RCU`, `LOOKUP_OPEN`, `LOOKUP_CREATE` (`include/linux/namei.h`)
+const LOOKUP_FOLLOW: u64 = 1;
+const LOOKUP_RCU: u64 = 0x40;
+const LOOKUP_OPEN: u64 = 0x100;
+const LOOKUP_CREATE: u64 = 0x200;
+/// `S_IFREG`
+const REGULAR: u64 = 0o100_000;
 /// The first descriptor of a process that has nothing else open.
 pub(super) const FIRST_FD: i64 = 3;
 
@@ -117,7 +131,11 @@ impl Action for WriteFile {
         let (fd, len) = (fd.cast_unsigned(), self.bytes.len());
         let buf = sim.user_bytes(&self.bytes)?;
         let ret = sim.syscall("write", &[fd, buf, len as u64], |sim| {
-            transfer(sim, Way::Write, fd, file, buf, len as u64, |_| len as i64)
+            transfer(sim, Way::Write, fd, file, buf, len as u64, |sim| {
+                // Without memory there is no file to grow.
+                let _ = sim.set_object(file, "file", &[("f_inode.i_size", (len as u64).into())]);
+                len as i64
+            })
         })?;
         close(sim, fd, file)?;
         Ok(Stimulated { ret, ..Stimulated::default() }.with("fd", fd))
@@ -148,7 +166,7 @@ fn open(
             _ => vec![AT_FDCWD, name, how],
         };
         sim.function(function, &args, |sim| {
-            let opened = open_file(sim, path, flags, size)?;
+            let opened = open_file(sim, path, (flags & !O_CLOEXEC, mode), size)?;
             file = opened.unwrap_or(0);
             match opened {
                 Err(errno) => Ok(errno),
@@ -166,12 +184,23 @@ fn open(
 pub(super) fn open_file(
     sim: &mut Simulation<'_>,
     path: &str,
-    flags: u64,
+    (flags, mode): (u64, u64),
     size: Option<u64>,
 ) -> Result<Result<u64, i64>, Error> {
     let text = sim.kernel_bytes(path.as_bytes())?;
     let name = sim.object("filename", &[("name", text.into())])?;
-    let how = sim.object("open_flags", &[("open_flag", flags.into())])?;
+    // As `build_open_flags` does.
+    let create = flags & O_CREAT != 0;
+    let how = sim.object(
+        "open_flags",
+        &[
+            ("open_flag", flags.into()),
+            ("mode", if create { mode | REGULAR } else { 0 }.into()),
+            ("acc_mode", access(flags).into()),
+            ("intent", (LOOKUP_OPEN | if create { LOOKUP_CREATE } else { 0 }).into()),
+            ("lookup_flags", LOOKUP_FOLLOW.into()),
+        ],
+    )?;
     let file = match size {
         Some(size) => sim.file(path, flags, size)?,
         None => 0,
@@ -181,9 +210,9 @@ pub(super) fn open_file(
     let answer = |r: Result<u64, i64>| r.map_or_else(|e| e, u64::cast_signed);
     sim.function(function, &[AT_FDCWD, name, how], |sim| {
         let nameidata = sim.object("nameidata", &[])?;
-        sim.function("path_openat", &[nameidata, how, 0x40], |sim| {
+        sim.function("path_openat", &[nameidata, how, LOOKUP_FOLLOW | LOOKUP_RCU], |sim| {
             if size.is_some() {
-                let refused = open_entry(sim, file)?;
+                let refused = open_entry(sim, file, flags)?;
                 result = if refused < 0 { Err(refused) } else { Ok(file) };
             }
             Ok(answer(result))
@@ -192,22 +221,37 @@ pub(super) fn open_file(
     Ok(result)
 }
 
-/// The part that knows the file: `vfs_open` and the hooks.
-fn open_entry(sim: &mut Simulation<'_>, file: u64) -> Result<i64, Error> {
-    let machine = sim.bpf.machine();
-    let object = machine.object_at(file, "file").ok();
-    let mut member = |path: &str| object.and_then(|o| machine.read_object(o, path).ok()).unwrap_or(0);
-    let (inode, dentry) = (member("f_inode"), member("f_path.dentry"));
-    let path = sim.object("path", &[("dentry", bpf_helpers_mock::objects::Value::Int(dentry))])?;
-    let inode = u64::try_from(inode).unwrap_or(0);
+/// What is to be done with the file (`ACC_MODE`).
+fn access(flags: u64) -> u64 {
+    let way = match flags & 3 {
+        _ if flags & FMODE_EXEC != 0 => MAY_EXEC,
+        0 => MAY_READ,
+        1 => MAY_WRITE,
+        _ => MAY_READ | MAY_WRITE,
+    };
+    way | if flags & O_TRUNC == 0 { 0 } else { MAY_WRITE }
+}
+
+/// The part that knows the file: `vfs_open` and the hooks. The file gets its place on the way.
+fn open_entry(sim: &mut Simulation<'_>, file: u64, flags: u64) -> Result<i64, Error> {
+    let (inode, dentry) = (sim.member(file, "file", "f_inode"), sim.member(file, "file", "f_path.dentry"));
+    let path = sim.object("path", &[("dentry", dentry.into())])?;
+    sim.set_object(file, "file", &[("f_path.dentry", 0.into()), ("f_inode", 0.into())])?;
     let opened = sim.function("vfs_open", &[path, file], |sim| {
-        // Since 6.10 it finds the inode itself; the argument that was is then not looked at.
-        sim.function("do_dentry_open", &[file, inode, 0], |sim| sim.hook("file_open", &[file]))
+        sim.set_object(file, "file", &[("f_path.dentry", dentry.into())])?;
+        // Since 6.10 it finds the inode itself.
+        let args = if sim.since(6, 10) { vec![file, 0] } else { vec![file, inode, 0] };
+        sim.function("do_dentry_open", &args, |sim| {
+            sim.set_object(file, "file", &[("f_inode", inode.into())])?;
+            let refused = sim.hook("file_open", &[file])?;
+            sim.set_object(file, "file", &[("f_flags", (flags & !ONCE).into())])?;
+            Ok(refused)
+        })
     })?;
     if opened < 0 || !sim.since(6, 9) {
         return Ok(opened);
     }
-    sim.hook("file_post_open", &[file, MAY_READ])
+    sim.hook("file_post_open", &[file, access(flags)])
 }
 
 /// Which way bytes go.
@@ -255,7 +299,7 @@ pub(super) fn closing(
     file: u64,
     end: impl FnOnce(&mut Simulation<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let files = 0;
+    let files = sim.object("files_struct", &[])?;
     if sim.since(6, 6) {
         sim.syscall("close", &[fd], |sim| {
             let take = sim.named(&[("file_close_fd", (6, 8)), ("close_fd_get_file", (5, 16))]);

@@ -44,6 +44,13 @@ impl Simulation<'_> {
         Ok(())
     }
 
+    /// What a member of an object holds; 0 if the machine's types do not have it.
+    pub(super) fn member(&mut self, addr: u64, type_name: &str, path: &str) -> u64 {
+        let machine = self.bpf.machine();
+        let Ok(object) = machine.object_at(addr, type_name) else { return 0 };
+        machine.read_object(object, path).ok().and_then(|v| u64::try_from(v).ok()).unwrap_or(0)
+    }
+
     /// The object of a task.
     ///
     /// # Errors

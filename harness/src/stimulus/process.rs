@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bpf_helpers_mock::objects::Value;
 use bpf_helpers_mock::state::Task;
+use bpf_vm_shim::object::Arch;
 
 use super::sched::{DEAD, PRIO, SLEEPS, ZOMBIE};
 use super::signal::generate;
@@ -17,6 +18,8 @@ const SIGCHLD: u64 = 17;
 const CSIGNAL: u64 = 0xff;
 /// What makes a thread (`CLONE_VM`, `FS`, `FILES`, `SIGHAND`, `THREAD`, `SYSVSEM`), with its id cleared when it ends.
 pub(crate) const THREAD_FLAGS: u64 = 0x0025_0f00;
+/// `WEXITED`: what `wait4` waits for.
+const WEXITED: u64 = 4;
 /// `CLD_EXITED`
 const CLD_EXITED: i64 = 1;
 /// The program that is run if none is named: it exits with 0.
@@ -111,8 +114,9 @@ impl Action for Thread {
             return Ok(made(child));
         }
         let me = sim.pid();
-        let word = sim.user_bytes(&child.to_le_bytes())?;
-        sim.syscall("futex", &[word, 0, child.cast_unsigned(), 0], |sim| {
+        // It waits while the word is what it was before the thread.
+        let word = sim.user_bytes(&(-1i32).to_le_bytes())?;
+        sim.syscall("futex", &[word, 0, u64::MAX, 0], |sim| {
             sim.switch_to(pid(child), SLEEPS)?;
             arrive(sim)?;
             exit(sim, "exit", 0, Some(me))?;
@@ -140,14 +144,33 @@ fn made(ret: i64) -> Stimulated {
 /// `clone`, seen by the parent; gives the child's id, or `-errno` if a program refuses it.
 fn clone(sim: &mut Simulation<'_>, flags: u64) -> Result<i64, Error> {
     let is_thread = flags == THREAD_FLAGS;
-    sim.syscall("clone", &[flags, 0, 0, 0, 0], |sim| {
+    // A thread brings its stack, and the word that its end clears.
+    let own = |sim: &mut Simulation<'_>| if is_thread { sim.user_bytes(&[0; 16]) } else { Ok(0) };
+    let (stack, word) = (own(sim)?, own(sim)?);
+    let arm = sim.bpf.machine().kernel.profile.arch == Arch::Arm64;
+    let call = if arm { [flags, stack, 0, 0, word] } else { [flags, stack, 0, word, 0] };
+    sim.syscall("clone", &call, |sim| {
         let function = sim.named(&[("kernel_clone", (5, 10)), ("_do_fork", (2, 6))]);
-        let args = sim.object("kernel_clone_args", &[("flags", (flags & !CSIGNAL).into())])?;
+        let args = sim.object(
+            "kernel_clone_args",
+            &[
+                ("flags", (flags & !CSIGNAL).into()),
+                ("exit_signal", (flags & CSIGNAL).into()),
+                ("stack", stack.into()),
+                ("child_tid", word.into()),
+            ],
+        )?;
         sim.function(function, &[args], |sim| {
             let child = spawn(sim, is_thread);
             let task = sim.task(child)?;
             let copied = sim.function("copy_process", &[0, 0, u64::MAX, args], |sim| {
+                // A copy of its parent, ids and all, until it has its own.
+                let me = sim.pid();
+                let ids = |pid: u32, tgid: u32| [("pid", Value::from(pid)), ("tgid", Value::from(tgid))];
+                let (parents, own) = (ids(me, sim.tgid()), ids(child, sim.tgid_of(child)));
+                sim.set_object(task, "task_struct", &parents)?;
                 let refused = sim.hook("task_alloc", &[task, flags & !CSIGNAL])?;
+                sim.set_object(task, "task_struct", &own)?;
                 if refused < 0 {
                     return Ok(refused);
                 }
@@ -221,9 +244,9 @@ fn wait(
     let upid = child.cast_unsigned();
     sim.syscall("wait4", &[upid, status, 0, 0], |sim| {
         sim.function("kernel_wait4", &[upid, status, 0, 0], |sim| {
-            let options = sim.object("wait_opts", &[])?;
+            let id = sim.process_id(pid(child))?;
+            let options = sim.object("wait_opts", &[("wo_flags", WEXITED.into()), ("wo_pid", id.into())])?;
             sim.function("do_wait", &[options], |sim| {
-                let id = sim.object("pid", &[])?;
                 let fields: &[(&str, Value)] =
                     &[("comm", comm.into()), ("pid", child.into()), ("prio", PRIO.into())];
                 sim.tracepoint("sched", "sched_process_wait", fields, &[id])?;
@@ -279,6 +302,18 @@ fn exit(sim: &mut Simulation<'_>, call: &str, status: u64, waiter: Option<u32>) 
 }
 
 impl Simulation<'_> {
+    /// A task's process.
+    fn tgid_of(&mut self, pid: u32) -> u32 {
+        self.bpf.machine().kernel.state.tasks.get(pid).map_or(pid, |t| t.tgid)
+    }
+
+    /// `struct pid` of a number.
+    pub(super) fn process_id(&mut self, number: u32) -> Result<u64, Error> {
+        let id = self.object("pid", &[])?;
+        self.set_object(id, "pid", &[("numbers[0].nr", number.into())])?;
+        Ok(id)
+    }
+
     /// A function is entered that does not return.
     ///
     /// # Errors
@@ -320,7 +355,8 @@ fn exec(sim: &mut Simulation<'_>, path: &str, args: &[String]) -> Result<i64, Er
                 "linux_binprm",
                 &[("filename", text.into()), ("interp", text.into()), ("argc", argc.into())],
             )?;
-            sim.function("bprm_execve", &[bprm], |sim| {
+            let args = if early { vec![bprm] } else { vec![bprm, file::AT_FDCWD, name, 0] };
+            sim.function("bprm_execve", &args, |sim| {
                 if !early {
                     opened = open_program(sim, name, path)?;
                 }
@@ -337,7 +373,7 @@ fn exec(sim: &mut Simulation<'_>, path: &str, args: &[String]) -> Result<i64, Er
 fn open_program(sim: &mut Simulation<'_>, name: u64, path: &str) -> Result<Result<u64, i64>, Error> {
     let mut opened = Ok(0);
     sim.function("do_open_execat", &[file::AT_FDCWD, name, 0], |sim| {
-        opened = file::open_file(sim, path, 0o100_000 | 0x20, Some(132))?;
+        opened = file::open_file(sim, path, (file::O_LARGEFILE | file::FMODE_EXEC, 0), Some(132))?;
         Ok(opened.map_or_else(|e| e, u64::cast_signed))
     })?;
     Ok(opened)

@@ -90,12 +90,14 @@ impl Kill {
     fn send(&self, sim: &mut Simulation<'_>, info: u64) -> Result<i64, Error> {
         let signal = u64::from(self.signal);
         let function = sim.named(&[("kill_pid_info_type", (6, 11)), ("kill_pid_info", (2, 6))]);
-        let pid = sim.object("pid", &[])?;
+        // The process is found by its first thread, if there is a task of that name.
+        let tgid = sim.tgid();
+        let me = if sim.bpf.machine().kernel.state.tasks.get(tgid).is_some() { tgid } else { sim.pid() };
+        let pid = sim.process_id(tgid)?;
         sim.function(function, &[signal, info, if self.nobody { 0 } else { pid }, GROUP], |sim| {
             if self.nobody {
                 return Ok(-ESRCH);
             }
-            let me = sim.pid();
             let task = sim.task(me)?;
             let allowed = sim.function("check_kill_permission", &[signal, info, task], |sim| {
                 sim.hook("task_kill", &[task, info, signal, 0])

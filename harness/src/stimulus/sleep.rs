@@ -34,7 +34,9 @@ impl Action for Sleep {
         let request = sim.user_bytes(&[secs.to_le_bytes(), nanos.to_le_bytes()].concat())?;
         let ret = sim.syscall("nanosleep", &[request, 0], |sim| {
             sim.function("hrtimer_nanosleep", &[ns, RELATIVE, CLOCK_MONOTONIC], |sim| {
-                let sleeper = sim.object("hrtimer_sleeper", &[])?;
+                let me = sim.pid();
+                let task = sim.task(me)?;
+                let sleeper = sim.object("hrtimer_sleeper", &[("task", task.into())])?;
                 let setup = if sim.has_tracepoint("timer", "hrtimer_setup") {
                     "hrtimer_setup"
                 } else {
@@ -59,8 +61,6 @@ impl Action for Sleep {
 
 fn asleep(sim: &mut Simulation<'_>, timer: u64, ns: u64) -> Result<i64, Error> {
     let me = sim.pid();
-    let task = sim.task(me)?;
-    sim.set_object(timer, "hrtimer_sleeper", &[("task", task.into())])?;
     let wakeup = sim.bpf.symbol("hrtimer_wakeup");
     let end = sim.bpf.now().saturating_add(ns);
     let fields: &[(&str, Value)] = &[

@@ -18,32 +18,41 @@ enum Arg {
 /// What is really called.
 type Calling = Arc<dyn Fn() -> Result<i64, Error> + Send + Sync>;
 
-/// A function is called; see [`Stimulus::user_call`](super::Stimulus::user_call).
+/// What is come by.
+#[derive(Clone, Debug)]
+enum Place {
+    /// The entry and the return of a function.
+    Function(String),
+    /// A statically defined probe: provider and name.
+    Usdt(String, String),
+}
+
+/// Code of a process that is probed: a function that is called ([`Stimulus::user_call`](super::Stimulus::user_call)), or a
+/// statically defined probe ([`Stimulus::usdt`](super::Stimulus::usdt)).
 #[derive(Clone)]
 pub struct UserCall {
-    function: String,
+    place: Place,
     args: Vec<Arg>,
     ret: i64,
     real: Option<Calling>,
 }
 
-/// A probe is hit; see [`Stimulus::usdt`](super::Stimulus::usdt).
-#[derive(Clone)]
-pub struct UsdtHit {
-    provider: String,
-    name: String,
-    args: Vec<Arg>,
-    real: Option<Calling>,
-}
-
 impl UserCall {
-    pub(super) fn new(function: String) -> Self {
-        Self { function, args: Vec::new(), ret: 0, real: None }
+    pub(super) fn function(name: String) -> Self {
+        Self::at(Place::Function(name))
+    }
+
+    pub(super) fn usdt(provider: String, name: String) -> Self {
+        Self::at(Place::Usdt(provider, name))
+    }
+
+    fn at(place: Place) -> Self {
+        Self { place, args: Vec::new(), ret: 0, real: None }
     }
 
     pub(super) fn strlen(text: String) -> Self {
         let len = text.len() as i64;
-        let call = Self::new("c:strlen".to_owned()).text(text.clone()).ret(len);
+        let call = Self::function("c:strlen".to_owned()).text(text.clone()).ret(len);
         call.by(move || real::strlen(&text))
     }
 
@@ -61,44 +70,14 @@ impl UserCall {
         self
     }
 
-    /// What the function returns.
+    /// What the function returns; 0 if nothing is said.
     #[must_use]
     pub fn ret(mut self, value: i64) -> Self {
         self.ret = value;
         self
     }
 
-    /// What makes the call on a kernel, in this process, and its result.
-    #[must_use]
-    pub fn by<F>(mut self, call: F) -> Self
-    where
-        F: Fn() -> Result<i64, Error> + Send + Sync + 'static,
-    {
-        self.real = Some(Arc::new(call));
-        self
-    }
-}
-
-impl UsdtHit {
-    pub(super) fn new(provider: String, name: String) -> Self {
-        Self { provider, name, args: Vec::new(), real: None }
-    }
-
-    /// The next argument, a number.
-    #[must_use]
-    pub fn arg(mut self, value: u64) -> Self {
-        self.args.push(Arg::Number(value));
-        self
-    }
-
-    /// The next argument, a pointer to text.
-    #[must_use]
-    pub fn text(mut self, text: impl Into<String>) -> Self {
-        self.args.push(Arg::Text(text.into()));
-        self
-    }
-
-    /// What comes by the probe on a kernel, in this process.
+    /// What calls the function or comes by the probe on a kernel, in this process, and its result.
     #[must_use]
     pub fn by<F>(mut self, call: F) -> Self
     where
@@ -121,62 +100,51 @@ impl Action for UserCall {
     /// `ret` is what the function has returned.
     fn simulate(&self, sim: &mut Simulation<'_>) -> Result<Stimulated, Error> {
         let args = placed(sim, &self.args)?;
-        sim.advance(STEP_NS)?;
         let entry = Occasion { args, ..Occasion::default() };
-        sim.happen(Point::Uprobe(self.function.clone()), &entry)?;
         sim.advance(STEP_NS)?;
-        let exit = Occasion { ret: Some(self.ret), ..Occasion::default() };
-        sim.happen(Point::Uretprobe(self.function.clone()), &exit)?;
-        Ok(Stimulated { ret: self.ret, ..Stimulated::default() })
+        match &self.place {
+            Place::Function(name) => {
+                sim.happen(Point::Uprobe(name.clone()), &entry)?;
+                sim.advance(STEP_NS)?;
+                let exit = Occasion { ret: Some(self.ret), ..Occasion::default() };
+                sim.happen(Point::Uretprobe(name.clone()), &exit)?;
+            }
+            Place::Usdt(provider, name) => {
+                sim.happen(Point::Usdt(provider.clone(), name.clone()), &entry)?;
+            }
+        }
+        Ok(Stimulated::returning(self.ret))
     }
 
     /// Without a closure, `c:getenv` and `c:strlen` with a text are called; nothing else can be called safely by its name.
     fn perform(&self, _: &mut Real<'_>) -> Result<Stimulated, Error> {
-        match (self.real.as_ref(), self.function.as_str(), self.args.as_slice()) {
-            (None, "c:getenv", [Arg::Text(name)]) if !name.is_empty() && !name.contains(['=', '\0']) => {
+        if let Some(real) = &self.real {
+            return Ok(Stimulated::returning(real()?));
+        }
+        let name = match &self.place {
+            Place::Function(name) => name.clone(),
+            Place::Usdt(provider, name) => format!("{provider}:{name}"),
+        };
+        match (&self.place, name.as_str(), self.args.as_slice()) {
+            (Place::Function(_), "c:getenv", [Arg::Text(name)])
+                if !name.is_empty() && !name.contains(['=', '\0']) =>
+            {
                 Ok(Stimulated::returning(std::env::var_os(name).is_some().into()))
             }
-            (None, "c:strlen", [Arg::Text(text)]) => Ok(Stimulated::returning(real::strlen(text)?)),
-            (real, function, _) => called(real, function),
+            (Place::Function(_), "c:strlen", [Arg::Text(text)]) => {
+                Ok(Stimulated::returning(real::strlen(text)?))
+            }
+            _ => Err(Error::Invalid(format!(
+                "nothing says how '{name}' is come by on a kernel: give the stimulus a closure with `by()`"
+            ))),
         }
     }
-}
-
-impl Action for UsdtHit {
-    fn simulate(&self, sim: &mut Simulation<'_>) -> Result<Stimulated, Error> {
-        let args = placed(sim, &self.args)?;
-        sim.advance(STEP_NS)?;
-        let point = Point::Usdt(self.provider.clone(), self.name.clone());
-        sim.happen(point, &Occasion { args, ..Occasion::default() })?;
-        Ok(Stimulated::default())
-    }
-
-    fn perform(&self, _: &mut Real<'_>) -> Result<Stimulated, Error> {
-        called(self.real.as_ref(), &format!("{}:{}", self.provider, self.name))
-    }
-}
-
-fn called(by: Option<&Calling>, what: &str) -> Result<Stimulated, Error> {
-    let Some(real) = by else {
-        return Err(Error::Invalid(format!(
-            "nothing says how '{what}' is come by on a kernel: give the stimulus a closure with `by()`"
-        )));
-    };
-    Ok(Stimulated { ret: real()?, ..Stimulated::default() })
 }
 
 impl fmt::Debug for UserCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut s = f.debug_struct("UserCall");
-        s.field("function", &self.function).field("args", &self.args).field("ret", &self.ret);
-        s.finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for UsdtHit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut s = f.debug_struct("UsdtHit");
-        s.field("provider", &self.provider).field("name", &self.name).field("args", &self.args);
+        s.field("place", &self.place).field("args", &self.args).field("ret", &self.ret);
         s.finish_non_exhaustive()
     }
 }

@@ -1,7 +1,9 @@
 //! Stimuli: what their expansions are, and what tools make of them.
 
 mod expansions;
+mod packets;
 mod programs;
+mod sockets;
 mod support;
 mod tools;
 mod traced;

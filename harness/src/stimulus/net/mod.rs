@@ -2,6 +2,7 @@
 
 pub(super) mod tcp;
 pub(super) mod udp;
+mod wire;
 
 use bpf_helpers_mock::objects::Value;
 
@@ -9,6 +10,8 @@ use super::file::closing;
 use super::simulation::Simulation;
 use crate::error::Error;
 
+/// `MSG_DONTWAIT`.
+const DONT_WAIT: u64 = 0x40;
 /// `SOCK_CLOEXEC`
 pub(super) const CLOEXEC: u64 = 0o2_000_000;
 /// `O_RDWR`
@@ -57,6 +60,13 @@ impl Family {
 
 const LOOPBACK6: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 const LOOPBACK4: [u8; 4] = [127, 0, 0, 1];
+/// What sockets of IPv6 have for an IPv4 address (`LOOPBACK4_IPV6`).
+const OF_IPV6: [u8; 4] = [127, 0, 0, 6];
+/// The port of a socket that sends without having one.
+const AUTOBOUND: u16 = 50_001;
+/// `SS_UNCONNECTED` and `SS_CONNECTED`
+const UNCONNECTED: u64 = 1;
+const CONNECTED: u64 = 3;
 /// An IPv4 address in an IPv6 one, as records of tracepoints have it (`ipv6_addr_set_v4mapped`).
 const MAPPED4: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1];
 
@@ -84,7 +94,8 @@ impl Socket {
         let mut made = None;
         let ret = sim.syscall("socket", &[family.number(), kind | CLOEXEC, 0], |sim| {
             sim.function("__sys_socket", &[family.number(), kind | CLOEXEC, 0], |sim| {
-                let args = [0, family.number(), kind, 0, 0, 0];
+                let (net, made_at) = (sim.object("net", &[])?, sim.kernel_bytes(&[])?);
+                let args = [net, family.number(), kind, 0, made_at, 0];
                 let refused = sim.function("__sock_create", &args, |sim| {
                     let refused = sim.hook("socket_create", &[family.number(), kind, 0, 0])?;
                     if refused < 0 {
@@ -92,7 +103,11 @@ impl Socket {
                     }
                     let mut new = Self::new(sim, family, stream, fd)?;
                     let init = family.name("inet_create", "inet6_create");
-                    sim.function(init, &[0, new.socket, 0, 0], |sim| {
+                    // The socket is there before what is behind it.
+                    let sock = new.sock;
+                    sim.set_object(new.socket, "socket", &[("sk", 0.into())])?;
+                    sim.function(init, &[net, new.socket, 0, 0], |sim| {
+                        sim.set_object(new.socket, "socket", &[("sk", sock.into())])?;
                         if stream {
                             let init = family.name("tcp_v4_init_sock", "tcp_v6_init_sock");
                             sim.leaf(init, &[new.sock], 0)?;
@@ -129,7 +144,8 @@ impl Socket {
         }
         let protocol: u64 = if stream { 6 } else { 17 };
         let kind: u64 = if stream { 1 } else { 2 };
-        let socket = sim.object("socket", &[("sk", sock.into()), ("type", kind.into())])?;
+        let socket = sim
+            .object("socket", &[("sk", sock.into()), ("type", kind.into()), ("state", UNCONNECTED.into())])?;
         sim.set_object(
             sock,
             "sock",
@@ -145,6 +161,18 @@ impl Socket {
         let inode = u64::from(sim.bpf.machine().kernel.state.current().ns.net);
         sim.set_object(sock, "sock", &[("__sk_common.skc_net.net.ns.inum", inode.into())])?;
         let file = sim.file("socket:", READ_WRITE, 0)?;
+        // Its name is its protocol's (`sock_alloc_file`).
+        let dentry = sim.member(file, "file", "f_path.dentry");
+        let name = match (stream, family) {
+            (true, Family::V4) => "TCP",
+            (true, Family::V6) => "TCPv6",
+            (false, Family::V4) => "UDP",
+            (false, Family::V6) => "UDPv6",
+        };
+        let text = sim.kernel_bytes(name.as_bytes())?;
+        let members: &[(&str, Value)] =
+            &[("d_name.name", text.into()), ("d_name.len", (name.len() as u64).into())];
+        sim.set_object(dentry, "dentry", members)?;
         sim.set_object(file, "file", &[("private_data", socket.into())])?;
         sim.set_object(socket, "socket", &[("file", file.into())])?;
         Ok(Self { family, fd, file, socket, sock })
@@ -161,13 +189,28 @@ impl Socket {
         };
         members.extend(here(local, "__sk_common.skc_rcv_saddr", "__sk_common.skc_v6_rcv_saddr"));
         members.extend(here(remote, "__sk_common.skc_daddr", "__sk_common.skc_v6_daddr"));
+        match self.family {
+            // Both are kept for IPv6 too, where there is one to talk to (`sk_daddr_set`, `sk_rcv_saddr_set`).
+            Family::V4 if remote != 0 => {
+                members.push(("__sk_common.skc_v6_daddr", Value::from(MAPPED4.to_vec())));
+                if local != 0 {
+                    members.push(("__sk_common.skc_v6_rcv_saddr", Value::from(MAPPED4.to_vec())));
+                }
+            }
+            Family::V6 if local != 0 => {
+                members.push(("__sk_common.skc_rcv_saddr", u32::from_le_bytes(OF_IPV6).into()));
+            }
+            _ => {}
+        }
         sim.set_object(self.sock, "sock", &members)?;
-        let saddr = u32::from_le_bytes(LOOPBACK4);
-        sim.set_object(
-            self.sock,
-            "inet_sock",
-            &[("inet_sport", local.to_be().into()), ("inet_saddr", saddr.into())],
-        )
+        sim.set_object(self.sock, "inet_sock", &[("inet_sport", local.to_be().into())])?;
+        if self.family == Family::V4 { self.be_local(sim) } else { Ok(()) }
+    }
+
+    /// It has an address of its own: that of a socket that connects over IPv6 is none for IPv4.
+    fn be_local(&self, sim: &mut Simulation<'_>) -> Result<(), Error> {
+        let saddr = u32::from_le_bytes(if self.family == Family::V4 { LOOPBACK4 } else { OF_IPV6 });
+        sim.set_object(self.sock, "inet_sock", &[("inet_saddr", saddr.into())])
     }
 
     /// `close()`, down to the protocol's.
@@ -177,6 +220,7 @@ impl Socket {
         end: impl FnOnce(&mut Simulation<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let (family, socket) = (self.family, self.socket);
+        let inode = sim.member(self.file, "file", "f_inode");
         closing(sim, self.fd, self.file, |sim| {
             let release = |sim: &mut Simulation<'_>| {
                 sim.function("inet_release", &[socket], |sim| {
@@ -184,8 +228,8 @@ impl Socket {
                     Ok(0)
                 })
             };
-            sim.function("sock_close", &[0, self.file], |sim| {
-                sim.function("__sock_release", &[socket, 0], |sim| match family {
+            sim.function("sock_close", &[inode, self.file], |sim| {
+                sim.function("__sock_release", &[socket, inode], |sim| match family {
                     Family::V4 => release(sim),
                     Family::V6 => sim.function("inet6_release", &[socket], release),
                 })
@@ -219,34 +263,59 @@ fn send(
             // Before it had functions of its own, UDP over IPv6 used those of IPv4.
             let inet = from.family.name("inet_sendmsg", "inet6_sendmsg");
             sim.function(inet, &[from.socket, message, len], |sim| {
+                if to.is_some() {
+                    // It gets a port, if it has none (`inet_autobind`).
+                    sim.set_object(from.sock, "sock", &[("__sk_common.skc_num", AUTOBOUND.into())])?;
+                }
                 sim.function(protocol, &[from.sock, message, len], end)
             })
         })
     })
 }
 
+/// What `recvfrom()` is asked for and what is there.
+struct Receive<'a> {
+    bytes: &'a [u8],
+    /// Nothing has come, though these bytes were sent.
+    lost: bool,
+    flags: u64,
+    protocol: &'a str,
+}
+
 /// `recvfrom()`, down to the protocol's function.
 fn receive(
     sim: &mut Simulation<'_>,
     socket: &Socket,
-    got: &[u8],
-    protocol: &str,
+    what: &Receive<'_>,
     end: impl FnOnce(&mut Simulation<'_>) -> Result<(), Error>,
 ) -> Result<i64, Error> {
+    const EAGAIN: i64 = 11;
+    let Receive { bytes: got, lost, flags, protocol } = *what;
     let (room, got_len) = (got.len() as u64, got.len() as i64);
     let buf = sim.user_bytes(&vec![0; got.len()])?;
-    let args = [socket.fd, buf, room, 0, 0, 0];
+    let args = [socket.fd, buf, room, flags, 0, 0];
     sim.syscall("recvfrom", &args, |sim| {
         sim.function("__sys_recvfrom", &args, |sim| {
             let message = sim.message(&[], room)?;
-            sim.function("sock_recvmsg", &[socket.socket, message, 0], |sim| {
-                let refused = sim.hook("socket_recvmsg", &[socket.socket, message, room, 0])?;
+            sim.function("sock_recvmsg", &[socket.socket, message, flags], |sim| {
+                let refused = sim.hook("socket_recvmsg", &[socket.socket, message, room, flags])?;
                 if refused < 0 {
                     return Ok(refused);
                 }
                 let inet = socket.family.name("inet_recvmsg", "inet6_recvmsg");
-                sim.function(inet, &[socket.socket, message, room, 0], |sim| {
-                    sim.function(protocol, &[socket.sock, message, room, 0, 0], |sim| {
+                sim.function(inet, &[socket.socket, message, room, flags], |sim| {
+                    let len = sim.kernel_bytes(&[])?;
+                    // Whether it may wait was an argument of its own before 5.19.
+                    let args = if sim.since(5, 19) {
+                        vec![socket.sock, message, room, flags, len]
+                    } else {
+                        let waits_not = flags & DONT_WAIT;
+                        vec![socket.sock, message, room, waits_not, flags & !DONT_WAIT, len]
+                    };
+                    sim.function(protocol, &args, |sim| {
+                        if lost {
+                            return Ok(-EAGAIN);
+                        }
                         if let Some(user) = sim.bpf.machine().kernel.state.current_user_mut() {
                             // A task without memory gets nothing.
                             let _ = user.write(buf, got);
@@ -261,6 +330,11 @@ fn receive(
 }
 
 impl Simulation<'_> {
+    /// A packet of so many bytes, counted from the header that is looked at.
+    fn skb(&mut self, len: u64) -> Result<u64, Error> {
+        self.object("sk_buff", &[("len", len.into())])
+    }
+
     /// `struct msghdr`, with the address that it is for.
     fn message(&mut self, address: &[u8], len: u64) -> Result<u64, Error> {
         let name = if address.is_empty() { 0 } else { self.kernel_bytes(address)? };
