@@ -3,3 +3,4 @@
 mod legacy;
 mod perf_arrays;
 mod silent;
+mod stimuli;
