@@ -25,6 +25,7 @@ mod messages;
 mod net;
 mod object;
 mod rewrite;
+mod slots;
 mod symbols;
 #[cfg(test)]
 mod testing;

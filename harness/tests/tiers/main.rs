@@ -4,3 +4,4 @@ mod legacy;
 mod perf_arrays;
 mod silent;
 mod stimuli;
+mod tail_calls;
