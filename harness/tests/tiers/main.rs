@@ -2,6 +2,7 @@
 
 mod legacy;
 mod perf_arrays;
+mod records;
 mod silent;
 mod stimuli;
 mod tail_calls;
