@@ -1,5 +1,6 @@
 //! What is the same on both tiers: objects of every style, maps, perf event arrays, memory, settings.
 
+mod cookies;
 mod legacy;
 mod perf_arrays;
 mod records;
