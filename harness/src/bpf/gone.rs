@@ -34,6 +34,9 @@ impl Backend for Gone {
     fn map_entries(&mut self, _: MapId) -> Result<Vec<Entry>, MapOpError> {
         map()
     }
+    fn map_take_all(&mut self, _: MapId) -> Result<Vec<Entry>, MapOpError> {
+        map()
+    }
     fn map_read(&mut self, _: MapId, _: &[u8]) -> Result<Option<Vec<Vec<u8>>>, MapOpError> {
         map()
     }

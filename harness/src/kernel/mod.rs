@@ -25,11 +25,13 @@ mod messages;
 mod net;
 mod object;
 mod rewrite;
+mod slots;
 mod symbols;
 #[cfg(test)]
 mod testing;
 mod trace_pipe;
 pub mod verdicts;
+mod walk;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -80,6 +82,10 @@ pub(crate) struct Kernel {
 impl Backend for Kernel {
     fn map_entries(&mut self, map: MapId) -> Result<Vec<Entry>, MapOpError> {
         self.kernel_map(map)?.entries()
+    }
+
+    fn map_take_all(&mut self, map: MapId) -> Result<Vec<Entry>, MapOpError> {
+        self.kernel_map(map)?.take_all()
     }
 
     fn map_read(&mut self, map: MapId, key: &[u8]) -> Result<Option<Vec<Vec<u8>>>, MapOpError> {

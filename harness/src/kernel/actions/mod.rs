@@ -12,6 +12,7 @@ mod memory;
 mod net;
 mod packet;
 mod process;
+mod shared;
 mod signal;
 
 pub(crate) use cpu::stay;

@@ -3,7 +3,10 @@
 use std::os::fd::AsRawFd;
 
 use bpf_vm_shim::object::AttachPoint;
-use libbpf_rs::{KprobeOpts, Link, PerfEventOpts, ProgramMut, RawTracepointOpts, TracepointOpts, UprobeOpts};
+use libbpf_rs::{
+    KprobeMultiOpts, KprobeOpts, Link, PerfEventOpts, ProgramMut, RawTracepointOpts, TracepointOpts,
+    UprobeOpts,
+};
 
 use super::super::counters::{Event, online_cpus};
 use super::super::indirect;
@@ -21,6 +24,18 @@ pub(super) fn kprobe(
         0 => prog.attach_kprobe(ret, name),
         cookie => prog.attach_kprobe_with_opts(ret, name, KprobeOpts { cookie, ..KprobeOpts::default() }),
     }
+}
+
+/// A program for many functions at once, at one of them.
+pub(super) fn kprobe_multi(
+    prog: &ProgramMut<'_>,
+    name: &str,
+    retprobe: bool,
+    cookie: u64,
+) -> Result<Link, libbpf_rs::Error> {
+    let cookies = if cookie == 0 { Vec::new() } else { vec![cookie] };
+    let symbols = vec![name.to_owned()];
+    prog.attach_kprobe_multi_with_opts(KprobeMultiOpts { symbols, cookies, retprobe, ..Default::default() })
 }
 
 pub(super) fn tracepoint(

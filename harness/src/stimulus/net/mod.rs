@@ -14,6 +14,8 @@ use crate::error::Error;
 const DONT_WAIT: u64 = 0x40;
 /// `SOCK_CLOEXEC`
 pub(super) const CLOEXEC: u64 = 0o2_000_000;
+/// `SOCK_NONBLOCK`, which a listener has: a connection that a program has kept from it would never come.
+pub(super) const NONBLOCK: u64 = 0o4_000;
 /// `O_RDWR`
 const READ_WRITE: u64 = 2;
 
@@ -89,11 +91,13 @@ impl Socket {
         family: Family,
         stream: bool,
         fd: u64,
+        flags: u64,
     ) -> Result<Result<Self, i64>, Error> {
         let kind: u64 = if stream { 1 } else { 2 };
         let mut made = None;
-        let ret = sim.syscall("socket", &[family.number(), kind | CLOEXEC, 0], |sim| {
-            sim.function("__sys_socket", &[family.number(), kind | CLOEXEC, 0], |sim| {
+        let args = [family.number(), kind | CLOEXEC | flags, 0];
+        let ret = sim.syscall("socket", &args, |sim| {
+            sim.function("__sys_socket", &args, |sim| {
                 let (net, made_at) = (sim.object("net", &[])?, sim.kernel_bytes(&[])?);
                 let args = [net, family.number(), kind, 0, made_at, 0];
                 let refused = sim.function("__sock_create", &args, |sim| {

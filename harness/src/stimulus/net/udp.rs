@@ -40,18 +40,18 @@ impl Udp {
 }
 
 impl Action for Udp {
-    /// `ret` is what `sendto` has returned; the value `port` is the receiver's. A control group's program that keeps the
+    /// `ret` is what `sendto` has returned; the value `port` is the receiver's, `recvfrom` what that has returned. A control group's program that keeps the
     /// datagram on its way out lets `sendto` fail with `-EPERM`; on its way in it is lost, and both of two attempts to
     /// receive it fail.
     fn simulate(&self, sim: &mut Simulation<'_>) -> Result<Stimulated, Error> {
         let family = self.family;
         let mut done = Stimulated::default().with("port", PORT.into());
-        let receiver = match Socket::open(sim, family, false, FDS[0])? {
+        let receiver = match Socket::open(sim, family, false, FDS[0], 0)? {
             Ok(receiver) => receiver,
             Err(ret) => return Ok(Stimulated { ret, ..done }),
         };
         bind(sim, &receiver)?;
-        let sender = match Socket::open(sim, family, false, FDS[1])? {
+        let sender = match Socket::open(sim, family, false, FDS[1], 0)? {
             Ok(sender) => sender,
             Err(ret) => return Ok(Stimulated { ret, ..done }),
         };
@@ -80,7 +80,8 @@ impl Action for Udp {
             // What was dropped is not waited for.
             let what = Receive { bytes: &self.bytes, lost, flags: DONT_WAIT, protocol };
             for _ in 0..if lost { 2 } else { 1 } {
-                receive(sim, &receiver, &what, |_| Ok(()))?;
+                let received = receive(sim, &receiver, &what, |_| Ok(()))?;
+                done = done.with("recvfrom", received.cast_unsigned());
             }
         }
         sender.close(sim, |_| Ok(()))?;
