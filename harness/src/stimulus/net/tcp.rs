@@ -259,19 +259,24 @@ fn answered(
             set_state(sim, client, SYN_SENT, ESTABLISHED)?;
             Ok(0)
         })?;
-        // The acknowledgement arrives at the listener while the client is still at it. The new socket does not know its
-        // peer when it leaves the listener's state.
+        // The acknowledgement arrives at the listener while the client is still at it. Until some version between 6.12
+        // and 6.16 the new socket does not know its peer when it leaves the listener's state.
         let create = client.family.name("tcp_v4_syn_recv_sock", "tcp_v6_syn_recv_sock");
-        server.set_ports(sim, port, 0)?;
         server.be_local(sim)?;
         let packet = sim.skb(TCP_HEADER + OPTIONS)?;
         let (request, own) = (sim.object("request_sock", &[])?, sim.kernel_bytes(&[])?);
         sim.function(create, &[listener.sock, packet, request, 0, request, own], |sim| {
-            state_record(sim, server, LISTEN, SYN_RECV)?;
+            if !sim.since(6, 16) {
+                server.set_ports(sim, port, 0)?;
+                state_record(sim, server, LISTEN, SYN_RECV)?;
+            }
             server.set_ports(sim, port, local)?;
             if server.family == Family::V6 {
                 let addr = u32::from_le_bytes(OF_IPV6);
                 sim.set_object(server.sock, "sock", &[("__sk_common.skc_daddr", addr.into())])?;
+            }
+            if sim.since(6, 16) {
+                state_record(sim, server, LISTEN, SYN_RECV)?;
             }
             Ok(server.sock.cast_signed())
         })?;
@@ -297,7 +302,9 @@ fn accept(sim: &mut Simulation<'_>, listener: &Socket, server: &Socket) -> Resul
             }
             // Since 6.10 flags and error are in a structure.
             let (outer, inner) = if sim.since(6, 10) {
-                let members = &[("flags", READ_WRITE.into()), ("err", (-EINVAL).into())];
+                // Until some version between 6.12 and 6.16 it was set already.
+                let error = if sim.since(6, 16) { 0 } else { -EINVAL };
+                let members = &[("flags", READ_WRITE.into()), ("err", error.into())];
                 let arg = sim.object("proto_accept_arg", members)?;
                 (vec![arg], vec![arg])
             } else {
