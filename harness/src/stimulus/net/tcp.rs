@@ -313,6 +313,9 @@ fn accept(sim: &mut Simulation<'_>, listener: &Socket, server: &Socket) -> Resul
             };
             let outer = [vec![listener.socket, server.socket], outer].concat();
             sim.function("inet_accept", &outer, |sim| {
+                if let [arg] = *inner {
+                    sim.set_object(arg, "proto_accept_arg", &[("err", (-EINVAL).into())])?;
+                }
                 let inner = [vec![listener.sock], inner].concat();
                 sim.leaf("inet_csk_accept", &inner, server.sock.cast_signed())?;
                 let members = &[("sk", server.sock.into()), ("state", CONNECTED.into())];

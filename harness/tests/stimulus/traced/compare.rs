@@ -1,6 +1,6 @@
 //! What an expansion says, and what a kernel did: in each task for itself.
 
-use super::exceptions::{ANYTIME, is_excepted, ours};
+use super::exceptions::{ANYTIME, is_excepted, subject};
 use super::points::{Points, Seen};
 use super::say::{Names, Told};
 
@@ -12,6 +12,7 @@ pub(super) enum Role {
 }
 
 /// What was traced of an action, and what its numbers are called.
+#[derive(Clone)]
 pub(super) struct Run {
     pub(super) traced: Vec<(Option<Role>, Seen, Told)>,
     pub(super) names: Names,
@@ -29,13 +30,29 @@ pub(super) struct Count {
     untyped: usize,
 }
 
-/// Two runs, and what differs.
+impl std::ops::AddAssign for Count {
+    fn add_assign(&mut self, other: Self) {
+        self.points += other.points;
+        self.anytime += other.anytime;
+        self.values += other.values;
+        self.excepted += other.excepted;
+        self.untyped += other.untyped;
+    }
+}
+
+/// What differs between two runs.
 pub(super) struct Comparison<'a> {
     pub(super) points: &'a Points,
-    pub(super) want: Run,
-    pub(super) got: Run,
-    pub(super) count: &'a mut Count,
+    pub(super) count: Count,
     pub(super) wrong: Vec<String>,
+    /// The points, or their order, differ.
+    pub(super) shifted: bool,
+}
+
+/// The two runs.
+struct Both {
+    want: Run,
+    got: Run,
 }
 
 impl Run {
@@ -53,18 +70,22 @@ fn is_anytime(seen: &Seen) -> bool {
 }
 
 impl Comparison<'_> {
-    /// Compares all of both tasks. `among`: the kernel comes by the same points for other reasons too.
-    pub(super) fn all(&mut self, among: bool) {
+    /// Compares all of both tasks, again if it was done before. `among`: the kernel comes by the same points for other
+    /// reasons too.
+    pub(super) fn compare(&mut self, want: Run, got: Run, among: bool) {
+        self.wrong.retain(|w| w.starts_with("  not there"));
+        (self.count, self.shifted) = (Count::default(), false);
+        let mut both = Both { want, got };
         for role in [Role::Actor, Role::Child] {
-            self.in_order(role, among);
+            self.in_order(&mut both, role, among);
         }
         for role in [Role::Actor, Role::Child] {
-            self.at_any_time(role);
+            self.at_any_time(&mut both, role);
         }
     }
 
-    fn in_order(&mut self, role: Role, among: bool) {
-        let (want, mut got) = (self.want.of(role, false), self.got.of(role, false));
+    fn in_order(&mut self, both: &mut Both, role: Role, among: bool) {
+        let (want, mut got) = (both.want.of(role, false), both.got.of(role, false));
         // The test itself goes on, and makes system calls.
         while got.len() > want.len() && got.last().is_some_and(|(s, _)| s.name.starts_with("raw_syscalls:")) {
             got.pop();
@@ -80,50 +101,48 @@ impl Comparison<'_> {
             };
             let (len, want, got) = (want.len(), part(&want), part(&got));
             self.wrong.push(format!("  {role:?}, from {same} of {len}: expected [{want}], seen [{got}]"));
+            self.shifted = true;
             return;
         }
         for ((seen, want), (_, got)) in want.iter().zip(&got) {
             self.count.points += 1;
-            let differences = self.values(seen, want, got);
+            let differences = self.values(both, seen, want, got);
             self.wrong.extend(differences.into_iter().map(|d| format!("  {role:?}, {seen}: {d}")));
         }
     }
 
-    /// What the scheduler and timers do for this action is done, whatever else they do.
-    fn at_any_time(&mut self, role: Role) {
-        let got = self.got.of(role, true);
-        for (seen, want) in self.want.of(role, true) {
-            if !ours(&seen) {
-                continue;
-            }
-            self.count.anytime += 1;
-            let counted = *self.count;
-            let mut nearest: Option<Vec<String>> = None;
+    /// What the scheduler and timers are told by the action itself. A parent that comes too late for its child's end does
+    /// not sleep, and is not woken.
+    fn at_any_time(&mut self, both: &mut Both, role: Role) {
+        let got = both.got.of(role, true);
+        for (seen, want) in both.want.of(role, true) {
+            let Some(subject) = subject(&seen) else { continue };
+            let before = self.count;
+            let mut nearest: Option<(Vec<String>, Count)> = None;
             for (_, got) in got.iter().filter(|(s, _)| *s == seen) {
-                *self.count = counted;
-                let differences = self.values(&seen, &want, got);
-                if nearest.as_ref().is_none_or(|n| differences.len() < n.len()) {
-                    nearest = Some(differences);
+                self.count = before;
+                let differences = self.values(both, &seen, &want, got);
+                let is_same = !differences.iter().any(|d| d.starts_with(&format!("{subject}:")));
+                if is_same && nearest.as_ref().is_none_or(|(n, _)| differences.len() < n.len()) {
+                    nearest = Some((differences, self.count));
                 }
             }
-            match nearest {
-                None => self.wrong.push(format!("  {role:?}, {seen}: was not come by")),
-                Some(differences) => {
-                    let differences =
-                        differences.into_iter().map(|d| format!("  {role:?}, {seen}: nearest {d}"));
-                    self.wrong.extend(differences);
-                }
+            self.count = before;
+            if let Some((differences, count)) = nearest {
+                self.count = count;
+                self.count.anytime += 1;
+                self.wrong.extend(differences.into_iter().map(|d| format!("  {role:?}, {seen}: {d}")));
             }
         }
     }
 
     /// What differs of the values at one point.
-    fn values(&mut self, seen: &Seen, want: &Told, got: &Told) -> Vec<String> {
+    fn values(&mut self, both: &mut Both, seen: &Seen, want: &Told, got: &Told) -> Vec<String> {
         let Some(plan) = self.points.plan(want) else {
             self.count.untyped += 1;
             return Vec::new();
         };
-        let (want, got) = (self.want.names.all(plan, want), self.got.names.all(plan, got));
+        let (want, got) = (both.want.names.all(plan, want), both.got.names.all(plan, got));
         let mut differences = Vec::new();
         for (name, want) in &want {
             if is_excepted(seen, name) {

@@ -15,14 +15,18 @@ pub(super) const ANYTIME: &[&str] = &[
     "hrtimer_wakeup",
 ];
 
-/// Those of them that the task comes by itself whenever the action is done. Who comes to a CPU, and on which one and in
-/// whose time a task becomes ready, the scheduler decides; a timer expires in anybody's time.
-const OWN: &[&str] =
-    &["schedule", "try_to_wake_up", "sched:sched_switch", "sched:sched_waking", "timer:hrtimer_start"];
+/// Those of them that a task comes by itself, each with the value that says what it is about. Who comes to a CPU, and on
+/// which one and in whose time a task becomes ready, the scheduler decides; a timer expires in anybody's time.
+const OWN: &[(&str, &str)] = &[
+    ("try_to_wake_up", "p->pid"),
+    ("sched:sched_waking", "pid"),
+    ("sched:sched_switch", "prev_state"),
+    ("timer:hrtimer_start", "function"),
+];
 
-/// Whether a kernel must have it too, at some time.
-pub(super) fn ours(seen: &Seen) -> bool {
-    OWN.contains(&seen.name.as_str()) && seen.way != '<'
+/// The value that what a kernel has at such a point must have in common with what is expected to be about the same.
+pub(super) fn subject(seen: &Seen) -> Option<&'static str> {
+    OWN.iter().find(|(name, _)| *name == seen.name && seen.way != '<').map(|(_, subject)| *subject)
 }
 
 /// Where, which argument, why.

@@ -77,6 +77,10 @@ fn calls(expected: &[(Option<Role>, Seen, Told)], kernel: &Profile) -> BTreeMap<
     expected.iter().filter_map(call).collect()
 }
 
+/// A kernel that is short of time leaves packets to a thread of its own, and what they bring comes elsewhere: then it is
+/// done again.
+const ATTEMPTS: usize = 3;
+
 /// What differs, as a test's output; `None` if nothing does.
 fn check(name: &str, action: &dyn Action, kernel: &Profile, count: &mut Count) -> Option<String> {
     let real = Tier::from_env().unwrap() == Tier::Kernel;
@@ -104,18 +108,25 @@ fn check(name: &str, action: &dyn Action, kernel: &Profile, count: &mut Count) -
     let mut tracer = points.attach(Tier::Kernel, kernel);
     // What happens for the first time only (pages, names of files, the program that is run) is over after this.
     tracer.trace(action);
-    if name == "write_file" {
-        std::fs::write("/tmp/bpf-file", "").unwrap();
+    let missing = tracer.missing.iter().map(|m| format!("  not there: {m}")).collect();
+    let mut comparison =
+        Comparison { points: &points, wrong: missing, count: Count::default(), shifted: false };
+    for _ in 0..ATTEMPTS {
+        if name == "write_file" {
+            std::fs::write("/tmp/bpf-file", "").unwrap();
+        }
+        let (done, told) = tracer.trace(action);
+        let got = Run {
+            names: names(&done, &mut simulated.bpf, &calls),
+            traced: told.into_iter().map(|(s, t)| (role(&done, t.pid), s, t)).collect(),
+        };
+        // Whatever a process touches for the first time is a page fault too.
+        comparison.compare(want.clone(), got, name == "page_fault");
+        if !comparison.shifted {
+            break;
+        }
     }
-    let (done, told) = tracer.trace(action);
-    let got = Run {
-        names: names(&done, &mut simulated.bpf, &calls),
-        traced: told.into_iter().map(|(s, t)| (role(&done, t.pid), s, t)).collect(),
-    };
-    let wrong = tracer.missing.iter().map(|m| format!("  not there: {m}")).collect();
-    let mut comparison = Comparison { points: &points, want, got, count, wrong };
-    // Whatever a process touches for the first time is a page fault too.
-    comparison.all(name == "page_fault");
+    *count += comparison.count;
     let mut wrong = comparison.wrong;
     wrong.dedup();
     (!wrong.is_empty()).then(|| format!("{name}:\n{}", wrong.join("\n")))
