@@ -27,6 +27,22 @@ if ! command -v clang-19 >/dev/null || ! command -v llvm-strip-19 >/dev/null; th
     install clang-19 llvm-19 || echo "note: clang-19 and llvm-19 cannot be installed here; objects are not rebuilt" >&2
 fi
 
+# Kernels come from Debian's archive, also on machines with other sources: its keys are in this package.
+if command -v apt-get >/dev/null && [ ! -e /usr/share/keyrings/debian-archive-keyring.gpg ] &&
+    [ ! -e /usr/share/keyrings/debian-archive-keyring.pgp ]; then
+    install debian-archive-keyring ||
+        echo "note: debian-archive-keyring cannot be installed here; there may be no kernels to run on" >&2
+fi
+
 # Real kernels run in virtual machines.
 command -v qemu-system-x86_64 >/dev/null || install qemu-system-x86 ||
     echo "note: qemu-system-x86 cannot be installed here; nothing runs on real kernels" >&2
+
+# So do arm64 programs, where the toolchain can build the init of such machines.
+if command -v rustup >/dev/null && timeout 120 rustup target add aarch64-unknown-linux-musl >/dev/null 2>&1; then
+    { command -v qemu-system-aarch64 && command -v aarch64-linux-gnu-gcc; } >/dev/null ||
+        install qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross ||
+        echo "note: qemu-system-arm and gcc-aarch64-linux-gnu cannot be installed here; nothing runs on arm64 kernels" >&2
+else
+    echo "note: there is no target aarch64-unknown-linux-musl for this toolchain; nothing runs on arm64 kernels" >&2
+fi

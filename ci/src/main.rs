@@ -10,6 +10,7 @@ mod vm_bench;
 
 use std::process::ExitCode;
 
+use bpf_kernel_tests::kernels::Spec;
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// One command per development job.
@@ -46,9 +47,12 @@ enum Job {
     },
     /// Run the tests of the kernel tier on real kernels, in virtual machines
     Kernel {
-        /// Which kernels: 6.12, 5.10..7.3, newest
-        #[arg(value_name = "SPEC", default_values_t = kernel::USUAL.map(str::to_owned))]
-        specs: Vec<String>,
+        /// Which kernels: 6.12, 5.10..7.3, newest [default: 6.1 and 6.12]
+        #[arg(value_name = "SPEC")]
+        specs: Vec<Spec>,
+        /// Where none are named, every kernel from 5.10 on
+        #[arg(long)]
+        matrix: bool,
         /// Only this part of the tests, for several machines: hash:1/3 (nextest)
         #[arg(long)]
         partition: Option<String>,
@@ -95,7 +99,9 @@ fn main() -> ExitCode {
         Job::Examples => steps::examples(),
         Job::Fixtures { check: true } => fixtures::check(),
         Job::Fixtures { check: false } => fixtures::build(),
-        Job::Kernel { specs, partition } => kernel::run(&specs, partition.as_deref()),
+        Job::Kernel { specs, matrix, partition } => {
+            kernel::run(&kernel::wanted(specs, matrix), partition.as_deref())
+        }
         Job::Bench { only: Some(Measured::Vm) } => vm_bench::run(),
         Job::Bench { only } if cfg!(debug_assertions) => steps::bench_in_release(only.is_some()),
         Job::Bench { only: Some(Measured::Engines) } => bench::run(),
@@ -109,5 +115,24 @@ fn main() -> ExitCode {
             eprintln!("error: {e}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kernels(words: &[&str]) -> Vec<String> {
+        let args = Args::try_parse_from([&["xtask", "kernel"], words].concat()).expect("it is understood");
+        let Job::Kernel { specs, matrix, .. } = args.job else { panic!("{words:?}") };
+        kernel::wanted(specs, matrix).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_matrix_is_of_all_kernels_unless_some_are_named() {
+        assert_eq!(kernels(&[]), ["6.1", "6.12"]);
+        assert_eq!(kernels(&["--matrix"]), ["5.10..99.0"]);
+        assert_eq!(kernels(&["--matrix", "--partition", "hash:1/3"]), ["5.10..99.0"]);
+        assert_eq!(kernels(&["--matrix", "6.1..6.12", "--partition", "hash:1/3"]), ["6.1..6.12"]);
     }
 }

@@ -23,13 +23,25 @@ pub(crate) fn has(subcommand: &str) -> bool {
     Command::new("cargo").args([subcommand, "--version"]).output().is_ok_and(|o| o.status.success())
 }
 
+/// What libbpf cannot be compiled without and is not here, if anything.
+pub(crate) fn no_libbpf() -> Option<String> {
+    let header = |name: &str| std::path::Path::new("/usr/include").join(name).exists();
+    let program = |name: &str| Command::new(name).arg("--version").output().is_ok();
+    let needed = [
+        (header("libelf.h"), "libelf-dev"),
+        (header("zlib.h"), "zlib1g-dev"),
+        (program("make"), "make"),
+        (program("pkg-config"), "pkg-config"),
+    ];
+    let missing: Vec<&str> = needed.iter().filter(|(there, _)| !there).map(|(_, name)| *name).collect();
+    let text = || format!("not installed, and libbpf is compiled with it: {}", missing.join(", "));
+    (!missing.is_empty()).then(text)
+}
+
 /// All features; without what libbpf is compiled with, all but the kernel tier's.
 fn features() -> &'static [&'static str] {
-    let there = |header: &str| std::path::Path::new("/usr/include").join(header).exists();
-    if there("libelf.h") && there("zlib.h") {
-        return &["--all-features"];
-    }
-    println!("libelf-dev and zlib1g-dev are not installed; without the feature `kernel`");
+    let Some(why) = no_libbpf() else { return &["--all-features"] };
+    println!("without the feature `kernel`: {why}");
     &["--features", "bpf-harness/proptest,bpf-vm-shim/rbpf"]
 }
 
@@ -104,11 +116,6 @@ pub(crate) fn ci(fuzz_seconds: u64) -> Result<(), String> {
     examples()?;
     fixtures::check()?;
     fuzz::run(None, fuzz_seconds, 0, false)?;
-    match kernel::unavailable() {
-        None => kernel::run(&kernel::USUAL.map(str::to_owned), None),
-        Some(why) => {
-            println!("--- skipped: tests on real kernels: {why}");
-            Ok(())
-        }
-    }
+    kernel::usual()?;
+    kernel::arm64()
 }

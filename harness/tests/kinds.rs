@@ -24,9 +24,8 @@ fn strlen() -> Box<dyn Action> {
     Box::new(Stimulus::strlen("hello"))
 }
 
-/// A kernel's control groups see packets of their sockets; a simulated one has any packet.
 fn datagram() -> Box<dyn Action> {
-    if Tier::from_env().unwrap() == Tier::Kernel { Box::new(Stimulus::udp()) } else { packet() }
+    Box::new(Stimulus::udp())
 }
 
 fn packet() -> Box<dyn Action> {
@@ -38,7 +37,7 @@ fn packet() -> Box<dyn Action> {
 
 /// Program, its place among the counts, what reaches it, a module or option that it takes.
 #[rustfmt::skip]
-const KINDS: [(&str, u32, Happening, Option<&str>); 16] = [
+const KINDS: [(&str, u32, Happening, Option<&str>); 17] = [
     ("at_kprobe", 0, sleep, None),
     ("at_kretprobe", 1, sleep, None),
     ("at_ksyscall", 2, sleep, None),
@@ -55,6 +54,7 @@ const KINDS: [(&str, u32, Happening, Option<&str>); 16] = [
     ("at_tc_egress", 14, packet, Some("sch_ingress")),
     ("at_socket", 15, packet, None),
     ("at_cgroup_ingress", 16, datagram, None),
+    ("at_cgroup_egress", 17, datagram, None),
 ];
 
 /// Loads one program: kernels that cannot load the others are no matter.
@@ -130,7 +130,7 @@ macro_rules! kinds {
 
 kinds! {
     at_kprobe at_kretprobe at_ksyscall at_tracepoint at_raw_tp at_tp_btf at_fentry at_fexit at_lsm at_uprobe
-    at_uretprobe at_xdp at_tc_ingress at_tc_egress at_socket at_cgroup_ingress
+    at_uretprobe at_xdp at_tc_ingress at_tc_egress at_socket at_cgroup_ingress at_cgroup_egress
 }
 
 /// The clock's samples come by themselves on a kernel; a simulated machine takes one when it is told.

@@ -56,7 +56,7 @@ impl Machine {
         self.kernel.state.perf.lost(map)
     }
 
-    /// Opens an output ring of `pages` pages at an index of a perf event array, in place of the default one.
+    /// Opens an output ring of `pages` pages at an index of a perf event array.
     pub fn open_perf_ring(&mut self, map: MapId, index: u32, pages: u32, wakeup_events: u32) {
         let ring = PerfRing::new(pages, wakeup_events);
         self.kernel.state.perf.set(map, index, PerfEvent::Output(ring));

@@ -50,6 +50,18 @@ fn a_program_that_does_not_read_its_input_ends_all_the_same() {
 
 #[test]
 #[serial(vm)]
+fn a_program_whose_output_nobody_reads_keeps_its_status() {
+    for script in ["printf x; exit 3", "echo x; exit 3"] {
+        let Some(mut command) = tool() else { return };
+        let pipes = command.args(["--", "sh", "-c", script]).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = pipes.spawn().expect("the tool starts");
+        drop(child.stdout.take());
+        assert_eq!(child.wait().expect("it ends").code(), Some(3), "{script}");
+    }
+}
+
+#[test]
+#[serial(vm)]
 fn a_terminal_is_handed_through() {
     let Some(mut command) = tool() else { return };
     let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");

@@ -18,6 +18,7 @@ use bpf_vm_shim::object::{AttachTarget, ProgType};
 use super::attach::Attachment;
 use super::point::Point;
 use crate::error::Error;
+use crate::stimulus::Network;
 use crate::symbols::Resolved;
 
 /// What a kernel holds for as long as a program is attached. Dropping it detaches.
@@ -84,8 +85,10 @@ pub(crate) trait Backend: fmt::Debug + Send {
     fn attach(&mut self, attachment: &Attachment) -> Result<Option<Box<dyn Attached>>, Error>;
     /// Lets the kernel run a program at an event that is made up.
     fn fire(&mut self, event: &MadeUp<'_>) -> Result<KernelRun, Error>;
-    /// Sends a frame through the network device that packet programs of this test are attached to.
-    fn send_packet(&mut self, frame: &[u8]) -> Result<(), Error>;
+    /// The network that packet programs of this test are attached to.
+    fn network(&mut self) -> Result<Network, Error>;
+    /// Sends a frame through it; whether it was received and let through.
+    fn send_packet(&mut self, frame: &[u8]) -> Result<bool, Error>;
     /// Runs a program on a context or a packet (`BPF_PROG_TEST_RUN`).
     fn run(
         &mut self,

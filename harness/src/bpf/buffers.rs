@@ -9,7 +9,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bpf_helpers_mock::state::PerfRecordKind;
 use bpf_vm_shim::object::MapType;
 
 use super::Bpf;
@@ -223,14 +222,7 @@ impl Bpf {
         }
         let id = self.map_of_type(map, MapType::PerfEventArray, "perf event array")?;
         let types = self.record_types(map, options.record_type.as_deref())?;
-        match &mut self.kernel {
-            Some(kernel) => kernel.open_perf(id, pages)?,
-            None => {
-                for cpu in 0..self.machine.kernel.state.cpus.count {
-                    self.machine.open_perf_ring(id, cpu, pages, 1);
-                }
-            }
-        }
+        self.open_rings(id, pages)?;
         let callback: Box<Callback> = Box::new(move |cpu, record| callback(cpu, record).into_result());
         self.host.perf_buffers.retain(|r| r.map != map);
         self.host.perf_buffers.push(Reader {
@@ -282,12 +274,7 @@ impl Bpf {
                 let wait = if done == 0 && reader.ready.is_empty() { timeout } else { Duration::ZERO };
                 reader.ready.extend(kernel.take_perf(id, wait)?);
             } else if let Some(id) = id {
-                let new = self.machine.take_perf(id).into_iter().filter_map(|r| match r.kind {
-                    PerfRecordKind::Sample { data } => Some(Item::Record(r.cpu, data)),
-                    PerfRecordKind::Lost { count } => Some(Item::Lost(count)),
-                    _ => None,
-                });
-                reader.ready.extend(new);
+                reader.ready.extend(self.machine.take_perf(id).into_iter().filter_map(Item::of));
             }
             done += reader.drain(&mut self.host.seen)?;
         }

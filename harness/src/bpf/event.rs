@@ -11,8 +11,9 @@ use bpf_vm_shim::object::AttachPoint;
 
 use super::attach::Attachment;
 use super::backend::MadeUp;
-use super::{Bpf, Point, RunReport, UserPlace};
+use super::{Bpf, Point, RunReport, UserPlace, passage};
 use crate::error::Error;
+use crate::stimulus::Passage;
 
 /// The kernel's `MAX_BPF_FUNC_ARGS`: how many arguments there are if nobody knows better.
 const MAX_ARGS: usize = 12;
@@ -56,6 +57,7 @@ struct What {
     nr: u64,
     location: usize,
     perf: Option<(u32, u64)>,
+    passage: Option<Passage>,
 }
 
 /// How the programs of one event ended.
@@ -91,6 +93,7 @@ impl<'a> Event<'a> {
             nr: 0,
             location: 0,
             perf: None,
+            passage: None,
         };
         Self { bpf, what, cpu: None, task: None }
     }
@@ -149,6 +152,12 @@ impl<'a> Event<'a> {
         self
     }
 
+    /// How the packet passes, so that only programs of that way see it.
+    pub(crate) fn passing(mut self, passage: Passage) -> Self {
+        self.what.passage = Some(passage);
+        self
+    }
+
     /// The CPU on which it happens; the current one otherwise.
     pub fn cpu(mut self, cpu: u32) -> Self {
         self.cpu = Some(cpu);
@@ -179,6 +188,7 @@ impl<'a> Event<'a> {
     /// If nothing is attached there, or a context cannot be made.
     pub fn try_fire(self) -> Result<Vec<RunReport>, Error> {
         let Self { bpf, mut what, cpu, task } = self;
+        bpf.check_refused()?;
         if let Point::Tracepoint(category, event) = &what.point {
             let format = bpf.tracepoints.find(category, event);
             what.known = format.map(|f| f.layout()).transpose()?;
@@ -206,6 +216,9 @@ impl<'a> Event<'a> {
         for (prog, attachment) in &attached {
             let link = &attachment.link;
             if !link.concerns(tgid, cpu, what.perf, what.location) {
+                continue;
+            }
+            if what.passage.is_some_and(|p| !passage::concerns(&p, prog, attachment)) {
                 continue;
             }
             if let Some(kernel) = &mut bpf.kernel {
@@ -285,9 +298,10 @@ impl What {
                 PerfEvent { regs, cookie, sample_period, ..PerfEvent::default() }.build(machine)
             }
             Point::Syscall => contexts::syscall_input(machine, &self.packet),
-            Point::Xdp | Point::Tc | Point::Socket | Point::CgroupSkb => {
-                contexts::packet(machine, prog.prog_type, &self.packet)
-            }
+            Point::Xdp | Point::Tc | Point::Socket | Point::CgroupSkb => match &self.passage {
+                Some(how) => passage::input(machine, prog.prog_type, &self.packet, how),
+                None => contexts::packet(machine, prog.prog_type, &self.packet),
+            },
         }?)
     }
 

@@ -12,6 +12,7 @@ use bpf_vm_shim::object::{AttachTarget, ProgType};
 use super::attach::Attachment;
 use super::backend::{Attached, Backend, Item, KernelRun, MadeUp};
 use crate::error::Error;
+use crate::stimulus::Network;
 use crate::symbols::Resolved;
 
 const WHY: &str = "a kernel's state cannot be copied: `fork()` works on the simulator only";
@@ -56,7 +57,10 @@ impl Backend for Gone {
     fn fire(&mut self, _: &MadeUp<'_>) -> Result<KernelRun, Error> {
         gone()
     }
-    fn send_packet(&mut self, _: &[u8]) -> Result<(), Error> {
+    fn network(&mut self) -> Result<Network, Error> {
+        gone()
+    }
+    fn send_packet(&mut self, _: &[u8]) -> Result<bool, Error> {
         gone()
     }
     fn run(&mut self, _: ProgId, _: Option<&[u8]>, _: Option<&[u8]>, _: &Tasks) -> Result<KernelRun, Error> {

@@ -4,6 +4,8 @@ use bpf_helpers_mock::contexts::{self, ContextError};
 use bpf_helpers_mock::{Machine, ProgId, RunInput};
 use bpf_vm_shim::object::ProgType;
 
+use crate::error::Error;
+
 /// The input of one run, by hand.
 #[derive(Clone, Default, Debug)]
 pub struct Input {
@@ -60,9 +62,20 @@ impl Input {
         self
     }
 
-    /// The context and the packet, as far as they are given.
-    pub(super) fn bytes(&self) -> (Option<&[u8]>, Option<&[u8]>) {
-        (self.ctx.as_deref(), self.packet.as_deref())
+    /// The context, if one is given.
+    pub(super) fn given_ctx(&self) -> Option<&[u8]> {
+        self.ctx.as_deref()
+    }
+
+    /// The packet for a kernel's test run, which makes the rest of the context itself.
+    pub(super) fn kernel_packet(&self, prog_type: ProgType) -> Result<Option<&[u8]>, Error> {
+        if self.linear.is_some() {
+            let why = "a kernel's test run has the whole packet in the linear part of its socket buffer: a test that sets \
+                       its size is for the simulator";
+            return Err(Error::Invalid(why.to_owned()));
+        }
+        let default = contexts::has_packet(prog_type).then_some(&contexts::DEFAULT_PACKET[..]);
+        Ok(self.packet.as_deref().or(default))
     }
 
     pub(super) fn prepare(

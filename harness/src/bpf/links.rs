@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use bpf_helpers_mock::maps::MapId;
 use bpf_vm_shim::object::{AttachKind, AttachPoint};
 
 use super::attach::Attachment;
 use super::buffers::Reader;
 use super::perf_event::PerfEventSpec;
+use super::records::Kept;
 use super::usdt::UsdtSite;
 use super::{Bpf, Point};
 use crate::error::Error;
@@ -20,8 +22,10 @@ pub(crate) struct Host {
     pub(super) processes: BTreeMap<u32, Process>,
     pub(super) perf_buffers: Vec<Reader>,
     pub(super) ring_buffers: Vec<Reader>,
-    /// By map, how many records a kernel said to be lost to those who took the records without a callback.
-    pub(super) lost: BTreeMap<String, u64>,
+    /// What was asked for though a kernel does not have it.
+    pub(super) refused: Option<&'static str>,
+    /// Records that were collected before somebody takes them, by map.
+    pub(super) kept: BTreeMap<MapId, Kept>,
     /// Lines of the trace behind the one that was read last.
     pub(super) trace_rest: VecDeque<String>,
     /// How many USDT specifications were written for libbpf's programs.

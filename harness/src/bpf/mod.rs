@@ -15,6 +15,7 @@ mod gone;
 mod input;
 mod kprobes;
 mod links;
+mod passage;
 mod perf_event;
 mod point;
 mod prog_type;
@@ -44,10 +45,14 @@ use gone::Gone;
 pub use input::Input;
 use links::UserPlace;
 pub(crate) use links::{Host, Link};
+#[cfg(feature = "kernel")]
+pub(crate) use passage::is_egress;
 pub use perf_event::{PerfEventSpec, perf};
 pub use point::Point;
 pub use prog_type::Func;
 pub use record::Record;
+#[cfg(feature = "kernel")]
+pub(crate) use records::not_open;
 pub use report::RunReport;
 pub use trace::TraceFields;
 pub use uprobes::UprobeTarget;
@@ -207,11 +212,12 @@ impl Bpf {
     }
 
     fn run_unseen(&mut self, program: &str, input: Input) -> Result<RunReport, Error> {
+        self.check_refused()?;
         let prog = self.loaded_program(program)?;
         let (id, prog_type) = (prog.id, prog.prog_type);
         if let Some(kernel) = &mut self.kernel {
-            let (ctx, packet) = input.bytes();
-            let run = kernel.run(id, ctx, packet, &self.machine.kernel.state.tasks)?;
+            let packet = input.kernel_packet(prog_type)?;
+            let run = kernel.run(id, input.given_ctx(), packet, &self.machine.kernel.state.tasks)?;
             return Ok(RunReport::of_kernel(program, run));
         }
         let run_input = input.prepare(&mut self.machine, id, prog_type)?;

@@ -137,6 +137,7 @@ impl Bpf {
     ///
     /// let mut bpf = bpf_harness::Bpf::load(object)?;
     /// bpf.attach_kprobe("vfs_read", "send")?;
+    /// bpf.keep_records("events")?;
     /// bpf.kprobe("vfs_read").arg(7).fire()?;
     /// assert_eq!(bpf.events::<Event>("events")?, [Event { pid: 1000, n: 7 }]);
     /// # Ok::<(), bpf_harness::Error>(())

@@ -9,11 +9,12 @@ use crate::error::Error;
 use crate::profile::Profile;
 use crate::tier::Tier;
 
-/// Makes the description fit the running kernel, whatever kernel the test would simulate: its version and number of CPUs.
-/// Its functions are looked up when somebody asks.
+/// Makes the description fit the running kernel, whatever kernel the test would simulate: its architecture, version and number of
+/// CPUs. Its functions are looked up when somebody asks.
 pub(super) fn fit(kernel: &mut KernelProfile) -> Result<(), Error> {
     #[cfg(feature = "kernel")]
     {
+        kernel.arch = crate::profile::RUNNING_ARCH;
         kernel.cpus = crate::kernel::possible_cpus()?;
         kernel.version = Profile::running_version().unwrap_or(kernel.version);
     }

@@ -27,9 +27,13 @@ impl Bpf {
     /// Opens a counter on a CPU's place of a perf event array, at this value; each reading adds `step`.
     ///
     /// # Errors
-    /// If there is no such map.
+    /// If there is no such map, or this is a kernel, whose counters count by themselves.
     pub fn set_perf_counter(&mut self, map: &str, cpu: u32, value: u64, step: u64) -> Result<(), Error> {
         let id = self.map(map)?.id();
+        if self.kernel.is_some() {
+            let why = "a kernel's counters count by themselves: open one with `open_perf_event` on its table";
+            return Err(Error::Invalid(format!("map '{map}': {why}")));
+        }
         let counter = Counter { counter: value, step, ..Counter::default() };
         self.machine.set_perf_counter(id, cpu, counter);
         Ok(())

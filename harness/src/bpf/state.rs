@@ -79,12 +79,14 @@ impl Bpf {
         self.kernel.as_ref().map_or_else(|| self.machine.kernel.state.clock.now(), |kernel| kernel.now())
     }
 
-    /// Lets the clock run on by itself: this many nanoseconds with each reading.
+    /// Lets the clock run on by itself: this many nanoseconds with each reading. A kernel has a clock of its own, for which
+    /// this changes nothing.
     pub fn set_clock_step(&mut self, ns: u64) {
         self.machine.kernel.state.clock.set_step(ns);
     }
 
-    /// Sets the clock, without anything happening in between.
+    /// Sets the clock, without anything happening in between. A kernel has a clock of its own, for which this changes
+    /// nothing: what a snapshot says of times is to be redacted ([`redact`](crate::redact)).
     pub fn set_clock(&mut self, ns: u64) {
         self.machine.kernel.state.clock.set(ns);
     }
@@ -188,7 +190,10 @@ impl Bpf {
     /// assert!(bpf.calls().iter().any(|c| c.ret == Some(Errno::ENOMEM.ret())));
     /// # Ok::<(), bpf_harness::Error>(())
     /// ```
+    ///
+    /// A kernel's helpers cannot be replaced: there the next event is an error that says so.
     pub fn override_helper(&mut self, name: &str, with: Override) {
+        self.not_on_a_kernel("overriding a helper (`override_helper`, `override_with`)");
         self.machine.kernel.overrides.set(name, with);
     }
 
@@ -201,9 +206,26 @@ impl Bpf {
         self.override_helper(name, Override::With(f));
     }
 
-    /// Starts recording calls of helpers and kernel functions; see [`Bpf::calls`].
+    /// Starts recording calls of helpers and kernel functions; see [`Bpf::calls`]. A kernel does not tell them: there the
+    /// next event is an error that says so.
     pub fn record_calls(&mut self) {
+        self.not_on_a_kernel("recording calls of helpers (`record_calls`)");
         self.machine.kernel.overrides.record(true);
+    }
+
+    /// Remembers that something was asked for that no kernel has, where there is no result to say it in.
+    fn not_on_a_kernel(&mut self, what: &'static str) {
+        if self.kernel.is_some() {
+            self.host.refused.get_or_insert(what);
+        }
+    }
+
+    /// What was asked for before and no kernel has.
+    pub(super) fn check_refused(&self) -> Result<(), Error> {
+        self.host.refused.map_or(Ok(()), |what| {
+            let how = "let the test run on the simulator only (`Tier::only`), or do without";
+            Err(Error::Invalid(format!("{what} is for the simulator, and this is a kernel: {how}")))
+        })
     }
 
     /// The calls seen since recording began.

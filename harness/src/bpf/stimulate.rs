@@ -2,7 +2,7 @@
 
 use super::{Bpf, Point};
 use crate::error::Error;
-use crate::stimulus::{Action, Real, Simulation, Stimulated, by_this_thread};
+use crate::stimulus::{Action, Network, Real, Simulation, Stimulated, by_this_thread};
 
 impl Bpf {
     /// Lets something happen that makes probes fire: a file is read, a process is made, a connection is opened.
@@ -30,6 +30,7 @@ impl Bpf {
     /// If a program faults or needs what is not simulated, or a context cannot be made. On a kernel: if it cannot be done,
     /// or nothing is attached for real ([`BpfBuilder::made_up_events`](crate::BpfBuilder::made_up_events)).
     pub fn stimulate(&mut self, action: &dyn Action) -> Result<Stimulated, Error> {
+        self.check_refused()?;
         match self.kernel.as_ref().map(|k| k.makes_up_events()) {
             Some(false) => return action.perform(&mut Real::new(self)).map(by_this_thread),
             Some(true) => {
@@ -57,8 +58,20 @@ impl Bpf {
         self.attached.iter().any(|a| matches!(a.target.kind, K::Fentry | K::Fexit | K::Fsession))
     }
 
-    /// Sends a frame through the network that packet programs are attached to.
-    pub(crate) fn send_packet(&mut self, frame: &[u8]) -> Result<(), Error> {
+    /// The devices that packets of this test come by, where its packet programs are attached: their names, numbers and
+    /// addresses, the same on both tiers wherever a kernel has `veth`.
+    ///
+    /// # Errors
+    /// If a kernel cannot make them.
+    pub fn network(&mut self) -> Result<Network, Error> {
+        match &mut self.kernel {
+            Some(kernel) => kernel.network(),
+            None => Ok(Network::pair()),
+        }
+    }
+
+    /// Sends a frame through the network that packet programs are attached to; whether it came to its end.
+    pub(crate) fn send_packet(&mut self, frame: &[u8]) -> Result<bool, Error> {
         match &mut self.kernel {
             Some(kernel) => kernel.send_packet(frame),
             None => Err(Error::Invalid("there is no kernel to send a packet through".to_owned())),

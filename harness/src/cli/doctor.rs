@@ -64,6 +64,12 @@ fn findings() -> Vec<Finding> {
             how_to_get: "install `qemu-system-x86` (Debian, Ubuntu) or `qemu-system-x86-core` (Fedora)",
         },
         Finding {
+            name: "qemu-system-aarch64",
+            found: tool("qemu-system-aarch64"),
+            purpose: "running arm64 programs on arm64 kernels in a VM, on any machine (`bpf-vm run --arch arm64`)",
+            how_to_get: "install `qemu-system-arm` (Debian, Ubuntu) or `qemu-system-aarch64-core` (Fedora)",
+        },
+        Finding {
             name: "/dev/kvm",
             found: readable("/dev/kvm"),
             purpose: "VMs at full speed; without it QEMU emulates, slowly",

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use bpf_helpers_mock::ProgId;
 use bpf_helpers_mock::state::Tasks;
 
-use super::actors::{Firing, Registers, Role, TestRun};
+use super::actors::{Firing, Registers, Role, SP, STACK_TOP, TestRun};
 use super::{Kernel, errors};
 use crate::bpf::{Attachment, KernelRun, MadeUp, Point};
 use crate::error::Error;
@@ -13,8 +13,6 @@ use crate::usdt::Placement;
 
 /// How far from the stack pointer something belongs to the stack: memory of other registers is much farther away.
 const STACK: u64 = 1 << 16;
-/// Where the stack pointer is in `struct pt_regs` of x86-64.
-const SP: u16 = 19 * 8;
 /// Bytes of the registers in `struct pt_regs` of any architecture.
 const PT_REGS: usize = 64 * 8;
 
@@ -97,10 +95,10 @@ fn usdt(kernel: &mut Kernel, event: &MadeUp<'_>) -> Result<Firing, Error> {
     for (addr, bytes) in placed.memory {
         if let Some(above) = sp.map(|sp| addr.wrapping_sub(sp)).filter(|d| d.wrapping_add(STACK) < 2 * STACK)
         {
-            // At the top is the address that the event's task returns to.
-            let Some(at) = above.checked_sub(8).and_then(|d| usize::try_from(d).ok()) else {
+            // At the top may be the address that the event's task returns to.
+            let Some(at) = above.checked_sub(STACK_TOP).and_then(|d| usize::try_from(d).ok()) else {
                 return Err(Error::Invalid(format!(
-                    "{}: an argument at {above}(%rsp) cannot be made up: the stack's top is not the test's to choose",
+                    "{}: an argument {above} bytes above the stack pointer cannot be made up: the stack's top is not the test's to choose",
                     event.point
                 )));
             };

@@ -40,8 +40,9 @@ use bpf_helpers_mock::maps::{Entry, MapId, MapOpError};
 use bpf_helpers_mock::state::Tasks;
 use bpf_vm_shim::object::{AttachTarget, ProgType};
 
-use crate::bpf::{Attached, Attachment, Backend, Item, KernelRun, MadeUp};
+use crate::bpf::{Attached, Attachment, Backend, Item, KernelRun, MadeUp, not_open};
 use crate::error::Error;
+use crate::stimulus::Network;
 use crate::symbols::Resolved;
 
 pub(crate) use load::Loader;
@@ -119,7 +120,11 @@ impl Backend for Kernel {
         Ok((!self.made_up).then_some(held))
     }
 
-    fn send_packet(&mut self, frame: &[u8]) -> Result<(), Error> {
+    fn network(&mut self) -> Result<Network, Error> {
+        Ok(self.net()?.network().clone())
+    }
+
+    fn send_packet(&mut self, frame: &[u8]) -> Result<bool, Error> {
         self.net()?.send(frame)
     }
 
@@ -152,10 +157,7 @@ impl Backend for Kernel {
     fn take_perf(&mut self, map: MapId, timeout: Duration) -> Result<VecDeque<Item>, Error> {
         match self.perf.get_mut(&map) {
             Some(perf) => perf.take(timeout),
-            None => Err(Error::Invalid(
-                "a perf event array keeps nothing until its buffer is open: call `open_perf_buffer()` before the events"
-                    .to_owned(),
-            )),
+            None => Err(not_open()),
         }
     }
 

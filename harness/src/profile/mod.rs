@@ -15,6 +15,8 @@ use std::sync::{Arc, OnceLock};
 use bpf_vm_shim::btf::{Btf, BtfError, HeaderOptions};
 use bpf_vm_shim::object::{Arch, KernelProfile, SymbolNames};
 
+pub(crate) use running::ARCH as RUNNING_ARCH;
+
 use crate::compile::bcc::BccKernel;
 use crate::compile::remote::booted_kernel;
 use crate::error::Error;

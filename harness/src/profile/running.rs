@@ -8,6 +8,8 @@ use super::Profile;
 use super::tracepoints::Tracepoints;
 use crate::error::Error;
 
+/// The architecture that this is compiled for, which is the running kernel's.
+pub(crate) const ARCH: Arch = if cfg!(target_arch = "aarch64") { Arch::Arm64 } else { Arch::X86_64 };
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 
 pub(super) fn profile() -> Result<Profile, Error> {
@@ -15,7 +17,7 @@ pub(super) fn profile() -> Result<Profile, Error> {
     // More complete than BTF; the addresses are hidden from most users and not wanted.
     let listed = std::fs::read_to_string("/proc/kallsyms").map(|text| functions(&text));
     let listed = listed.ok().filter(|f| !f.is_empty());
-    let symbols = listed.unwrap_or_else(|| super::functions(types.btf(), Arch::X86_64));
+    let symbols = listed.unwrap_or_else(|| super::functions(types.btf(), ARCH));
     Ok(types.with_kernel(|kernel| kernel.symbols = symbols))
 }
 
@@ -30,6 +32,7 @@ pub(super) fn types() -> Result<Profile, Error> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let release = release.trim();
     let mut profile = Profile::of_types(super::read_btf(BTF.as_ref())?).with_kernel(|kernel| {
+        kernel.arch = ARCH;
         kernel.version = version(release).unwrap_or(kernel.version);
         if let Ok(text) = std::fs::read_to_string(format!("/boot/config-{release}")) {
             kernel.kconfig = config(&text);

@@ -11,6 +11,7 @@
 //! # let object = bpf_fixtures::object("hostapi").unwrap();
 //! let mut bpf = Bpf::load(object)?;
 //! bpf.attach_kprobe("vfs_read", "send")?;
+//! bpf.keep_records("events")?;
 //! bpf.stimulate(&Stimulus::read_file("/etc/hostname"))?;
 //! let events = bpf.records("events", Some("event"))?;
 //! let events = events.redact(&mut Redaction::new().pids().comms().member("n", "[file]"));

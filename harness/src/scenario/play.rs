@@ -109,7 +109,11 @@ fn run_as(
     for a in &scenario.attach {
         attach(a, &mut bpf)?;
     }
-    keep_records(scenario, &mut bpf);
+    // Their rings are open while things happen; what is wrong with a name is said when it is shown.
+    let buffers = buffers(scenario);
+    for map in &buffers {
+        let _ = bpf.keep_records(map);
+    }
     let mut runs = Vec::new();
     let mut events = 0u32;
     let mut more = |times: u32, placed: &dyn Fn(String) -> Placed| {
@@ -121,12 +125,14 @@ fn run_as(
             Happening::Event(e) => {
                 for _ in 0..more(e.get_ref().repeat.unwrap_or(1), &at(e))? {
                     event(e, &mut bpf, &names, &mut runs)?;
+                    bpf.collect_records(buffers.iter().copied());
                 }
             }
             Happening::Stimulus(s) => {
                 let times = s.get_ref().times.as_ref().map_or(1, |t| *t.get_ref());
                 for _ in 0..more(times, &at(s))? {
                     bpf = stimulus(s, actor, bpf, &mut runs)?;
+                    bpf.collect_records(buffers.iter().copied());
                 }
             }
         }
@@ -159,14 +165,15 @@ fn stimulus(
     Ok(bpf)
 }
 
-/// Opens the rings whose records are shown at the end. What is wrong with a name is said there.
-fn keep_records(scenario: &Scenario, bpf: &mut Bpf) {
+/// The maps whose records are shown at the end.
+fn buffers(scenario: &Scenario) -> Vec<&str> {
     let shown = scenario.output.events.iter().map(|e| e.get_ref().map.as_str());
     let printed =
         scenario.print.iter().filter_map(|p| p.get_ref().events.as_ref()).map(|e| e.get_ref().as_str());
-    for map in shown.chain(printed) {
-        let _ = bpf.keep_records(map);
-    }
+    let mut maps: Vec<&str> = shown.chain(printed).collect();
+    maps.sort_unstable();
+    maps.dedup();
+    maps
 }
 
 fn event(

@@ -154,8 +154,9 @@ impl Stimulus {
         UserCall::usdt(provider.into(), name.into())
     }
 
-    /// A packet, with its Ethernet header, is received by a device: on a kernel the loopback of the test's own network, or
-    /// the other end of the one that is named.
+    /// A packet, with its Ethernet header, is sent by one device and received by another: those of the test's own network
+    /// ([`Network`](super::Network)), or on a kernel the one that is named and its other end. Control groups see what
+    /// sockets send and receive: see [`Stimulus::udp`] and [`Stimulus::tcp`].
     #[must_use]
     pub fn packet(bytes: impl Into<Vec<u8>>) -> Packet {
         Packet::new(bytes.into())

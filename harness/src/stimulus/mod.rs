@@ -11,6 +11,7 @@
 //! let mut bpf = Bpf::builder().bcc_object(object).profile(Profile::default_x86_64()?).load()?;
 //! bpf.attach_kprobe("do_sys_openat2", "trace_entry")?;
 //! bpf.attach_kretprobe("do_sys_openat2", "trace_return")?;
+//! bpf.keep_records("events")?;
 //! let missing = bpf.stimulate(&Stimulus::open_missing("/etc/nothing"))?;
 //! assert_eq!(missing.ret, -2); // -ENOENT
 //! let record = &bpf.records("events", Some("data_t"))?[0];
@@ -48,6 +49,7 @@ mod fault;
 mod file;
 mod happened;
 mod net;
+mod network;
 mod objects;
 mod packet;
 mod process;
@@ -70,6 +72,7 @@ pub use file::{OpenMissing, ReadFile, WriteFile};
 pub use happened::{Happened, Stimulated};
 pub use net::tcp::Tcp;
 pub use net::udp::Udp;
+pub use network::{Device, Network, Passage};
 pub use packet::Packet;
 pub use process::{Exec, Fork, Thread};
 pub use real::Real;

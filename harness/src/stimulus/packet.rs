@@ -1,12 +1,15 @@
 //! A packet that a device receives (`net/core/dev.c`).
 
+use super::network::{Device, Passage};
 use super::simulation::{Occasion, STEP_NS, Simulation};
 use super::{Action, Real, Stimulated, real};
 use crate::bpf::Point;
 use crate::error::Error;
 
+/// Length of an Ethernet header.
+const ETH_HLEN: usize = 14;
 /// `XDP_PASS`
-const XDP_PASS: u64 = 2;
+const XDP_PASS: u32 = 2;
 /// `TC_ACT_OK`, `TC_ACT_PIPE` and `TC_ACT_UNSPEC`, with which a packet goes on.
 const GO_ON: [i32; 3] = [0, 3, -1];
 
@@ -22,8 +25,8 @@ impl Packet {
         Self { bytes, device: None }
     }
 
-    /// The device through which it is sent on a kernel, if not the loopback of the test's own network: one end of a pair,
-    /// so that the other receives it.
+    /// The device of the machine through which it is sent on a kernel, if not the one of the test's own network
+    /// ([`Network`](super::Network)): one end of a pair, so that the other receives it.
     #[must_use]
     pub fn device(mut self, name: impl Into<String>) -> Self {
         self.device = Some(name.into());
@@ -32,33 +35,34 @@ impl Packet {
 }
 
 impl Action for Packet {
-    /// The places of a packet on its way in: XDP, sockets that take all packets, traffic control, the control group. What
-    /// a program makes of it the next one gets; it goes no further than it is let. `ret` is 1 if it came to the end, 0
-    /// if a program kept it.
+    /// The places of a packet on its way: traffic control of the device that sends it, then of the one that receives it
+    /// XDP, sockets that take all packets, traffic control. What a program makes of it the next one gets; it goes no
+    /// further than it is let. `ret` is 1 if it came to the end, 0 if a program kept it.
     fn simulate(&self, sim: &mut Simulation<'_>) -> Result<Stimulated, Error> {
+        let net = sim.bpf().network()?;
+        check_len(&self.bytes, &net.sender)?;
         let mut packet = self.bytes.clone();
-        let mut arrive = |sim: &mut Simulation<'_>, point: Point| -> Result<Option<u64>, Error> {
+        let mut mark = 0;
+        for place in PLACES {
             sim.advance(STEP_NS)?;
-            let changes = matches!(point, Point::Xdp | Point::Tc);
-            let verdict = sim.happen(point, &Occasion { packet: packet.clone(), ..Occasion::default() })?;
-            if changes
-                && verdict.is_some()
+            let mut passage = match place {
+                Place::Egress => Passage::egress(&net.sender),
+                _ => Passage::ingress(&net.receiver, &packet),
+            };
+            passage.mark = mark;
+            let occasion = Occasion { packet: packet.clone(), passage: Some(passage), ..Occasion::default() };
+            let Some(verdict) = sim.happen(place.point(), &occasion)? else { continue };
+            if place != Place::Socket
                 && let Some(new) = sim.last_packet()
             {
-                packet = new;
+                packet.clone_from(&new.packet);
+                if place != Place::Xdp {
+                    mark = marked(&new.ctx);
+                }
             }
-            Ok(verdict)
-        };
-        let kept = Stimulated { ret: 0, ..Stimulated::default() };
-        if arrive(sim, Point::Xdp)?.is_some_and(|v| v != XDP_PASS) {
-            return Ok(kept);
-        }
-        arrive(sim, Point::Socket)?;
-        if arrive(sim, Point::Tc)?.is_some_and(|v| !GO_ON.contains(&(v as u32 as i32))) {
-            return Ok(kept);
-        }
-        if arrive(sim, Point::CgroupSkb)?.is_some_and(|v| v & 1 == 0) {
-            return Ok(kept);
+            if !place.lets_through(verdict) {
+                return Ok(Stimulated { ret: 0, ..Stimulated::default() });
+            }
         }
         Ok(Stimulated { ret: 1, ..Stimulated::default() })
     }
@@ -67,9 +71,58 @@ impl Action for Packet {
         match &self.device {
             Some(device) => real::packet(device, &self.bytes),
             None => {
-                real.send_packet(&self.bytes)?;
-                Ok(Stimulated::returning(1))
+                let net = real.bpf().network()?;
+                check_len(&self.bytes, &net.sender)?;
+                Ok(Stimulated::returning(real.send_packet(&self.bytes)?.into()))
             }
         }
     }
+}
+
+/// Where programs see a packet, in order.
+const PLACES: [Place; 4] = [Place::Egress, Place::Xdp, Place::Socket, Place::Ingress];
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    Egress,
+    Xdp,
+    Socket,
+    Ingress,
+}
+
+impl Place {
+    fn point(self) -> Point {
+        match self {
+            Self::Egress | Self::Ingress => Point::Tc,
+            Self::Xdp => Point::Xdp,
+            Self::Socket => Point::Socket,
+        }
+    }
+
+    /// Whether the packet goes on after this verdict. A socket has a copy.
+    fn lets_through(self, verdict: u64) -> bool {
+        match self {
+            Self::Egress | Self::Ingress => GO_ON.contains(&(verdict as u32 as i32)),
+            Self::Xdp => verdict as u32 == XDP_PASS,
+            Self::Socket => true,
+        }
+    }
+}
+
+/// `mark` of `struct __sk_buff`.
+fn marked(ctx: &[u8]) -> u32 {
+    ctx.get(8..12).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
+}
+
+/// A device takes frames with an Ethernet header, no longer than its MTU (`packet_snd`).
+fn check_len(frame: &[u8], device: &Device) -> Result<(), Error> {
+    let longest = device.mtu as usize + ETH_HLEN;
+    if (ETH_HLEN..=longest).contains(&frame.len()) {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!(
+        "a packet of {} bytes cannot be sent through {}: with its Ethernet header it may have {ETH_HLEN} to {longest}",
+        frame.len(),
+        device.name
+    )))
 }

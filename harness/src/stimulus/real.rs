@@ -43,12 +43,12 @@ impl<'a> Real<'a> {
         self.bpf
     }
 
-    /// Sends a frame, with its Ethernet header, through the loopback device of the test's own network, where packet
-    /// programs are attached, so that it is received there.
+    /// Sends a frame, with its Ethernet header, through the test's own network ([`Network`](super::Network)), where packet
+    /// programs are attached. True if it was received and all of them let it through.
     ///
     /// # Errors
     /// If there is no kernel, or it refuses.
-    pub fn send_packet(&mut self, frame: &[u8]) -> Result<(), Error> {
+    pub fn send_packet(&mut self, frame: &[u8]) -> Result<bool, Error> {
         self.bpf.send_packet(frame)
     }
 }

@@ -1,10 +1,11 @@
 //! Playing an action: the machine at a moment of it, and what may happen next.
 
-use bpf_helpers_mock::contexts::TracepointLayout;
+use bpf_helpers_mock::contexts::{PacketOutput, TracepointLayout};
 use bpf_helpers_mock::objects::Value;
 use bpf_vm_shim::exec::Outcome;
 
 use super::happened::{Happened, Stimulated};
+use super::network::Passage;
 use crate::bpf::{Bpf, Point, RunReport};
 use crate::error::Error;
 
@@ -39,6 +40,8 @@ pub struct Occasion {
     pub layout: Option<TracepointLayout>,
     /// The packet, with its Ethernet header.
     pub packet: Vec<u8>,
+    /// How the packet passes; without it programs of all ways see it, as in a test run.
+    pub passage: Option<Passage>,
     /// The number of the system call.
     pub nr: u64,
     /// The perf event that is sampled, by type and configuration.
@@ -150,6 +153,9 @@ impl<'a> Simulation<'a> {
             if !occasion.packet.is_empty() {
                 event = event.payload(occasion.packet.clone());
             }
+            if let Some(passage) = occasion.passage {
+                event = event.passing(passage);
+            }
             self.reports.extend(event.try_fire()?);
         }
         let new = self.reports.get(before..).unwrap_or_default();
@@ -167,7 +173,7 @@ impl<'a> Simulation<'a> {
     }
 
     /// As [`Simulation::happen`], without a trace of it where nothing is attached: another view of what is there already.
-    fn also(&mut self, point: Point, occasion: &Occasion) -> Result<Option<u64>, Error> {
+    pub(super) fn also(&mut self, point: Point, occasion: &Occasion) -> Result<Option<u64>, Error> {
         if !self.bpf.is_attached_at(&point) {
             return Ok(None);
         }
@@ -177,8 +183,8 @@ impl<'a> Simulation<'a> {
     }
 
     /// The last packet that programs have made of the one that they were given.
-    pub(super) fn last_packet(&self) -> Option<Vec<u8>> {
-        self.reports.last().and_then(|r| r.packet.as_ref()).map(|p| p.packet.clone())
+    pub(super) fn last_packet(&self) -> Option<&PacketOutput> {
+        self.reports.last().and_then(|r| r.packet.as_ref())
     }
 
     /// A kernel function is called: programs at its entry, what it does, programs at its return. Gives its result, which

@@ -13,8 +13,16 @@ pub(crate) fn is_library(file: &str, name: &str) -> bool {
 /// The dynamic linker's cache.
 const CACHE: &str = "/etc/ld.so.cache";
 /// Folders that are looked through if the cache has no such library.
-const FOLDERS: [&str; 6] =
-    ["/lib", "/usr/lib", "/lib64", "/usr/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"];
+const FOLDERS: [&str; 8] = [
+    "/lib",
+    "/usr/lib",
+    "/lib64",
+    "/usr/lib64",
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/lib/x86_64-linux-gnu",
+    "/lib/aarch64-linux-gnu",
+];
 
 /// The path of a library of this machine by its short name.
 #[must_use]

@@ -2,7 +2,9 @@
 
 mod expansions;
 mod library;
+mod packets;
 mod programs;
+mod sockets;
 mod support;
 mod tools;
 mod traced;

@@ -1,3 +1,5 @@
-//! What is the same on both tiers, without anything that happens: objects of every style, maps, perf event arrays, memory.
+//! What is the same on both tiers: objects of every style, maps, perf event arrays, memory, settings.
 
 mod legacy;
+mod perf_arrays;
+mod silent;

@@ -79,6 +79,9 @@ pub struct SkbInput {
     pub gso_size: u32,
     /// `skb->hwtstamp`.
     pub hwtstamp: u64,
+    /// Whether a socket filter sees the Ethernet header, as it does at a raw packet socket (`packet_rcv`); it does not in a
+    /// test run.
+    pub link_layer: bool,
 }
 
 impl Default for SkbInput {
@@ -100,6 +103,7 @@ impl Default for SkbInput {
             gso_segs: 0,
             gso_size: 0,
             hwtstamp: 0,
+            link_layer: false,
         }
     }
 }
@@ -300,7 +304,8 @@ pub fn skb(machine: &mut Machine, prog_type: ProgType, input: &SkbInput) -> Resu
     if let Some(linear) = input.linear {
         packet.fragment(mem, linear)?;
     }
-    if !is_l2(prog_type) {
+    let shown = input.link_layer && prog_type == ProgType::SocketFilter;
+    if !is_l2(prog_type) && !shown {
         packet.pull(mem, ETH_HLEN)?;
     }
     if !matches!(prog_type, ProgType::SchedCls | ProgType::SchedAct | ProgType::LwtXmit | ProgType::SkSkb) {
@@ -359,7 +364,8 @@ fn socket(machine: &mut Machine, packet: &[u8]) -> Result<u64, MemError> {
 
 /// Takes a run's packet out of the machine and frees what it used. `None` if it is gone already.
 pub(crate) fn finish(machine: &mut Machine, prog_type: ProgType, id: u32) -> Option<PacketOutput> {
-    let ctx = machine.kernel.state.packets.get_mut(id)?.ctx();
+    let packet = machine.kernel.state.packets.get_mut(id)?;
+    let (ctx, pulled) = (packet.ctx(), packet.data() > packet.mac);
     let mut bytes = vec![0; if prog_type == ProgType::Xdp { XDP_MD } else { SK_BUFF } as usize];
     let _ = machine.mem.peek(ctx, &mut bytes);
     let (packet, meta) = machine.kernel.state.packets.remove(&mut machine.mem, id)?;
@@ -369,6 +375,7 @@ pub(crate) fn finish(machine: &mut Machine, prog_type: ProgType, id: u32) -> Opt
     }
     let packet = match prog_type {
         ProgType::Xdp | ProgType::SchedCls | ProgType::SchedAct => packet,
+        ProgType::SocketFilter if !pulled => packet,
         _ => [&[0; ETH_HLEN][..], &packet].concat(),
     };
     Some(PacketOutput { packet, meta, ctx: bytes })

@@ -61,7 +61,7 @@ fn perf_output_goes_to_the_cpu_that_runs() {
     let events = map(&mut m, MapType::PerfEventArray, (4, 4), 4);
     let data = buffer(&mut m, 8);
     m.kernel.state.cpus.current = 2;
-    m.close_perf(events, 3);
+    (0..3).for_each(|cpu| m.open_perf_ring(events, cpu, 1, 1));
     // (flags, result)
     let table: &[(u64, i64)] = &[(0xffff_ffff, 0), (2, 0), (1, -95), (3, -2), (4, -7), (1 << 32, -22)];
     for (flags, result) in table {
@@ -86,6 +86,9 @@ fn counters_are_read_with_their_times() {
     assert_eq!(ret(&mut m, 55, &[events.addr(), 0, buf, 16]), -22);
     assert_eq!(bytes(&mut m, buf, 16), [0; 16]);
     assert_eq!(ret(&mut m, 22, &[events.addr(), 9]), -7);
+    // Never opened: another CPU's event or not, there is none.
+    assert_eq!(ret(&mut m, 22, &[events.addr(), 1]), -2);
+    assert_eq!(ret(&mut m, 55, &[events.addr(), 1, buf, 24]), -2);
     let data = buffer(&mut m, 8);
     assert_eq!(ret(&mut m, 25, &[0, events.addr(), 0, data, 8]), -22);
 }

@@ -99,8 +99,8 @@ fn emit(kernel: &mut Kernel, call: &mut Call<'_, '_>, packet: bool) -> CallResul
             None => return Ok(Flow::Return(Errno::EFAULT.ret())),
         }
     }
-    let (cpu, cpus) = (kernel.state.cpus.current, kernel.profile.cpus);
-    let done = index.and_then(|index| kernel.state.perf.output(id, index, cpu, cpus, bytes));
+    let cpu = kernel.state.cpus.current;
+    let done = index.and_then(|index| kernel.state.perf.output(id, index, cpu, bytes));
     Ok(Flow::Return(done.map_or_else(Errno::ret, |()| 0)))
 }
 
@@ -110,11 +110,12 @@ fn counter(kernel: &mut Kernel, call: &Call<'_, '_>) -> Result<Result<Counter, E
     if flags & !BPF_F_INDEX_MASK != 0 {
         return Ok(Err(Errno::EINVAL));
     }
-    let (cpu, cpus) = (kernel.state.cpus.current, kernel.profile.cpus);
-    Ok(index.and_then(|index| kernel.state.perf.read(id, index, cpu, cpus)))
+    let cpu = kernel.state.cpus.current;
+    Ok(index.and_then(|index| kernel.state.perf.read(id, index, cpu)))
 }
 
-/// `bpf_perf_event_read`: the counter, or an error that looks like a count.
+/// `bpf_perf_event_read`: the counter, or an error that looks like a count: `-EINVAL` (flags, another CPU's event),
+/// `-E2BIG` (index), `-ENOENT` (no event).
 fn read(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     Ok(Flow::Return(counter(kernel, call)?.map_or_else(Errno::ret, |c| c.counter)))
 }

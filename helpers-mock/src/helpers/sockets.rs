@@ -106,10 +106,8 @@ fn storage_delete(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     storage::delete(kernel, call, owner)
 }
 
-/// `bpf_check_mtu`: whether a packet of a length fits a device. The one device here is the loopback device.
+/// `bpf_check_mtu`: whether a packet of a length fits a device: one of those that packets come by here, `-ENODEV` otherwise.
 fn check_mtu(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
-    const LOOPBACK: u32 = 1;
-    const LOOPBACK_MTU: u32 = 65536;
     const ETH_HLEN: i64 = 14;
     const SEGMENTS: u64 = 1;
     const FRAG_NEEDED: u64 = 1;
@@ -129,15 +127,12 @@ fn check_mtu(kernel: &mut Kernel, call: &mut Call<'_, '_>) -> CallResult {
     }
     let own = field(call.cx.mem, ctx, if xdp { XDP_IFINDEX } else { SKB.0 });
     let device = if ifindex as u32 == 0 { own } else { ifindex as u32 };
-    if device != LOOPBACK {
-        let what = format!("{} of device {device}: only the loopback device is there", call.name);
-        return Err(Unsupported::new(UnsupportedKind::Feature, what).into());
-    }
+    let Some(device) = crate::state::device::device(device) else { return fail(Errno::ENODEV) };
     let whole = if given == 0 { len as i64 } else { i64::from(given) + ETH_HLEN };
-    let fits = whole + i64::from(len_diff as i32) <= i64::from(LOOPBACK_MTU) + ETH_HLEN;
+    let fits = whole + i64::from(len_diff as i32) <= i64::from(device.mtu) + ETH_HLEN;
     // Segments that are cut later are not measured here unless asked for, and then the packet's length fits.
     let later = !xdp && field(call.cx.mem, ctx, SKB.1) != 0;
-    call.write(mtu_len, &LOOPBACK_MTU.to_le_bytes())?;
+    call.write(mtu_len, &device.mtu.to_le_bytes())?;
     Ok(Flow::Return(if fits || later { 0 } else { FRAG_NEEDED }))
 }
 

@@ -5,6 +5,7 @@ mod build_ids;
 mod cgroups;
 mod clock;
 mod cpus;
+pub mod device;
 mod effects;
 mod files;
 mod packets;

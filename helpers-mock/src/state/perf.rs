@@ -1,7 +1,7 @@
 //! Perf events behind perf event arrays: per-CPU output rings and counters (`kernel/events/`).
 //!
-//! Unless a test says otherwise, every CPU has an output event open in every perf event array, as after libbpf's
-//! `perf_buffer__new`.
+//! Nothing is open until somebody opens it, as libbpf's `perf_buffer__new` does: until then programs get `-ENOENT`
+//! (`get_map_perf_counter`, `__bpf_perf_event_output`).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -143,29 +143,13 @@ pub enum PerfEvent {
 }
 
 /// All perf events.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct PerfEvents {
-    /// Pages of rings that are opened without a word from the test.
-    pub default_pages: u32,
-    /// Whether such rings are opened at all.
-    pub auto_open: bool,
     /// The counter of the event that a `perf_event` program is attached to.
     pub prog_counter: Counter,
     /// Shared with forks of the machine until one side changes it.
     events: Arc<BTreeMap<(MapId, u32), PerfEvent>>,
     sequence: u64,
-}
-
-impl Default for PerfEvents {
-    fn default() -> Self {
-        Self {
-            default_pages: 64,
-            auto_open: true,
-            prog_counter: Counter::default(),
-            events: Arc::default(),
-            sequence: 0,
-        }
-    }
 }
 
 impl PerfEvents {
@@ -174,13 +158,14 @@ impl PerfEvents {
         Arc::make_mut(&mut self.events).insert((map, index), event);
     }
 
-    /// The event at an index, opened if that is how it is; `None` if nothing is.
-    pub fn get_mut(&mut self, map: MapId, index: u32, cpus: u32) -> Option<&mut PerfEvent> {
-        if self.auto_open && index < cpus {
-            let pages = self.default_pages;
-            let open = || PerfEvent::Output(PerfRing::new(pages, 1));
-            Arc::make_mut(&mut self.events).entry((map, index)).or_insert_with(open);
-        }
+    /// Whether anything is open in an array.
+    #[must_use]
+    pub fn is_open(&self, map: MapId) -> bool {
+        self.events.range((map, 0)..=(map, u32::MAX)).any(|(_, e)| *e != PerfEvent::Closed)
+    }
+
+    /// The event at an index; `None` if nothing is open.
+    pub fn get_mut(&mut self, map: MapId, index: u32) -> Option<&mut PerfEvent> {
         Arc::make_mut(&mut self.events).get_mut(&(map, index)).filter(|e| **e != PerfEvent::Closed)
     }
 
@@ -188,16 +173,9 @@ impl PerfEvents {
     ///
     /// # Errors
     /// As `__bpf_perf_event_output` and `perf_event_output`.
-    pub(crate) fn output(
-        &mut self,
-        map: MapId,
-        index: u32,
-        cpu: u32,
-        cpus: u32,
-        data: Vec<u8>,
-    ) -> Result<(), Errno> {
+    pub(crate) fn output(&mut self, map: MapId, index: u32, cpu: u32, data: Vec<u8>) -> Result<(), Errno> {
         let sequence = self.sequence;
-        match self.get_mut(map, index, cpus) {
+        match self.get_mut(map, index) {
             None | Some(PerfEvent::Closed) => Err(Errno::ENOENT),
             Some(PerfEvent::Counter(_)) => Err(Errno::EINVAL),
             Some(PerfEvent::Output(_)) if index != cpu => Err(Errno::EOPNOTSUPP),
@@ -213,8 +191,8 @@ impl PerfEvents {
     ///
     /// # Errors
     /// As `perf_event_read_local`: `-ENOENT` for no event, `-EINVAL` for one of another CPU.
-    pub(crate) fn read(&mut self, map: MapId, index: u32, cpu: u32, cpus: u32) -> Result<Counter, Errno> {
-        match self.get_mut(map, index, cpus) {
+    pub(crate) fn read(&mut self, map: MapId, index: u32, cpu: u32) -> Result<Counter, Errno> {
+        match self.get_mut(map, index) {
             None | Some(PerfEvent::Closed) => Err(Errno::ENOENT),
             Some(_) if index != cpu => Err(Errno::EINVAL),
             Some(PerfEvent::Output(_)) => Ok(Counter::default()),
@@ -264,40 +242,47 @@ impl Counter {
 
 #[cfg(test)]
 mod tests {
-    use super::{PerfEvents, PerfRecord, PerfRecordKind};
+    use super::{PerfEvent, PerfEvents, PerfRecord, PerfRecordKind, PerfRing};
     use crate::errno::Errno;
     use crate::maps::MapId;
 
     const MAP: MapId = MapId(0);
 
+    fn open(pages: u32, cpus: u32) -> PerfEvents {
+        let mut perf = PerfEvents::default();
+        (0..cpus).for_each(|cpu| perf.set(MAP, cpu, PerfEvent::Output(PerfRing::new(pages, 1))));
+        perf
+    }
+
     #[test]
     fn a_full_ring_loses_and_says_so_later() {
-        let mut perf = PerfEvents { default_pages: 1, ..PerfEvents::default() };
+        let mut perf = open(1, 2);
         // Each sample takes 8 + 8 bytes; 255 fit into 4096 with one byte to stay free.
-        let results: Vec<_> = (0..257).map(|n: u32| perf.output(MAP, 1, 1, 2, vec![n as u8; 4])).collect();
+        let results: Vec<_> = (0..257).map(|n: u32| perf.output(MAP, 1, 1, vec![n as u8; 4])).collect();
         assert_eq!(results.iter().filter(|r| r.is_ok()).count(), 255);
         assert_eq!(results.last(), Some(&Err(Errno::ENOSPC)));
         assert_eq!((perf.take(MAP).len(), perf.lost(MAP)), (255, 2));
-        perf.output(MAP, 1, 1, 2, vec![7]).unwrap();
+        perf.output(MAP, 1, 1, vec![7]).unwrap();
         let kinds = [PerfRecordKind::Lost { count: 2 }, PerfRecordKind::Sample { data: vec![7] }];
         assert_eq!(perf.take(MAP), kinds.map(|kind| PerfRecord { cpu: 1, kind }));
     }
 
     #[test]
     fn events_of_other_cpus_and_closed_ones_are_refused() {
-        let mut perf = PerfEvents::default();
-        assert_eq!(perf.output(MAP, 0, 1, 2, Vec::new()), Err(Errno::EOPNOTSUPP));
-        assert_eq!(perf.output(MAP, 2, 2, 2, Vec::new()), Err(Errno::ENOENT));
-        perf.auto_open = false;
-        assert_eq!(perf.output(MAP, 1, 1, 2, Vec::new()), Err(Errno::ENOENT));
-        assert_eq!(perf.read(MAP, 1, 1, 2), Err(Errno::ENOENT));
+        let mut perf = open(1, 2);
+        assert_eq!(perf.output(MAP, 0, 1, Vec::new()), Err(Errno::EOPNOTSUPP));
+        assert_eq!(perf.output(MAP, 2, 2, Vec::new()), Err(Errno::ENOENT));
+        assert_eq!((perf.read(MAP, 0, 1), perf.read(MAP, 2, 2)), (Err(Errno::EINVAL), Err(Errno::ENOENT)));
+        (0..2).for_each(|cpu| perf.set(MAP, cpu, PerfEvent::Closed));
+        assert_eq!(perf.output(MAP, 1, 1, Vec::new()), Err(Errno::ENOENT));
+        assert_eq!((perf.read(MAP, 1, 1), perf.is_open(MAP)), (Err(Errno::ENOENT), false));
     }
 
     #[test]
     fn records_of_all_cpus_come_in_the_order_of_writing() {
-        let mut perf = PerfEvents::default();
+        let mut perf = open(1, 4);
         for (n, cpu) in [1, 0, 1, 3].into_iter().enumerate() {
-            perf.output(MAP, cpu, cpu, 4, vec![n as u8]).unwrap();
+            perf.output(MAP, cpu, cpu, vec![n as u8]).unwrap();
         }
         let order: Vec<u32> = perf.take(MAP).iter().map(|r| r.cpu).collect();
         assert_eq!(order, [1, 0, 1, 3]);

@@ -42,10 +42,12 @@ pub enum KernelsError {
         source: std::io::Error,
     },
 
-    /// No Debian archive among this machine's package sources.
+    /// No Debian archive among this machine's package sources, and no keys to trust Debian's own with.
     #[error(
-        "this machine's apt sources name no Debian archive to fetch kernels from. Set {variable} to the address of a \
-         mirror (what stands before `bookworm` in a sources line), or give the path of a kernel"
+        "this machine's apt sources name no Debian archive to fetch kernels from, and Debian's keys are not installed, \
+         with which its public one would do. Install the package debian-archive-keyring (Debian and Ubuntu), set \
+         {variable} to the address of a mirror that apt trusts (what stands before `bookworm` in a sources line), or \
+         give the path of a kernel"
     )]
     NoMirror {
         /// The environment variable that names one.

@@ -1,4 +1,5 @@
-//! Where Debian's archive is: taken from this machine's own apt sources, so that its mirror and proxies are used.
+//! Where Debian's archive is: taken from this machine's own apt sources, so that its mirror and proxies are used. A machine
+//! of another distribution gets it from Debian's own address, if it has Debian's keys.
 
 use std::process::Command;
 
@@ -8,6 +9,9 @@ use super::version::Arch;
 
 /// The environment variable that names a mirror where the machine's sources name none.
 pub(super) const MIRROR: &str = "BPF_VM_MIRROR";
+
+/// Debian's own address, which finds a mirror nearby (<https://deb.debian.org>).
+const PUBLIC: &str = "http://deb.debian.org/debian";
 
 /// Suites of the main archive with kernels for tests, and of the security archive. One that a mirror lacks is done
 /// without.
@@ -42,12 +46,12 @@ struct Mirrors {
 
 /// The text of a sources.list(5) with every suite that has kernels.
 pub(super) fn list(arch: Arch) -> Result<String, KernelsError> {
+    let keyring = KEYRINGS.into_iter().find(|path| std::path::Path::new(path).is_file());
     let mirrors = match std::env::var(MIRROR) {
         Ok(url) if !url.trim().is_empty() => Mirrors::beside(url.trim()),
-        _ => of_machine()?,
+        _ => of_machine(&indextargets()?, keyring)?,
     };
-    let keyring = KEYRINGS.iter().find(|path| std::path::Path::new(path).is_file());
-    Ok(render(&mirrors, arch, keyring.copied()))
+    Ok(render(&mirrors, arch, keyring))
 }
 
 fn render(mirrors: &Mirrors, arch: Arch, keyring: Option<&str>) -> String {
@@ -60,13 +64,19 @@ fn render(mirrors: &Mirrors, arch: Arch, keyring: Option<&str>) -> String {
 }
 
 /// Asks apt for the machine's sources; it reads every format that they are written in.
-fn of_machine() -> Result<Mirrors, KernelsError> {
+fn indextargets() -> Result<String, KernelsError> {
     let format = "$(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN)";
     let output = Command::new("apt-get")
         .args(["indextargets", "--format", format, "Created-By: Packages"])
         .output()
         .map_err(no_apt("apt-get"))?;
-    choose(&String::from_utf8_lossy(&output.stdout)).ok_or(KernelsError::NoMirror { variable: MIRROR })
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The machine's mirror of Debian, or Debian's own; what comes from there could not be trusted without its keys.
+fn of_machine(sources: &str, keyring: Option<&str>) -> Result<Mirrors, KernelsError> {
+    let public = || keyring.map(|_| Mirrors::beside(PUBLIC));
+    choose(sources).or_else(public).ok_or(KernelsError::NoMirror { variable: MIRROR })
 }
 
 /// Chooses Debian's archives among lines of `URI RELEASE COMPONENT ORIGIN`; the origin is known only of those whose
@@ -159,6 +169,18 @@ mod tests {
         );
         assert_eq!(chosen("http://u.invalid/ubuntu/ noble main Ubuntu\n"), None);
         assert_eq!(chosen(""), None);
+    }
+
+    #[test]
+    fn a_machine_without_debians_sources_gets_its_own_address_if_it_has_the_keys() {
+        let ubuntu = "http://u.invalid/ubuntu/ noble main Ubuntu\n";
+        let mirrors = of_machine(ubuntu, Some("/k.gpg")).expect("it can be trusted");
+        assert_eq!(mirrors.main, PUBLIC);
+        assert_eq!(mirrors.security, "http://deb.debian.org/debian-security");
+        let error = of_machine(ubuntu, None).expect_err("it cannot").to_string();
+        assert!(error.contains("debian-archive-keyring") && error.contains(MIRROR), "{error}");
+        let own = of_machine("http://m.invalid/debian/ bookworm main Debian\n", None).expect("its own");
+        assert_eq!(own.main, "http://m.invalid/debian");
     }
 
     #[test]

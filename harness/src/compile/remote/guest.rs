@@ -28,11 +28,10 @@ pub(in crate::compile) fn socket() -> Option<PathBuf> {
 pub fn booted_kernel() -> Option<BccKernel> {
     socket()?;
     let tracepoints = Tracepoints::of_tracefs().unwrap_or_else(Tracepoints::none);
-    let arch = if cfg!(target_arch = "aarch64") { Arch::Arm64 } else { Arch::X86_64 };
     Some(BccKernel {
         vmlinux_h: Arc::from(""),
         version: 0,
-        arch,
+        arch: crate::profile::RUNNING_ARCH,
         kconfig: BTreeMap::new(),
         tracepoints: Arc::new(move |category, event| tracepoints.text(category, event)),
     })

@@ -39,7 +39,7 @@ mod watch;
 use std::collections::BTreeMap;
 
 #[allow(unused_imports, reason = "names of what the functions here take and give")]
-pub(crate) use arch::Registers;
+pub(crate) use arch::{Registers, SP, STACK_TOP};
 pub(crate) use error::ActorError;
 #[allow(unused_imports, reason = "as above")]
 pub(crate) use fire::{Firing, Ran};

@@ -250,7 +250,7 @@ fn a_job_that_ends_its_task_or_never_ends_is_an_error_and_the_next_one_works() {
     assert!(matches!(&error, ActorError::Died { begun: true, .. }), "{error}");
     assert!(error.to_string().contains("task 4510 of the test ended while"), "{error}");
 
-    let pause = Call::system("wait for ever", libc::SYS_pause, [0; 6]);
+    let pause = Call::system("wait for ever", libc::SYS_ppoll, [0; 6]);
     let limit = Limit(Duration::from_millis(100));
     let error =
         actors.member.perform(&role, Job { calls: vec![pause], limit, ..Job::default() }).unwrap_err();

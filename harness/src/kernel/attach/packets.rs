@@ -5,22 +5,22 @@ use std::os::fd::{AsFd, AsRawFd};
 use bpf_vm_shim::object::AttachKind;
 use libbpf_rs::{Link, ProgramMut, TC_EGRESS, TC_INGRESS, TcHookBuilder};
 
-use super::super::net::{LOOPBACK, Net};
+use super::super::net::Net;
 use super::{Held, Refused};
-use crate::bpf::Attachment;
+use crate::bpf::{Attachment, is_egress};
 use crate::error::Error;
 
-/// On the device, or the namespace, of the test's own network.
+/// On a device, or the namespace, of the test's own network.
 pub(super) fn packets(prog: &ProgramMut<'_>, a: &Attachment, net: &Net) -> Result<Held, Refused> {
     use AttachKind as K;
     let here = |e: Error| Refused::Here(e.to_string());
     Ok(match a.target.kind {
-        K::Xdp => net.enter(|| prog.attach_xdp(LOOPBACK)).map_err(here)??.into(),
+        K::Xdp => net.enter(|| prog.attach_xdp(net.receiver())).map_err(here)??.into(),
         K::FlowDissector | K::SkLookup => prog.attach_netns(net.namespace())?.into(),
         K::Socket => Held { links: Vec::new(), raw: None, other: Some(socket(prog, net)?) },
         _ => {
-            let egress = a.target.extra.contains("egress") || a.target.name() == Some("egress");
-            Held { links: Vec::new(), raw: None, other: Some(traffic_control(prog, egress, net)?) }
+            let hook = traffic_control(prog, is_egress(&a.target), net)?;
+            Held { links: Vec::new(), raw: None, other: Some(hook) }
         }
     })
 }
@@ -46,7 +46,7 @@ pub(super) fn socket(prog: &ProgramMut<'_>, net: &Net) -> Result<Box<dyn Other>,
     Ok(Box::new(socket))
 }
 
-/// Traffic control of the device: by `clsact`, which all kernels know.
+/// Traffic control by `clsact`, which all kernels know: of what the sender sends, or the receiver receives.
 pub(super) fn traffic_control(
     prog: &ProgramMut<'_>,
     egress: bool,
@@ -55,13 +55,17 @@ pub(super) fn traffic_control(
     let fd = prog.as_fd();
     let attached = net.enter(|| {
         let mut builder = TcHookBuilder::new(fd);
-        builder.ifindex(LOOPBACK).replace(true).handle(1).priority(1);
+        builder
+            .ifindex(if egress { net.sender() } else { net.receiver() })
+            .replace(true)
+            .handle(1)
+            .priority(1);
         let mut hook = builder.hook(if egress { TC_EGRESS } else { TC_INGRESS });
         hook.create()?;
         hook.attach()
     });
-    let needs = "traffic control needs the modules sch_ingress and cls_bpf (in a virtual machine: `bpf-vm run --module \
-                 sch_ingress --module cls_bpf`)";
+    let needs = "traffic control needs CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF, or the modules sch_ingress and \
+                 cls_bpf (`bpf-vm run` loads them where the kernel's package has them)";
     match attached.map_err(|e| Refused::Here(e.to_string()))? {
         // The namespace takes it away when it ends; so does this before.
         Ok(hook) => Ok(Box::new(Hook { hook, net: net.clone() })),

@@ -2,6 +2,7 @@
 
 pub(super) mod tcp;
 pub(super) mod udp;
+mod wire;
 
 use bpf_helpers_mock::objects::Value;
 
@@ -9,6 +10,8 @@ use super::file::closing;
 use super::simulation::Simulation;
 use crate::error::Error;
 
+/// `MSG_DONTWAIT`.
+const DONT_WAIT: u64 = 0x40;
 /// `SOCK_CLOEXEC`
 pub(super) const CLOEXEC: u64 = 0o2_000_000;
 /// `O_RDWR`
@@ -60,7 +63,7 @@ const LOOPBACK4: [u8; 4] = [127, 0, 0, 1];
 /// What sockets of IPv6 have for an IPv4 address (`LOOPBACK4_IPV6`).
 const OF_IPV6: [u8; 4] = [127, 0, 0, 6];
 /// The port of a socket that sends without having one.
-const AUTOBOUND: u16 = 50_001;
+const AUTOBOUND: u16 = 50_002;
 /// `SS_UNCONNECTED` and `SS_CONNECTED`
 const UNCONNECTED: u64 = 1;
 const CONNECTED: u64 = 3;
@@ -270,33 +273,49 @@ fn send(
     })
 }
 
+/// What `recvfrom()` is asked for and what is there.
+struct Receive<'a> {
+    bytes: &'a [u8],
+    /// Nothing has come, though these bytes were sent.
+    lost: bool,
+    flags: u64,
+    protocol: &'a str,
+}
+
 /// `recvfrom()`, down to the protocol's function.
 fn receive(
     sim: &mut Simulation<'_>,
     socket: &Socket,
-    got: &[u8],
-    protocol: &str,
+    what: &Receive<'_>,
     end: impl FnOnce(&mut Simulation<'_>) -> Result<(), Error>,
 ) -> Result<i64, Error> {
+    const EAGAIN: i64 = 11;
+    let Receive { bytes: got, lost, flags, protocol } = *what;
     let (room, got_len) = (got.len() as u64, got.len() as i64);
     let buf = sim.user_bytes(&vec![0; got.len()])?;
-    let args = [socket.fd, buf, room, 0, 0, 0];
+    let args = [socket.fd, buf, room, flags, 0, 0];
     sim.syscall("recvfrom", &args, |sim| {
         sim.function("__sys_recvfrom", &args, |sim| {
             let message = sim.message(&[], room)?;
-            sim.function("sock_recvmsg", &[socket.socket, message, 0], |sim| {
-                let refused = sim.hook("socket_recvmsg", &[socket.socket, message, room, 0])?;
+            sim.function("sock_recvmsg", &[socket.socket, message, flags], |sim| {
+                let refused = sim.hook("socket_recvmsg", &[socket.socket, message, room, flags])?;
                 if refused < 0 {
                     return Ok(refused);
                 }
                 let inet = socket.family.name("inet_recvmsg", "inet6_recvmsg");
-                sim.function(inet, &[socket.socket, message, room, 0], |sim| {
+                sim.function(inet, &[socket.socket, message, room, flags], |sim| {
                     let len = sim.kernel_bytes(&[])?;
                     // Whether it may wait was an argument of its own before 5.19.
-                    let args = [socket.sock, message, room, 0, 0, len];
-                    let args =
-                        if sim.since(5, 19) { [&args[..3], &args[4..]].concat() } else { args.to_vec() };
+                    let args = if sim.since(5, 19) {
+                        vec![socket.sock, message, room, flags, len]
+                    } else {
+                        let waits_not = flags & DONT_WAIT;
+                        vec![socket.sock, message, room, waits_not, flags & !DONT_WAIT, len]
+                    };
                     sim.function(protocol, &args, |sim| {
+                        if lost {
+                            return Ok(-EAGAIN);
+                        }
                         if let Some(user) = sim.bpf.machine().kernel.state.current_user_mut() {
                             // A task without memory gets nothing.
                             let _ = user.write(buf, got);

@@ -1,12 +1,14 @@
 //! A datagram on the loopback (`net/ipv4/udp.c`, `net/ipv6/udp.c`).
 
-use super::{Family, Socket, receive, send};
+use super::wire::{Datagram, Way};
+use super::{AUTOBOUND, DONT_WAIT, Family, Receive, Socket, receive, send};
 use crate::error::Error;
 use crate::stimulus::simulation::Simulation;
 use crate::stimulus::{Action, Real, Stimulated, real};
 
 /// The receiver's port on the simulator, where all are free.
 const PORT: u16 = 40_002;
+const EPERM: i64 = 1;
 const FDS: [u64; 2] = [3, 4];
 /// The size of a datagram's header.
 const UDP_HEADER: u64 = 8;
@@ -36,7 +38,9 @@ impl Udp {
 }
 
 impl Action for Udp {
-    /// `ret` is what `sendto` has returned; the value `port` is the receiver's.
+    /// `ret` is what `sendto` has returned; the value `port` is the receiver's. A control group's program that keeps the
+    /// datagram on its way out lets `sendto` fail with `-EPERM`; on its way in it is lost, and both of two attempts to
+    /// receive it fail.
     fn simulate(&self, sim: &mut Simulation<'_>) -> Result<Stimulated, Error> {
         let family = self.family;
         let mut done = Stimulated::default().with("port", PORT.into());
@@ -51,9 +55,18 @@ impl Action for Udp {
         };
         let len = self.bytes.len() as i64;
         let protocol = family.name("udp_sendmsg", "udpv6_sendmsg");
+        let datagram = Datagram::new(family, AUTOBOUND, PORT, &self.bytes);
+        let mut lost = false;
         let sent = send(sim, &sender, &self.bytes, Some(PORT), protocol, |sim| {
+            if !datagram.pass(sim, Way::Out)? {
+                return Ok(-EPERM);
+            }
             let packet = sim.skb(self.bytes.len() as u64 + UDP_HEADER)?;
             sim.function(family.name("udp_rcv", "udpv6_rcv"), &[packet], |sim| {
+                lost = !datagram.pass(sim, Way::In)?;
+                if lost {
+                    return Ok(0);
+                }
                 sim.set_object(packet, "sk_buff", &[("len", (self.bytes.len() as u64).into())])?;
                 sim.leaf("__udp_enqueue_schedule_skb", &[receiver.sock, packet], 0)
             })?;
@@ -62,7 +75,11 @@ impl Action for Udp {
         done.ret = sent;
         if sent == len {
             let protocol = family.name("udp_recvmsg", "udpv6_recvmsg");
-            receive(sim, &receiver, &self.bytes, protocol, |_| Ok(()))?;
+            // What was dropped is not waited for.
+            let what = Receive { bytes: &self.bytes, lost, flags: DONT_WAIT, protocol };
+            for _ in 0..if lost { 2 } else { 1 } {
+                receive(sim, &receiver, &what, |_| Ok(()))?;
+            }
         }
         sender.close(sim, |_| Ok(()))?;
         receiver.close(sim, |_| Ok(()))?;

@@ -1,15 +1,20 @@
 //! What depends on the processor: system calls without libc, starting a task, points, and entering them.
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod other;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+use aarch64 as imp;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 use other as imp;
 #[cfg(target_arch = "x86_64")]
 use x86_64 as imp;
 
+pub(crate) use imp::{SP, STACK_TOP};
 pub(super) use imp::{SUPPORTED, clone3, enter, point_address, syscall};
 
 use super::error::ActorError;
@@ -27,9 +32,9 @@ const STACK_WORDS: usize = 16;
 #[repr(C)]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Registers {
-    /// As in `struct pt_regs`: x86-64 has 15 (R15 first, RDI last), arm64 would have 31. The rest is not used.
+    /// As in `struct pt_regs`: x86-64 has 15 (R15 first, RDI last), arm64 has 31 (X0 to X30). The rest is not used.
     words: [u64; WORDS],
-    /// What follows the return address on the stack: arguments that have no register.
+    /// What is on the stack, on x86-64 after the return address: arguments that have no register.
     stack: [u64; STACK_WORDS],
 }
 
@@ -67,7 +72,7 @@ impl Registers {
         self
     }
 
-    /// With words that follow the return address on the stack, as far as there is room.
+    /// With words that are on the stack after [`STACK_TOP`], as far as there is room.
     #[must_use]
     pub(crate) fn with_stack(mut self, words: &[u64]) -> Self {
         for (to, from) in self.stack.iter_mut().zip(words) {
@@ -100,12 +105,13 @@ mod tests {
         assert_eq!(regs.words[imp::ARGS[0]], 1);
         assert_eq!(regs.stack[0], imp::ARGS.len() as u64 + 1);
         assert_eq!(*regs.stack.last().unwrap(), n as u64);
-        assert!(Registers::call(&vec![0; n + 1]).unwrap_err().to_string().contains("at most 22"));
+        let error = Registers::call(&vec![0; n + 1]).unwrap_err().to_string();
+        assert!(error.contains(&format!("at most {n}")), "{error}");
     }
 
     #[test]
     fn registers_come_from_the_bytes_that_the_simulated_kernel_makes() {
-        let bytes: Vec<u8> = (100..121u64).flat_map(u64::to_ne_bytes).collect();
+        let bytes: Vec<u8> = (100..142u64).flat_map(u64::to_ne_bytes).collect();
         let regs = Registers::from_pt_regs(&bytes);
         assert_eq!(regs.words[imp::ARGS[0]], 100 + imp::ARGS[0] as u64);
         assert_eq!(regs.words[imp::RET], 100 + imp::RET as u64);

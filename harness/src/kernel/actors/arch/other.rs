@@ -8,6 +8,10 @@ pub(in super::super) const SUPPORTED: bool = false;
 pub(super) const ARGS: [usize; 6] = [0, 1, 2, 3, 4, 5];
 pub(super) const RET: usize = 0;
 pub(super) const USED: usize = 0;
+/// Where the stack pointer is in `struct pt_regs`.
+pub(crate) const SP: u16 = 0;
+/// Bytes at the top of the stack at a point's entry that are not the test's to choose.
+pub(crate) const STACK_TOP: u64 = 0;
 
 const ENOSYS: isize = -38;
 

@@ -13,6 +13,10 @@ pub(super) const ARGS: [usize; 6] = [14, 13, 12, 11, 9, 8];
 pub(super) const RET: usize = 10;
 /// How many words of `struct pt_regs` a point can be entered with.
 pub(super) const USED: usize = 15;
+/// Where the stack pointer is in `struct pt_regs`.
+pub(crate) const SP: u16 = 19 * 8;
+/// Bytes at the top of the stack at a point's entry that are not the test's to choose: where the event's task returns to.
+pub(crate) const STACK_TOP: u64 = 8;
 
 // The points. The kernel emulates a NOP at a uprobe (`branch_setup_xol_ops()` in arch/x86/kernel/uprobes.c), so that it
 // needs no single step. They are hidden: no other object has to find them.

@@ -1,40 +1,64 @@
-//! A network of the test's own: a network namespace with its loopback device, on which packet programs are attached.
+//! A network of the test's own: a network namespace with a pair of `veth` devices, on which packet programs are attached.
 //!
-//! A frame that is sent there through a packet socket comes back on the receiving side, as it is, so it passes traffic
-//! control on its way out and XDP and traffic control on its way in. Every kernel has the device, no module is needed, and
-//! nothing of the machine's own network can be touched or be seen.
+//! What one end sends the other receives as real devices do, so a frame passes traffic control on its way out, XDP (the
+//! driver's own) and traffic control on its way in, and nothing of the machine's own network can be touched or be seen.
+//! Where the kernel has no `veth`, the loopback device plays both parts ([`Network`] says so to the test).
+
+mod frames;
+mod veth;
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::Error;
+use crate::stimulus::{Device, Network};
+use frames::{Frames, packet_socket};
 
-/// The index of the loopback device: it is the first one of every namespace.
-pub(super) const LOOPBACK: i32 = 1;
-
-/// The namespace.
+/// The namespace and its devices.
 #[derive(Clone, Debug)]
 pub(super) struct Net {
     namespace: Arc<File>,
+    network: Network,
+    frames: Arc<Mutex<Frames>>,
 }
 
 impl Net {
-    /// Makes one, with its loopback device up.
+    /// Makes one, with its devices up.
     pub(super) fn new() -> Result<Self, Error> {
         let made = on_thread(|| {
             // SAFETY: it changes the namespace of this thread, which ends with it.
             check(unsafe { libc::unshare(libc::CLONE_NEWNET) })?;
             bring_up()?;
-            File::open("/proc/thread-self/ns/net")
+            let pair = Network::pair();
+            let network = if veth::make(&pair)? { pair } else { Network::loopback() };
+            let frames = Frames::new(index(&network.sender), index(&network.receiver))?;
+            Ok((File::open("/proc/thread-self/ns/net")?, network, frames))
         });
         match made {
-            Ok(namespace) => Ok(Self { namespace: Arc::new(namespace) }),
+            Ok((namespace, network, frames)) => {
+                Ok(Self { namespace: Arc::new(namespace), network, frames: Arc::new(Mutex::new(frames)) })
+            }
             Err(e) => Err(Error::Invalid(format!(
                 "a network namespace for the test cannot be made: {e}; it needs root and CONFIG_NET_NS"
             ))),
         }
+    }
+
+    /// Its devices.
+    pub(super) fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The index of the device that sends.
+    pub(super) fn sender(&self) -> i32 {
+        index(&self.network.sender)
+    }
+
+    /// The index of the device that receives.
+    pub(super) fn receiver(&self) -> i32 {
+        index(&self.network.receiver)
     }
 
     /// Runs something in the namespace.
@@ -55,33 +79,26 @@ impl Net {
         self.namespace.as_raw_fd()
     }
 
-    /// A socket that gets every frame of the device.
+    /// A socket that gets every frame that is received.
     pub(super) fn packet_socket(&self) -> Result<OwnedFd, Error> {
-        self.enter(open_packet_socket)?
+        self.enter(|| packet_socket(self.receiver(), libc::ETH_P_ALL as u16))?
             .map_err(|e| Error::Invalid(format!("a packet socket cannot be opened: {e}")))
     }
 
-    /// Sends a frame, with its Ethernet header, through the device.
-    pub(super) fn send(&self, frame: &[u8]) -> Result<(), Error> {
-        let socket = self.packet_socket()?;
-        let address = address();
-        // SAFETY: buffer and address are as long as they say.
-        let sent = unsafe {
-            libc::sendto(
-                socket.as_fd().as_raw_fd(),
-                frame.as_ptr().cast(),
-                frame.len(),
-                0,
-                (&raw const address).cast(),
-                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
-            )
-        };
-        if sent < 0 {
-            let e = io::Error::last_os_error();
-            return Err(Error::Invalid(format!("a packet of {} bytes cannot be sent: {e}", frame.len())));
-        }
-        Ok(())
+    /// Sends a frame, with its Ethernet header, from one device to the other; true if it was let through.
+    pub(super) fn send(&self, frame: &[u8]) -> Result<bool, Error> {
+        let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
+        // Only sockets have a namespace: this thread is the one that sends, as programs see.
+        let ready =
+            if frames.is_ready_for(frame) { Ok(()) } else { self.enter(|| frames.make_ready_for(frame))? };
+        ready
+            .and_then(|()| frames.pass(frame))
+            .map_err(|e| Error::Invalid(format!("a packet of {} bytes cannot be sent: {e}", frame.len())))
     }
+}
+
+fn index(device: &Device) -> i32 {
+    device.ifindex.cast_signed()
 }
 
 /// What a thread borrows while the one that it is from waits for it to end.
@@ -117,27 +134,4 @@ fn bring_up() -> io::Result<()> {
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
     // SAFETY: a request of the type that this one takes.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) })
-}
-
-fn open_packet_socket() -> io::Result<OwnedFd> {
-    let protocol = (libc::ETH_P_ALL as u16).to_be();
-    // SAFETY: it takes numbers and gives a descriptor.
-    let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol.into()) };
-    check(fd)?;
-    // SAFETY: the kernel has just opened it for us.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    let address = address();
-    let len = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-    // SAFETY: an address as long as it says.
-    check(unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), len) })?;
-    Ok(fd)
-}
-
-fn address() -> libc::sockaddr_ll {
-    // SAFETY: zeros are a valid address.
-    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    address.sll_family = libc::AF_PACKET as u16;
-    address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
-    address.sll_ifindex = LOOPBACK;
-    address
 }
