@@ -65,7 +65,7 @@ const LOOPBACK4: [u8; 4] = [127, 0, 0, 1];
 /// What sockets of IPv6 have for an IPv4 address (`LOOPBACK4_IPV6`).
 const OF_IPV6: [u8; 4] = [127, 0, 0, 6];
 /// The port of a socket that sends without having one.
-const AUTOBOUND: u16 = 50_001;
+const AUTOBOUND: u16 = 50_002;
 /// `SS_UNCONNECTED` and `SS_CONNECTED`
 const UNCONNECTED: u64 = 1;
 const CONNECTED: u64 = 3;

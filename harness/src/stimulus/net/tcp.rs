@@ -288,19 +288,24 @@ fn answered(
             Ok(0)
         })?;
         wire.cross(sim, End::Client, ACK, &[])?;
-        // The acknowledgement arrives at the listener while the client is still at it. The new socket does not know its
-        // peer when it leaves the listener's state.
+        // The acknowledgement arrives at the listener while the client is still at it. Until some version between 6.12
+        // and 6.16 the new socket does not know its peer when it leaves the listener's state.
         let create = client.family.name("tcp_v4_syn_recv_sock", "tcp_v6_syn_recv_sock");
-        server.set_ports(sim, port, 0)?;
         server.be_local(sim)?;
         let packet = sim.skb(TCP_HEADER + OPTIONS)?;
         let (request, own) = (sim.object("request_sock", &[])?, sim.kernel_bytes(&[])?);
         sim.function(create, &[listener.sock, packet, request, 0, request, own], |sim| {
-            state_record(sim, server, LISTEN, SYN_RECV)?;
+            if !sim.since(6, 16) {
+                server.set_ports(sim, port, 0)?;
+                state_record(sim, server, LISTEN, SYN_RECV)?;
+            }
             server.set_ports(sim, port, local)?;
             if server.family == Family::V6 {
                 let addr = u32::from_le_bytes(OF_IPV6);
                 sim.set_object(server.sock, "sock", &[("__sk_common.skc_daddr", addr.into())])?;
+            }
+            if sim.since(6, 16) {
+                state_record(sim, server, LISTEN, SYN_RECV)?;
             }
             Ok(server.sock.cast_signed())
         })?;
@@ -327,7 +332,9 @@ fn accept(sim: &mut Simulation<'_>, listener: &Socket, server: &Socket) -> Resul
             }
             // Since 6.10 flags and error are in a structure.
             let (outer, inner) = if sim.since(6, 10) {
-                let members = &[("flags", flags.into()), ("err", (-EINVAL).into())];
+                // Until some version between 6.12 and 6.16 it was set already.
+                let error = if sim.since(6, 16) { 0 } else { -EINVAL };
+                let members = &[("flags", flags.into()), ("err", error.into())];
                 let arg = sim.object("proto_accept_arg", members)?;
                 (vec![arg], vec![arg])
             } else {
@@ -336,6 +343,9 @@ fn accept(sim: &mut Simulation<'_>, listener: &Socket, server: &Socket) -> Resul
             };
             let outer = [vec![listener.socket, server.socket], outer].concat();
             sim.function("inet_accept", &outer, |sim| {
+                if let [arg] = *inner {
+                    sim.set_object(arg, "proto_accept_arg", &[("err", (-EINVAL).into())])?;
+                }
                 let inner = [vec![listener.sock], inner].concat();
                 sim.leaf("inet_csk_accept", &inner, server.sock.cast_signed())?;
                 let members = &[("sk", server.sock.into()), ("state", CONNECTED.into())];

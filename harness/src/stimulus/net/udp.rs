@@ -1,15 +1,13 @@
 //! A datagram on the loopback (`net/ipv4/udp.c`, `net/ipv6/udp.c`).
 
 use super::wire::{Datagram, Way};
-use super::{DONT_WAIT, Family, Receive, Socket, receive, send};
+use super::{AUTOBOUND, DONT_WAIT, Family, Receive, Socket, receive, send};
 use crate::error::Error;
 use crate::stimulus::simulation::Simulation;
 use crate::stimulus::{Action, Real, Stimulated, real};
 
 /// The receiver's port on the simulator, where all are free.
 const PORT: u16 = 40_002;
-/// The sender's.
-const FROM: u16 = 50_002;
 const EPERM: i64 = 1;
 const FDS: [u64; 2] = [3, 4];
 /// The size of a datagram's header.
@@ -57,7 +55,7 @@ impl Action for Udp {
         };
         let len = self.bytes.len() as i64;
         let protocol = family.name("udp_sendmsg", "udpv6_sendmsg");
-        let datagram = Datagram::new(family, FROM, PORT, &self.bytes);
+        let datagram = Datagram::new(family, AUTOBOUND, PORT, &self.bytes);
         let mut lost = false;
         let sent = send(sim, &sender, &self.bytes, Some(PORT), protocol, |sim| {
             if !datagram.pass(sim, Way::Out)? {
