@@ -256,7 +256,7 @@ fn wait(
                     life(sim)?;
                     let parent = sim.task(me)?;
                     generate(sim, SIGCHLD, parent, me, CLD_EXITED, 1)?;
-                    sim.wake_up(me)?;
+                    sim.wake_up_parent(me)?;
                     sim.switch_to(me, ZOMBIE)?;
                     Ok(0)
                 })?;

@@ -14,6 +14,9 @@ pub(super) const PRIO: u64 = 120;
 /// The idle task.
 pub(super) const IDLE: u32 = 0;
 const TASK_NORMAL: u64 = 3;
+/// `WF_SYNC` since 5.11, and before.
+const WF_SYNC: u64 = 0x10;
+const OLD_WF_SYNC: u64 = 1;
 
 impl Simulation<'_> {
     /// The CPU goes to another task: `sched:sched_switch` in the task that leaves, whose state is then this one, and
@@ -59,8 +62,18 @@ impl Simulation<'_> {
     /// # Errors
     /// As [`Simulation::happen`].
     pub fn wake_up(&mut self, pid: u32) -> Result<(), Error> {
+        self.wake_up_from(pid, TASK_NORMAL, 0)
+    }
+
+    /// A parent is woken out of its wait by a child that leaves the CPU at once (`__wake_up_parent`).
+    pub(super) fn wake_up_parent(&mut self, pid: u32) -> Result<(), Error> {
+        let sync = if self.since(5, 11) { WF_SYNC } else { OLD_WF_SYNC };
+        self.wake_up_from(pid, SLEEPS, sync)
+    }
+
+    fn wake_up_from(&mut self, pid: u32, state: u64, flags: u64) -> Result<(), Error> {
         let task = self.task(pid)?;
-        self.function("try_to_wake_up", &[task, TASK_NORMAL, 0], |sim| {
+        self.function("try_to_wake_up", &[task, state, flags], |sim| {
             sim.woken("sched_waking", pid)?;
             sim.woken("sched_wakeup", pid)?;
             Ok(1)

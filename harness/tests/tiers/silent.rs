@@ -51,7 +51,8 @@ fn load_at_kprobe() -> Bpf {
 
 #[test]
 fn what_a_kernel_does_not_have_is_an_error_there() {
-    let settings: [(&str, fn(&mut Bpf)); 3] = [
+    type Setting = fn(&mut Bpf);
+    let settings: [(&str, Setting); 3] = [
         ("overriding a helper", |bpf| bpf.override_with("bpf_ktime_get_ns", |_| Some(1))),
         ("recording calls", Bpf::record_calls),
         ("", |bpf| bpf.set_clock(7)),

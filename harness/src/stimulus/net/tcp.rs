@@ -332,9 +332,7 @@ fn accept(sim: &mut Simulation<'_>, listener: &Socket, server: &Socket) -> Resul
             }
             // Since 6.10 flags and error are in a structure.
             let (outer, inner) = if sim.since(6, 10) {
-                // Until some version between 6.12 and 6.16 it was set already.
-                let error = if sim.since(6, 16) { 0 } else { -EINVAL };
-                let members = &[("flags", flags.into()), ("err", error.into())];
+                let members = &[("flags", flags.into())];
                 let arg = sim.object("proto_accept_arg", members)?;
                 (vec![arg], vec![arg])
             } else {

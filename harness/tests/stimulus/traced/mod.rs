@@ -77,6 +77,9 @@ fn calls(expected: &[(Option<Role>, Seen, Told)], kernel: &Profile) -> BTreeMap<
     expected.iter().filter_map(call).collect()
 }
 
+/// How many values are compared at least: there are about 4700, a few more or less from kernel to kernel.
+const ENOUGH: usize = 4000;
+
 /// A kernel that is short of time leaves packets to a thread of its own, and what they bring comes elsewhere: then it is
 /// done again.
 const ATTEMPTS: usize = 3;
@@ -144,15 +147,13 @@ fn every_stimulus_comes_by_the_points_of_its_expansion() {
     };
     // Which functions there are is left to the version: lists of them lack what compilers have cut in parts.
     let kernel = kernel.with_kernel(|k| k.symbols = Default::default());
-    let only = std::env::var("ONLY").unwrap_or_default();
     let mut count = Count::default();
     let mut wrong = Vec::new();
     for (name, action) in all() {
-        if only.is_empty() || only.split(',').any(|o| o == name) {
-            wrong.extend(check(name, &*action, &kernel, &mut count));
-        }
+        wrong.extend(check(name, &*action, &kernel, &mut count));
     }
     let version = kernel.kernel().version;
     println!("on {}.{}: {count:?}", version >> 16, version >> 8 & 0xff);
+    assert!(!real || count.values > ENOUGH, "little was compared");
     assert!(wrong.is_empty(), "on {}.{}:\n{}", version >> 16, version >> 8 & 0xff, wrong.join("\n"));
 }
