@@ -4,7 +4,8 @@ use bpf_harness::Bpf;
 
 fn load() -> Bpf {
     let builder = Bpf::builder().object(bpf_fixtures::object("packets").expect("a fixture"));
-    builder.object(bpf_fixtures::object("passages").expect("a fixture")).load().unwrap()
+    let builder = builder.object(bpf_fixtures::object("passages").expect("a fixture"));
+    builder.only("count").only("passage_xdp").load().unwrap()
 }
 
 #[test]
