@@ -20,10 +20,10 @@ mod sys;
 
 use std::ffi::OsStr;
 use std::fmt::Display;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -34,12 +34,16 @@ fn main() {
     std::panic::set_hook(Box::new(|info| {
         give_up(info);
     }));
-    let mut notes = setup::prepare();
-    notes.extend(modules::load_all());
+    let notes = setup::prepare().into_iter().map(|note| FromGuest::Note(note.into_bytes()));
+    let notes: Vec<FromGuest> = notes.chain(modules::load_all()).collect();
     let mut channel = match channel::Channel::open() {
         Ok(channel) => channel,
         Err(error) => {
-            notes.iter().for_each(|note| eprintln!("bpf-vm agent: {note}"));
+            for note in &notes {
+                if let FromGuest::Note(text) | FromGuest::Unloaded(_, text) = note {
+                    eprintln!("bpf-vm agent: {}", String::from_utf8_lossy(text));
+                }
+            }
             give_up(&format_args!("no channel to the host: {error}"));
         }
     };
@@ -58,10 +62,10 @@ fn give_up(why: &dyn Display) -> ! {
     sys::power_off()
 }
 
-fn serve(channel: &mut channel::Channel, notes: &[String]) -> io::Result<()> {
+fn serve(channel: &mut channel::Channel, notes: &[FromGuest]) -> io::Result<()> {
     channel.send(&FromGuest::Hello(VERSION, setup::release().into_bytes()))?;
     for note in notes {
-        channel.send(&FromGuest::Note(note.clone().into_bytes()))?;
+        channel.send(note)?;
     }
     // A program without all of its files is not started.
     let mut missing = None;
@@ -89,7 +93,8 @@ fn serve(channel: &mut channel::Channel, notes: &[String]) -> io::Result<()> {
                 run::linger();
                 return Ok(());
             }
-            Some(ToGuest::Signal(_) | ToGuest::Answer(..) | ToGuest::Stdin(_) | ToGuest::Resize(..)) => {}
+            Some(ToGuest::Signal(_) | ToGuest::Answer(..) | ToGuest::Stdin(_)) => {}
+            Some(ToGuest::Resize(..) | ToGuest::Close(_)) => {}
         }
     }
 }
@@ -102,17 +107,24 @@ fn put(piece: &FilePiece) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
+    let mode = piece.mode & 0o7777;
     match piece.mode & KIND {
-        FOLDER => fs::create_dir_all(path),
+        FOLDER => {
+            fs::create_dir_all(path)?;
+            // Without permissions it is one on the way to a file, and stays what it is.
+            if mode == 0 { Ok(()) } else { fs::set_permissions(path, Permissions::from_mode(mode)) }
+        }
         LINK => {
             let _ = fs::remove_file(path);
             symlink(OsStr::from_bytes(&piece.data), path)
         }
         _ => {
-            let mode = piece.mode & 0o7777;
-            let truncate = piece.offset == 0;
-            let mut file =
-                OpenOptions::new().create(true).truncate(truncate).write(true).mode(mode).open(path)?;
+            let first = piece.offset == 0;
+            let mut file = OpenOptions::new().create(true).truncate(first).write(true).open(path)?;
+            if first {
+                // Exactly these, whatever the umask is.
+                file.set_permissions(Permissions::from_mode(mode))?;
+            }
             file.seek(SeekFrom::Start(piece.offset))?;
             file.write_all(&piece.data)
         }

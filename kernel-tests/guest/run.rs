@@ -6,6 +6,8 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -36,7 +38,8 @@ pub(crate) fn run(channel: &Channel, command: &Command) -> io::Result<()> {
     let (mut pumps, feed) = match terminal {
         Some(Terminal { output, input }) => {
             let keep = input.try_clone().ok();
-            let pump = pump(output, writer.clone(), FromGuest::Stdout);
+            // A terminal goes on as long as its other end is there.
+            let pump = pump(output, writer.clone(), FromGuest::Stdout, Arc::default());
             (vec![pump], input::feed(input, keep, writer.clone()))
         }
         None => {
@@ -44,9 +47,11 @@ pub(crate) fn run(channel: &Channel, command: &Command) -> io::Result<()> {
             (Vec::new(), feed.unwrap_or_default())
         }
     };
-    pumps.extend(child.stdout.take().map(|pipe| pump(pipe, writer.clone(), FromGuest::Stdout)));
-    pumps.extend(child.stderr.take().map(|pipe| pump(pipe, writer.clone(), FromGuest::Stderr)));
-    obey(channel.reader()?, pid, desk, feed);
+    let unread = [Unread::default(), Unread::default()];
+    let [stdout, stderr] = unread.clone();
+    pumps.extend(child.stdout.take().map(|pipe| pump(pipe, writer.clone(), FromGuest::Stdout, stdout)));
+    pumps.extend(child.stderr.take().map(|pipe| pump(pipe, writer.clone(), FromGuest::Stderr, stderr)));
+    obey(channel.reader()?, pid, desk, feed, unread);
     if command.lifetime_secs > 0 {
         let lifetime = Duration::from_secs(command.lifetime_secs);
         thread::spawn(move || {
@@ -72,7 +77,11 @@ fn spawn(command: &Command) -> io::Result<(process::Child, Option<Terminal>)> {
     let mut argv = command.argv.iter().map(|arg| OsStr::from_bytes(arg));
     let program = argv.next().ok_or_else(|| io::Error::other("no program given"))?;
     let cwd = OsStr::from_bytes(&command.cwd);
-    let _ = fs::create_dir_all(cwd);
+    // The kernel would say of the program that it is not there.
+    fs::create_dir_all(cwd).map_err(|error| {
+        let folder = cwd.to_string_lossy();
+        io::Error::other(format!("its working directory {folder} cannot be made there ({error})"))
+    })?;
     let socket = command.service.then_some((HOST_SOCKET_VARIABLE, HOST_SOCKET));
     let mut start = process::Command::new(program);
     start
@@ -89,14 +98,24 @@ fn spawn(command: &Command) -> io::Result<(process::Child, Option<Terminal>)> {
     Ok((start.spawn()?, terminal))
 }
 
-fn pump<R: Read + Send + 'static>(mut pipe: R, to: Writer, wrap: fn(Vec<u8>) -> FromGuest) -> JoinHandle<()> {
+/// Whether nobody reads a stream on the host any more.
+type Unread = Arc<AtomicBool>;
+
+/// Gives what the program writes to the host. A pipe that is unread is closed when something comes out of it: the
+/// program's next write gets SIGPIPE.
+fn pump<R: Read + Send + 'static>(
+    mut pipe: R,
+    to: Writer,
+    wrap: fn(Vec<u8>) -> FromGuest,
+    unread: Unread,
+) -> JoinHandle<()> {
     thread::spawn(move || {
         let mut buffer = vec![0; CHUNK];
         loop {
             match pipe.read(&mut buffer) {
                 Ok(0) => return,
                 Ok(count) => {
-                    if to.send(&wrap(buffer[..count].to_vec())).is_err() {
+                    if unread.load(Ordering::Relaxed) || to.send(&wrap(buffer[..count].to_vec())).is_err() {
                         return;
                     }
                 }
@@ -108,7 +127,7 @@ fn pump<R: Read + Send + 'static>(mut pipe: R, to: Writer, wrap: fn(Vec<u8>) -> 
 }
 
 /// Signals from the host go to the program's process group; a host that is gone ends the machine.
-fn obey(mut reader: fs::File, pid: i32, desk: Desk, mut feed: Feed) {
+fn obey(mut reader: fs::File, pid: i32, desk: Desk, mut feed: Feed, unread: [Unread; 2]) {
     thread::spawn(move || {
         loop {
             match ToGuest::read(&mut reader) {
@@ -116,6 +135,9 @@ fn obey(mut reader: fs::File, pid: i32, desk: Desk, mut feed: Feed) {
                 Ok(Some(ToGuest::Answer(id, last, data))) => desk.answer(id, last, data),
                 Ok(Some(ToGuest::Stdin(data))) => feed.put(data),
                 Ok(Some(ToGuest::Resize(rows, columns))) => feed.resize(rows, columns),
+                Ok(Some(ToGuest::Close(stream))) => {
+                    unread[usize::from(stream != 1)].store(true, Ordering::Relaxed);
+                }
                 Ok(Some(_)) => {}
                 Ok(None) => crate::give_up(&"the channel to the host was closed"),
                 Err(error) => crate::give_up(&format_args!("the channel to the host failed: {error}")),

@@ -184,6 +184,67 @@ fn a_tool_that_is_killed_takes_its_machine_along() {
     }
 }
 
+/// Also where no agent can notice: at any moment of a start, and in a machine that does not boot.
+#[test]
+#[serial(vm)]
+fn a_tool_that_is_killed_while_its_machine_starts_takes_it_along() {
+    let Some(tool) = tool() else { return };
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (pids, script) = (dir.path().join("pids"), dir.path().join("qemu"));
+    let text = format!("#!/bin/sh\necho $$ >> {}\nexec sleep 600\n", pids.display());
+    fs::write(&script, text).expect("a script");
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
+    let started = || fs::read_to_string(&pids).unwrap_or_default();
+    for (round, kind) in ["--cold", "--no-workspace"].iter().cycle().take(8).enumerate() {
+        let mut command = Command::new(tool.get_program());
+        command.args(tool.get_args()).args([kind, "--", "true"]).env("BPF_VM_QEMU", &script);
+        command.env("BPF_VM_ACCEL", "tcg").stdin(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.env("TMPDIR", dir.path()).spawn().expect("the tool starts");
+        let before = started().lines().count();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while started().lines().count() == before && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
+        thread::sleep(Duration::from_millis(round as u64));
+        child.kill().expect("a signal");
+        child.wait().expect("it ends");
+    }
+    assert!(started().lines().count() >= 8, "{}", started());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let alive = |pid: &str| Path::new(&format!("/proc/{pid}/exe")).exists();
+    while started().lines().any(alive) {
+        assert!(Instant::now() < deadline, "QEMU is still there");
+        thread::sleep(Duration::from_millis(20));
+    }
+    let left: Vec<_> =
+        fs::read_dir(dir.path()).expect("the folder").flatten().map(|e| e.file_name()).collect();
+    assert_eq!(left.len(), 2, "only what this test made: {left:?}");
+}
+
+#[test]
+#[serial(vm)]
+fn output_that_nobody_reads_does_not_outlive_the_time_limit() {
+    let Some(tool) = tool() else { return };
+    let args = tool.get_args().map(|arg| if arg == "60" { "3".as_ref() } else { arg });
+    let script = "while :; do echo 0123456789012345678901234567890123456789; done";
+    let mut child = Command::new(tool.get_program())
+        .args(args)
+        .args(["--", "sh", "-c", script])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the tool starts");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("it can be asked") {
+            break status;
+        }
+        assert!(Instant::now() < deadline, "it waits for its reader");
+        thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(status.code(), Some(124));
+}
+
 #[test]
 #[serial(vm)]
 fn a_full_standard_output_is_an_error() {

@@ -62,6 +62,53 @@ fn a_program_whose_output_nobody_reads_keeps_its_status() {
 
 #[test]
 #[serial(vm)]
+fn a_program_whose_output_nobody_reads_is_told() {
+    let Some(mut command) = tool() else { return };
+    command.args(["--ro", "/usr/bin/yes", "--", "yes"]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the tool starts");
+    let mut some = [0; 4];
+    child.stdout.take().expect("a pipe").read_exact(&mut some).expect("some of its output");
+    assert_eq!(child.wait().expect("it ends").code(), Some(128 + 13), "SIGPIPE, as on the host");
+}
+
+#[test]
+#[serial(vm)]
+fn a_folder_that_the_guest_cannot_have_is_named() {
+    let Some(mut command) = tool() else { return };
+    let dir = std::path::Path::new("/proc").join(std::process::id().to_string()).join("net");
+    let output =
+        command.args(["--", "true"]).current_dir(dir).stdin(Stdio::null()).output().expect("it starts");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("its working directory /proc/") && text.contains("cannot be made there"), "{text}");
+    assert_eq!(output.status.code(), Some(126), "{text}");
+}
+
+#[test]
+#[serial(vm)]
+fn a_cold_machine_has_the_same_files_as_a_restored_one() {
+    let Ok(dir) = tempfile::tempdir_in("/dev/shm") else { return };
+    let name = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"caf\xe9 tool");
+    let (program, data) = (dir.path().join(name), dir.path().join("data"));
+    std::fs::create_dir(&data).expect("a folder");
+    for (path, text, mode) in
+        [(&program, "#!/bin/sh\nexec stat -c %a \"$@\"\n", 0o755), (&data.join("file"), "data", 0o666)]
+    {
+        std::fs::write(path, text).expect("a file");
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("its mode");
+    }
+    std::fs::set_permissions(&data, std::os::unix::fs::PermissionsExt::from_mode(0o2750)).expect("its mode");
+    for cold in [false, true] {
+        let Some(mut command) = tool() else { return };
+        command.args(["--ro", "/usr/bin/stat", "--ro"]).arg(&data).args(cold.then_some("--cold"));
+        command.arg("--").arg(&program).args([&data, &data.join("file")]);
+        let output = command.stdin(Stdio::null()).output().expect("the tool starts");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "2750\n666\n", "cold: {cold}: {text}");
+    }
+}
+
+#[test]
+#[serial(vm)]
 fn a_terminal_is_handed_through() {
     let Some(mut command) = tool() else { return };
     let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
@@ -126,7 +173,10 @@ fn options_that_cannot_be_had_are_refused_by_name() {
     let foreign = if cfg!(target_arch = "aarch64") { "amd64" } else { "arm64" };
     for (args, status, words) in [
         // Said before anything is looked for or fetched.
-        (["--arch", foreign], 125, format!("the guest is {foreign}: build it for that")),
+        (["--arch", foreign], 126, format!("the guest is {foreign}: build it for that")),
+        (["--kernel", "6.x"], 2, "`6.x` does not say which kernel".to_owned()),
+        (["--kernel", "/no/such/bzImage"], 125, "cannot open the kernel /no/such/bzImage".to_owned()),
+        (["--output-limit", "0"], 2, "expected 1M to 1024G".to_owned()),
         (["--arch", "mips"], 2, "expected amd64 (x86_64) or arm64 (aarch64)".to_owned()),
         (["--net", "host"], 2, "possible values: none".to_owned()),
         (["--timeout", "never"], 2, "expected a time".to_owned()),
@@ -150,5 +200,5 @@ fn interactive_without_a_terminal_is_an_error() {
     let output = command.args(["-i", "--", "true"]).stdin(Stdio::null()).output().expect("the tool starts");
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("--interactive needs a terminal"), "{text}");
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(125));
 }

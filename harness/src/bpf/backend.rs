@@ -16,6 +16,7 @@ use bpf_helpers_mock::{Machine, ProgId};
 use bpf_vm_shim::object::{AttachTarget, ProgType};
 
 use super::attach::Attachment;
+use super::graph::Block;
 use super::point::Point;
 use crate::error::Error;
 use crate::stimulus::Network;
@@ -62,6 +63,8 @@ pub(crate) struct KernelRun {
 pub(crate) trait Backend: fmt::Debug + Send {
     /// All elements, sorted by the bytes of their keys; see [`Machine::map_entries`].
     fn map_entries(&mut self, map: MapId) -> Result<Vec<Entry>, MapOpError>;
+    /// All elements, sorted in the same way, which are removed as they are read.
+    fn map_take_all(&mut self, map: MapId) -> Result<Vec<Entry>, MapOpError>;
     /// The value for a key; see [`Machine::map_read`].
     fn map_read(&mut self, map: MapId, key: &[u8]) -> Result<Option<Vec<Vec<u8>>>, MapOpError>;
     /// Sets the value for a key; see [`Machine::map_update`].
@@ -126,8 +129,8 @@ pub(crate) trait Backend: fmt::Debug + Send {
     fn kernel_functions(&self) -> Result<Arc<[String]>, Error>;
     /// Puts bytes where all tasks of this test have them, and says where.
     fn place_user(&mut self, bytes: &[u8]) -> Result<u64, Error>;
-    /// Puts bytes into kernel memory, and says where.
-    fn place_kernel(&mut self, bytes: &[u8]) -> Result<u64, Error>;
+    /// Puts objects into kernel memory, pointing to each other, and says where the first one is.
+    fn place_kernel(&mut self, objects: &[Block]) -> Result<u64, Error>;
     /// Nanoseconds since boot.
     fn now(&self) -> u64;
 }
@@ -145,6 +148,18 @@ impl Maps<'_> {
             Some(kernel) => kernel.map_entries(map),
             None => self.machine.map_entries(map),
         }
+    }
+
+    /// All elements, which are then no longer there. Nothing happens on a simulated machine meanwhile.
+    pub(crate) fn take_all(&mut self, map: MapId) -> Result<Vec<Entry>, MapOpError> {
+        if let Some(kernel) = &mut self.kernel {
+            return kernel.map_take_all(map);
+        }
+        let entries = self.machine.map_entries(map)?;
+        for e in &entries {
+            self.machine.map_delete(map, &e.key)?;
+        }
+        Ok(entries)
     }
 
     pub(crate) fn read(&mut self, map: MapId, key: &[u8]) -> Result<Option<Vec<Vec<u8>>>, MapOpError> {

@@ -12,7 +12,7 @@ impl Bpf {
     /// As there, and if no structure has a record's size or more than one has.
     pub fn decoded_records(&mut self, map: &str, type_name: Option<&str>) -> Result<Vec<Value>, Error> {
         let types = self.record_types(map, type_name)?;
-        let records = self.take_records(map)?;
+        let records = self.take_as_they_came(map)?;
         records.iter().map(|r| Record::new(r, &types).value()).collect()
     }
 

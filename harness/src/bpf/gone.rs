@@ -11,6 +11,7 @@ use bpf_vm_shim::object::{AttachTarget, ProgType};
 
 use super::attach::Attachment;
 use super::backend::{Attached, Backend, Item, KernelRun, MadeUp};
+use super::graph::Block;
 use crate::error::Error;
 use crate::stimulus::Network;
 use crate::symbols::Resolved;
@@ -31,6 +32,9 @@ fn gone<T>() -> Result<T, Error> {
 
 impl Backend for Gone {
     fn map_entries(&mut self, _: MapId) -> Result<Vec<Entry>, MapOpError> {
+        map()
+    }
+    fn map_take_all(&mut self, _: MapId) -> Result<Vec<Entry>, MapOpError> {
         map()
     }
     fn map_read(&mut self, _: MapId, _: &[u8]) -> Result<Option<Vec<Vec<u8>>>, MapOpError> {
@@ -99,7 +103,7 @@ impl Backend for Gone {
     fn place_user(&mut self, _: &[u8]) -> Result<u64, Error> {
         gone()
     }
-    fn place_kernel(&mut self, _: &[u8]) -> Result<u64, Error> {
+    fn place_kernel(&mut self, _: &[Block]) -> Result<u64, Error> {
         gone()
     }
     fn now(&self) -> u64 {

@@ -12,6 +12,7 @@ mod decoded;
 mod event;
 mod globals;
 mod gone;
+mod graph;
 mod input;
 mod kprobes;
 mod links;
@@ -42,6 +43,10 @@ pub use buffers::{CallbackError, CallbackResult, PerfBufferOptions};
 pub use builder::{BpfBuilder, MAX_CPUS};
 pub use event::{Event, Fired};
 use gone::Gone;
+#[cfg(feature = "kernel")]
+pub(crate) use graph::Block;
+#[cfg(all(test, feature = "kernel"))]
+pub(crate) use graph::Pointer;
 pub use input::Input;
 use links::UserPlace;
 pub(crate) use links::{Host, Link};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bpf_vm_shim::btf::{Btf, Kind, Type, TypeId};
 use bpf_vm_shim::isa::{Insn, pseudo};
+use bpf_vm_shim::object::MapType;
 use serde::de::DeserializeOwned;
 
 use super::Bpf;
@@ -15,6 +16,8 @@ use crate::value::{Value, decode};
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
     data: &'a [u8],
+    /// The length that it came with.
+    came: u64,
     types: &'a RecordTypes,
 }
 
@@ -28,6 +31,8 @@ pub(super) struct RecordTypes {
     structs: Arc<[Candidate]>,
     /// They are all that is sent to the map, and not only all that might be.
     certain: bool,
+    /// Records come with more bytes than the program has sent.
+    padded: bool,
 }
 
 /// A structure that a record may be.
@@ -40,16 +45,21 @@ struct Candidate {
 
 impl<'a> Record<'a> {
     pub(super) fn new(data: &'a [u8], types: &'a RecordTypes) -> Self {
-        Self { data, types }
+        Self { data: types.sent(data), came: data.len() as u64, types }
     }
 
-    /// Its bytes.
+    /// Its bytes, as the program has sent them.
+    ///
+    /// The kernel tells the length of what came through a perf event array in words: up to 7 bytes of anything follow. They
+    /// are cut off where the record's type is known (it was named when the buffer was opened, or is the only one that it
+    /// can be) and has no array without a length at its end; else they are there, on a kernel only. Ring buffers know their
+    /// records' lengths.
     #[must_use]
     pub fn data(&self) -> &'a [u8] {
         self.data
     }
 
-    /// Its size in bytes.
+    /// Its size in bytes; see [`Record::data`].
     #[must_use]
     pub fn size(&self) -> usize {
         self.data.len()
@@ -61,7 +71,7 @@ impl<'a> Record<'a> {
     /// # Errors
     /// If no structure, or more than one, has its size; if it does not fit.
     pub fn value(&self) -> Result<Value, Error> {
-        let (btf, ty) = self.types.type_of(self.data.len() as u64)?;
+        let (btf, ty) = self.types.type_of(self.came)?;
         let what = || format!("a record of map '{}'", self.types.map);
         let size = btf.size_of(ty).map_or(0, |s| usize::try_from(s).unwrap_or(0));
         let decoded = if self.data.len() < size && self.types.certain {
@@ -94,30 +104,47 @@ impl Deref for Record<'_> {
     }
 }
 
+/// The length that a perf ring gives a record: with the four bytes in front of it that say so it fills words
+/// (`perf_sample_save_raw_data` in `include/linux/perf_event.h`).
+const fn padded(sent: u64) -> u64 {
+    (sent + 4).next_multiple_of(8) - 4
+}
+
 impl RecordTypes {
+    /// What was sent of what has come. What it was padded with is whatever the ring had in it before.
+    pub(super) fn sent<'a>(&self, data: &'a [u8]) -> &'a [u8] {
+        let len = data.len() as u64;
+        if !self.padded {
+            return data;
+        }
+        let size = self.type_of(len).ok().filter(|(btf, ty)| !is_open_ended(btf, *ty));
+        let size = size.and_then(|(btf, ty)| btf.size_of(ty).ok()).filter(|size| padded(*size) == len);
+        let cut = size.and_then(|size| data.get(..usize::try_from(size).ok()?));
+        cut.unwrap_or(data)
+    }
+
     fn type_of(&self, size: u64) -> Result<(&Btf, TypeId), Error> {
         if let Some((btf, ty)) = &self.chosen {
             return Ok((btf, *ty));
         }
-        // A kernel's perf buffer pads records, so that with the size in front of them they fill words.
-        let padded = |n: u64| (n + 4).next_multiple_of(8) - 4;
+        let comes_as = |sent: u64| if self.padded { padded(sent) } else { sent };
         let of = |wanted: &dyn Fn(u64) -> bool| -> Vec<&Candidate> {
             self.structs.iter().filter(|c| wanted(c.size)).collect()
         };
-        let exact = of(&|n| n == size);
-        let fits = if exact.is_empty() { of(&|n| padded(n) == size) } else { exact };
+        let fits = of(&|n| comes_as(n) == size);
         let fits = if fits.is_empty() && self.certain { of(&|_| true) } else { fits };
+        let rounded = if self.padded { " (a kernel rounds them up to words)" } else { "" };
         match fits.as_slice() {
             [one] => Ok((&one.btf, one.ty)),
             [] => Err(Error::Invalid(format!(
-                "a record of map '{}' has {size} bytes, and no structure of the object has; name its type with \
+                "a record of map '{}' has {size} bytes{rounded}, and no structure of the object has; name its type with \
                  `record_type()`, and see that the object has it in its BTF",
                 self.map
             ))),
             many => {
                 let names: Vec<_> = many.iter().map(|c| c.btf.type_name(c.ty)).collect();
                 Err(Error::Invalid(format!(
-                    "a record of map '{}' may be one of {}: name its type with `record_type()`",
+                    "a record of map '{}' with {size} bytes{rounded} may be one of {}: name its type with `record_type()`",
                     self.map,
                     names.join(", ")
                 )))
@@ -146,7 +173,7 @@ impl Bpf {
     /// # Errors
     /// As [`Bpf::take_records`] and [`Record::event`].
     pub fn events<T: DeserializeOwned>(&mut self, map: &str) -> Result<Vec<T>, Error> {
-        let records = self.take_records(map)?;
+        let records = self.take_as_they_came(map)?;
         let types = self.record_types(map, None)?;
         records.iter().map(|data| Record::new(data, &types).event()).collect()
     }
@@ -162,10 +189,15 @@ impl Bpf {
             is_struct.then_some((btf, ty))
         };
         let chosen = named.or_else(own);
+        let is_perf = |id| {
+            let map = self.machine.kernel.maps.get(id);
+            map.is_some_and(|m| m.def.map_type == MapType::PerfEventArray)
+        };
+        let padded = self.kernel.is_some() && self.machine.map_by_name(map).is_some_and(is_perf);
         let sent = self.sent_structs(map);
         let certain = !sent.is_empty();
         let structs = if certain { sent } else { self.possible_structs() };
-        Ok(RecordTypes { map: map.to_owned(), chosen, structs: structs.into(), certain })
+        Ok(RecordTypes { map: map.to_owned(), chosen, structs: structs.into(), certain, padded })
     }
 
     /// The structures that programs of bcc texts send to a map, by the variables of the forced header's `__BCC_RECORD`.
@@ -222,6 +254,13 @@ impl Bpf {
     }
 }
 
+/// Whether a structure ends with an array that has no length, so that its records have any.
+fn is_open_ended(btf: &Btf, ty: TypeId) -> bool {
+    let Ok((_, Type::Struct(s))) = btf.resolve(ty) else { return false };
+    let last = s.members().last().and_then(|m| btf.resolve(m.type_id).ok());
+    matches!(last, Some((_, Type::Array(a))) if a.len == 0)
+}
+
 /// Whether linked instructions take a map's address.
 fn mentions(insns: &[Insn], map: usize) -> bool {
     let is_map = |i: &Insn| matches!(i.src, pseudo::MAP_IDX | pseudo::MAP_IDX_VALUE);
@@ -237,4 +276,52 @@ fn sent_type<'a>(btf: &'a Btf, ty: &Type<'a>) -> Option<(&'a str, TypeId)> {
     let Type::Ptr(target) = btf.resolve(*target).ok()?.1 else { return None };
     let (id, target) = btf.resolve(target).ok()?;
     matches!(target, Type::Struct(_)).then_some((function, id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{RecordTypes, padded};
+    use crate::bpf::Record;
+    use crate::{Bpf, Tier};
+
+    /// The types of the fixture's map as a kernel's records need them, or as a simulated machine's do.
+    fn types(named: Option<&str>, padded: bool) -> RecordTypes {
+        let object = bpf_fixtures::object("perf_sizes").unwrap();
+        let bpf = Bpf::builder().object(object).tier(Tier::Simulator).load().unwrap();
+        RecordTypes { padded, ..bpf.record_types("events", named).unwrap() }
+    }
+
+    #[test]
+    fn a_ring_rounds_lengths_so_that_records_fill_words() {
+        let table = [(1, 4), (4, 4), (5, 12), (8, 12), (12, 12), (13, 20), (16, 20), (20, 20)];
+        assert_eq!(table.map(|(sent, _)| (sent, padded(sent))), table);
+    }
+
+    #[test]
+    fn structures_that_a_ring_cannot_tell_apart_have_to_be_named() {
+        let bytes = [1u8, 0, 0, 0, 2, 0, 0, 0, 0xaa, 0xbb, 0xcc, 0xdd];
+        let any = types(None, true);
+        let error = Record::new(&bytes, &any).value().unwrap_err().to_string();
+        assert!(error.contains("struct small, struct large") && error.contains("record_type()"), "{error}");
+        // The machine says how long a record is: no rounding, no doubt.
+        let exact = types(None, false);
+        for (len, is_large) in [(8, false), (12, true)] {
+            let value = Record::new(&bytes[..len], &exact).value().unwrap();
+            assert_eq!(value.get("c").is_some(), is_large, "{len}");
+        }
+        let named = types(Some("small"), true);
+        let record = Record::new(&bytes, &named);
+        assert_eq!((record.data(), record.size()), (&bytes[..8], 8));
+        assert_eq!(record.value().unwrap().get("b"), Some(&2u64.into()));
+    }
+
+    #[test]
+    fn padding_is_cut_off_where_the_type_is_known() {
+        let bytes = [7u8; 20];
+        let types = types(None, true);
+        let record = Record::new(&bytes, &types);
+        assert_eq!((record.size(), record.value().is_ok()), (16, true));
+        // Nothing of the kind is in the object.
+        assert_eq!(Record::new(&[7; 28], &types).size(), 28);
+    }
 }

@@ -25,13 +25,24 @@ pub(super) struct Kept {
 }
 
 impl Bpf {
-    /// Takes the records of a ring buffer or perf event array, oldest first, as they were sent. Records of a perf event
+    /// Takes the records of a ring buffer or perf event array, oldest first, as they were sent: what
+    /// [`Record::data`](super::Record::data) says of a kernel's perf event arrays holds here too. Records of a perf event
     /// array's CPUs come one CPU after another on a kernel, in the order of sending on the simulator.
     ///
     /// # Errors
     /// If there is no such map, it has no records, or it is a perf event array that nobody has opened
     /// ([`Bpf::keep_records`], [`Bpf::open_perf_buffer`]): nothing is kept then, and programs get `-ENOENT`.
     pub fn take_records(&mut self, map: &str) -> Result<Vec<Vec<u8>>, Error> {
+        let mut records = self.take_as_they_came(map)?;
+        if self.kernel.is_some() && !records.is_empty() {
+            let types = self.record_types(map, None)?;
+            records.iter_mut().for_each(|data| data.truncate(types.sent(data).len()));
+        }
+        Ok(records)
+    }
+
+    /// The records with what a kernel has padded them with.
+    pub(super) fn take_as_they_came(&mut self, map: &str) -> Result<Vec<Vec<u8>>, Error> {
         let id = self.map(map)?.id();
         self.collect(id, map)?;
         Ok(self.host.kept.get_mut(&id).map(|kept| std::mem::take(&mut kept.records)).unwrap_or_default())
@@ -111,8 +122,10 @@ impl Bpf {
     /// If there is no such map or type, or a record is too short.
     pub fn records(&mut self, map: &str, type_name: Option<&str>) -> Result<Vec<Value>, Error> {
         let found = type_name.map(|name| self.find_type(name)).transpose()?;
-        let records = self.take_records(map)?;
-        let Some((btf, ty)) = found else { return Ok(records.into_iter().map(Value::Bytes).collect()) };
+        let Some((btf, ty)) = found else {
+            return Ok(self.take_records(map)?.into_iter().map(Value::Bytes).collect());
+        };
+        let records = self.take_as_they_came(map)?;
         let what = || format!("a record of map '{map}'");
         let decoded =
             records.iter().map(|r| decode(&btf, ty, r).map_err(|source| Error::value(what(), source)));

@@ -5,7 +5,7 @@ use bpf_helpers_mock::objects::Object as KernelObject;
 use bpf_helpers_mock::state::Task;
 use std::sync::Arc;
 
-use super::{Bpf, Loaded, globals};
+use super::{Bpf, Loaded, globals, graph};
 use crate::error::Error;
 use crate::table::{MapRef, Table};
 use crate::value::{Value, decode};
@@ -143,8 +143,7 @@ impl Bpf {
 
     /// A kernel object of a BTF type, with these members set: `("mm.arg_start", 0x1000)`.
     ///
-    /// On a kernel its bytes are in the kernel's memory. What its pointers point to has to be an object of its own there,
-    /// whose address is set.
+    /// On a kernel it is in the kernel's memory, with all objects that were made on the way to its members.
     ///
     /// # Errors
     /// If there is no such type or member, or a value does not fit.
@@ -155,10 +154,7 @@ impl Bpf {
         }
         let mut object = builder.build().map_err(|e| Error::Invalid(e.to_string()))?;
         let Some(kernel) = &mut self.kernel else { return Ok(object) };
-        let size = self.machine.kernel.types().and_then(|btf| btf.size_of(object.type_id).ok()).unwrap_or(0);
-        let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
-        self.machine.mem.peek(object.addr, &mut bytes).map_err(|e| Error::Invalid(format!("{e:?}")))?;
-        object.addr = kernel.place_kernel(&bytes)?;
+        object.addr = kernel.place_kernel(&graph::blocks(&mut self.machine.mem, object.addr)?)?;
         Ok(object)
     }
 

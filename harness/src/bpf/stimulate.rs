@@ -2,7 +2,7 @@
 
 use super::{Bpf, Point};
 use crate::error::Error;
-use crate::stimulus::{Action, Network, Real, Simulation, Stimulated};
+use crate::stimulus::{Action, Network, Real, Simulation, Stimulated, by_this_thread};
 
 impl Bpf {
     /// Lets something happen that makes probes fire: a file is read, a process is made, a connection is opened.
@@ -32,7 +32,7 @@ impl Bpf {
     pub fn stimulate(&mut self, action: &dyn Action) -> Result<Stimulated, Error> {
         self.check_refused()?;
         match self.kernel.as_ref().map(|k| k.makes_up_events()) {
-            Some(false) => return action.perform(&mut Real::new(self)),
+            Some(false) => return action.perform(&mut Real::new(self)).map(by_this_thread),
             Some(true) => {
                 return Err(Error::Invalid(
                     "a stimulus runs no programs in a test that makes up its events: nothing is attached for real; build \

@@ -37,10 +37,19 @@ pub fn compare(left: &Facts, right: &Facts, ignore: &[String]) -> Report {
     for a in &left.groups {
         match right.groups.iter().find(|b| b.name == a.name) {
             Some(b) => group(a, b, ignore, &mut report),
-            None => report.not_compared.push(format!("{}: the other tier has nothing of this name", a.name)),
+            None => report.not_compared.push(only(&a.name, "left")),
+        }
+    }
+    for b in &right.groups {
+        if !left.groups.iter().any(|a| a.name == b.name) {
+            report.not_compared.push(only(&b.name, "right"));
         }
     }
     report
+}
+
+fn only(name: &str, which: &str) -> String {
+    format!("{name}: only the tier on the {which} has anything of this name")
 }
 
 fn group(a: &Group, b: &Group, ignore: &[String], report: &mut Report) {
@@ -144,6 +153,25 @@ mod tests {
             let report = compare(&facts(vec![a.clone()], &[]), &facts(vec![b.clone()], &[]), &[]);
             assert_eq!(!report.differences.is_empty(), differs, "{a:?} {b:?}");
         }
+    }
+
+    #[test]
+    fn what_only_one_tier_has_made_is_told_of_whichever_it_is() {
+        let named = |names: &[&str]| Facts {
+            groups: names.iter().map(|n| Group { name: (*n).to_owned(), ..Group::default() }).collect(),
+            cpus: None,
+        };
+        let report = compare(&named(&["a", "b"]), &named(&["b", "c", "d"]), &[]);
+        let told: Vec<&str> = report.not_compared.iter().filter_map(|l| l.split(" has").next()).collect();
+        assert_eq!(
+            told,
+            [
+                "a: only the tier on the left",
+                "c: only the tier on the right",
+                "d: only the tier on the right"
+            ]
+        );
+        assert_eq!((report.agreed, report.differences), (vec!["b: runs".to_owned()], vec![]));
     }
 
     #[test]

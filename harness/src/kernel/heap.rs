@@ -7,10 +7,12 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType};
 
+use crate::bpf::Block;
 use crate::error::Error;
 
-/// How much there is for one test.
-const SIZE: usize = 64 << 10;
+/// How much there is for one test. More than the kernel allocates in its direct mapping, so that it is not there: the
+/// simulator's kernel objects have such addresses, and are told from others by them.
+const SIZE: usize = 256 << 10;
 /// Objects begin at multiples of this, as a cache of the kernel's would have them.
 const ALIGN: usize = 64;
 
@@ -40,19 +42,32 @@ impl Heap {
         Ok(Self { map, base, bytes: vec![0; SIZE], used: 0 })
     }
 
-    /// Puts bytes there and says where.
-    pub(super) fn place(&mut self, bytes: &[u8]) -> Result<u64, Error> {
-        let at = (self.base as usize + self.used).next_multiple_of(ALIGN) - self.base as usize;
-        let end = at + bytes.len();
-        let Some(room) = self.bytes.get_mut(at..end) else {
-            return Err(failed(format!("objects of one test may have {SIZE} bytes in all")));
-        };
-        room.copy_from_slice(bytes);
+    /// Puts objects there, with their pointers to each other, and says where the first one is.
+    pub(super) fn place(&mut self, objects: &[Block]) -> Result<u64, Error> {
+        let full = || failed(format!("objects of one test may have {SIZE} bytes in all"));
+        let mut used = self.used;
+        let mut offsets = Vec::with_capacity(objects.len());
+        for object in objects {
+            let at = (self.base as usize + used).next_multiple_of(ALIGN) - self.base as usize;
+            used = at + object.bytes.len();
+            offsets.push(at);
+        }
+        for (object, at) in objects.iter().zip(&offsets) {
+            let room = self.bytes.get_mut(*at..at + object.bytes.len()).ok_or_else(full)?;
+            room.copy_from_slice(&object.bytes);
+            for pointer in &object.pointers {
+                let target = offsets.get(pointer.block).map(|to| self.base + *to as u64 + pointer.offset);
+                let place = room.get_mut(pointer.at..).and_then(|rest| rest.first_chunk_mut::<8>());
+                if let (Some(place), Some(target)) = (place, target) {
+                    *place = target.to_ne_bytes();
+                }
+            }
+        }
         self.map
             .update(&0u32.to_ne_bytes(), &self.bytes, MapFlags::ANY)
             .map_err(|e| failed(format!("{e:#}")))?;
-        self.used = end;
-        Ok(self.base + at as u64)
+        self.used = used;
+        Ok(offsets.first().map_or(0, |at| self.base + *at as u64))
     }
 }
 
@@ -104,7 +119,8 @@ fn run_address_teller(map: &MapHandle) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::super::testing;
-    use super::Heap;
+    use super::{Block, Heap, SIZE};
+    use crate::bpf::Pointer;
 
     #[test]
     fn bytes_are_in_kernel_memory() {
@@ -112,9 +128,21 @@ mod tests {
             return;
         }
         let mut heap = Heap::new().unwrap();
-        let (a, b) = (heap.place(b"one").unwrap(), heap.place(&[7; 100]).unwrap());
+        let block = |bytes: &[u8]| Block { bytes: bytes.to_vec(), pointers: Vec::new() };
+        let (a, b) = (heap.place(&[block(b"one")]).unwrap(), heap.place(&[block(&[7; 100])]).unwrap());
         assert!(a >> 47 == 0x1ffff && a % 64 == 0, "{a:#x}");
         assert_eq!(b, a + 64);
-        assert!(heap.place(&[0; 64 << 10]).is_err());
+        assert!(heap.place(&[block(&[0; SIZE])]).is_err());
+        // The last place is as it was, and objects point to each other.
+        let pointer = |at, block, offset| vec![Pointer { at, block, offset }];
+        let pair = [
+            Block { pointers: pointer(8, 1, 3), ..block(&[1; 16]) },
+            Block { pointers: pointer(0, 0, 0), ..block(&[0; 8]) },
+        ];
+        let c = heap.place(&pair).unwrap();
+        assert_eq!(c, b + 128);
+        let at = (c - heap.base) as usize;
+        let word = |at: usize| u64::from_ne_bytes(*heap.bytes[at..].first_chunk().unwrap());
+        assert_eq!((word(at + 8), word(at + 64)), (c + 64 + 3, c));
     }
 }

@@ -21,7 +21,7 @@ use libbpf_rs::{
 use super::log_room::LogRoom;
 use super::maps::KernelMap;
 use super::object::{Opened, Prog};
-use super::{Kernel, errors, legacy, messages, rewrite, symbols, trace_pipe};
+use super::{Kernel, errors, legacy, messages, rewrite, slots, symbols, trace_pipe};
 use crate::bpf::Backend;
 use crate::error::Error;
 
@@ -164,10 +164,11 @@ impl Source {
         shared: Option<&BTreeMap<MapId, KernelMap>>,
     ) -> Result<Opened, Error> {
         let name = if self.object.name.is_empty() { "object" } else { self.object.name.as_str() };
+        let bytes = slots::only(&self.bytes, &self.object, |program| wanted.contains_key(program));
         let (opened, said) = messages::of(|| {
             let mut builder = ObjectBuilder::default();
             builder.name(name)?;
-            builder.open_memory(&self.bytes)
+            builder.open_memory(&bytes)
         });
         let failed = |what: &str, e: &libbpf_rs::Error, said: &str| {
             let why = errors::privilege(e).map_or_else(|| format!("{e:#}"), str::to_owned);

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd};
 
 use bpf_helpers_mock::Errno;
-use bpf_helpers_mock::maps::{Entry, MapId, MapOpError};
+use bpf_helpers_mock::maps::{MapId, MapOpError};
 use bpf_vm_shim::object::MapType;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
@@ -21,38 +21,9 @@ pub(super) struct KernelMap {
 }
 
 impl KernelMap {
-    fn is_percpu(&self) -> bool {
+    pub(super) fn is_percpu(&self) -> bool {
         use MapType as T;
         matches!(self.map_type, T::PercpuHash | T::LruPercpuHash | T::PercpuArray | T::PercpuCgroupStorage)
-    }
-
-    /// Types whose values user space cannot look up.
-    fn is_opaque(&self) -> bool {
-        use MapType as T;
-        matches!(
-            self.map_type,
-            T::PerfEventArray
-                | T::CgroupArray
-                | T::Ringbuf
-                | T::UserRingbuf
-                | T::BloomFilter
-                | T::Queue
-                | T::Stack
-        )
-    }
-
-    pub(super) fn entries(&self) -> Result<Vec<Entry>, MapOpError> {
-        if self.is_opaque() {
-            return Ok(Vec::new());
-        }
-        let mut entries = Vec::new();
-        for key in self.handle.keys() {
-            if let Some(values) = self.read(&key)? {
-                entries.push(Entry { key, values });
-            }
-        }
-        entries.sort();
-        Ok(entries)
     }
 
     pub(super) fn read(&self, key: &[u8]) -> Result<Option<Vec<Vec<u8>>>, MapOpError> {
@@ -124,7 +95,7 @@ impl KernelMap {
         }
     }
 
-    fn fit(&self, mut value: Vec<u8>) -> Vec<u8> {
+    pub(super) fn fit(&self, mut value: Vec<u8>) -> Vec<u8> {
         value.truncate(self.value_size);
         value
     }
@@ -137,7 +108,7 @@ impl KernelMap {
         Err(self.error(Errno::EINVAL, why))
     }
 
-    fn error(&self, errno: Errno, why: String) -> MapOpError {
+    pub(super) fn error(&self, errno: Errno, why: String) -> MapOpError {
         MapOpError::Errno { map: self.name.clone(), errno, why }
     }
 

@@ -25,11 +25,13 @@ mod messages;
 mod net;
 mod object;
 mod rewrite;
+mod slots;
 mod symbols;
 #[cfg(test)]
 mod testing;
 mod trace_pipe;
 pub mod verdicts;
+mod walk;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -40,7 +42,7 @@ use bpf_helpers_mock::maps::{Entry, MapId, MapOpError};
 use bpf_helpers_mock::state::Tasks;
 use bpf_vm_shim::object::{AttachTarget, ProgType};
 
-use crate::bpf::{Attached, Attachment, Backend, Item, KernelRun, MadeUp, not_open};
+use crate::bpf::{Attached, Attachment, Backend, Block, Item, KernelRun, MadeUp, not_open};
 use crate::error::Error;
 use crate::stimulus::Network;
 use crate::symbols::Resolved;
@@ -80,6 +82,10 @@ pub(crate) struct Kernel {
 impl Backend for Kernel {
     fn map_entries(&mut self, map: MapId) -> Result<Vec<Entry>, MapOpError> {
         self.kernel_map(map)?.entries()
+    }
+
+    fn map_take_all(&mut self, map: MapId) -> Result<Vec<Entry>, MapOpError> {
+        self.kernel_map(map)?.take_all()
     }
 
     fn map_read(&mut self, map: MapId, key: &[u8]) -> Result<Option<Vec<Vec<u8>>>, MapOpError> {
@@ -212,12 +218,12 @@ impl Backend for Kernel {
         self.actors()?.place(bytes).map_err(errors::actor)
     }
 
-    fn place_kernel(&mut self, bytes: &[u8]) -> Result<u64, Error> {
+    fn place_kernel(&mut self, objects: &[Block]) -> Result<u64, Error> {
         let heap = match &mut self.heap {
             Some(heap) => heap,
             None => self.heap.insert(heap::Heap::new()?),
         };
-        heap.place(bytes)
+        heap.place(objects)
     }
 
     fn now(&self) -> u64 {

@@ -24,11 +24,11 @@ const BUFFER: usize = 4096;
 const MAY_EXEC: u64 = 1;
 const MAY_WRITE: u64 = 2;
 const MAY_READ: u64 = 4;
-/// `LOOKUP_FOLLOW`, `LOOKUP_RCU`, `LOOKUP_OPEN`, `LOOKUP_CREATE` (`include/linux/namei.h`)
 const LOOKUP_FOLLOW: u64 = 1;
-const LOOKUP_RCU: u64 = 0x40;
-const LOOKUP_OPEN: u64 = 0x100;
-const LOOKUP_CREATE: u64 = 0x200;
+/// `LOOKUP_RCU`, `LOOKUP_OPEN`, `LOOKUP_CREATE` (`include/linux/namei.h`) since some version between
+/// 6.12 and 6.16, and before.
+const LOOKUPS: [u64; 3] = [0x100, 0x1_0000, 0x2_0000];
+const OLD_LOOKUPS: [u64; 3] = [0x40, 0x100, 0x200];
 /// `S_IFREG`
 const REGULAR: u64 = 0o100_000;
 /// The first descriptor of a process that has nothing else open.
@@ -191,13 +191,14 @@ pub(super) fn open_file(
     let name = sim.object("filename", &[("name", text.into())])?;
     // As `build_open_flags` does.
     let create = flags & O_CREAT != 0;
+    let [rcu, intent_open, intent_create] = if sim.since(6, 16) { LOOKUPS } else { OLD_LOOKUPS };
     let how = sim.object(
         "open_flags",
         &[
             ("open_flag", flags.into()),
             ("mode", if create { mode | REGULAR } else { 0 }.into()),
             ("acc_mode", access(flags).into()),
-            ("intent", (LOOKUP_OPEN | if create { LOOKUP_CREATE } else { 0 }).into()),
+            ("intent", (intent_open | if create { intent_create } else { 0 }).into()),
             ("lookup_flags", LOOKUP_FOLLOW.into()),
         ],
     )?;
@@ -210,7 +211,7 @@ pub(super) fn open_file(
     let answer = |r: Result<u64, i64>| r.map_or_else(|e| e, u64::cast_signed);
     sim.function(function, &[AT_FDCWD, name, how], |sim| {
         let nameidata = sim.object("nameidata", &[])?;
-        sim.function("path_openat", &[nameidata, how, LOOKUP_FOLLOW | LOOKUP_RCU], |sim| {
+        sim.function("path_openat", &[nameidata, how, LOOKUP_FOLLOW | rcu], |sim| {
             if size.is_some() {
                 let refused = open_entry(sim, file, flags)?;
                 result = if refused < 0 { Err(refused) } else { Ok(file) };

@@ -76,6 +76,7 @@ pub use network::{Device, Network, Passage};
 pub use packet::Packet;
 pub use process::{Exec, Fork, Thread};
 pub use real::Real;
+pub(crate) use real::by_this_thread;
 pub use signal::Kill;
 pub use simulation::{Occasion, STEP_NS, Simulation};
 pub use sleep::Sleep;

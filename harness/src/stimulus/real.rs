@@ -53,6 +53,16 @@ impl<'a> Real<'a> {
     }
 }
 
+/// Names this thread as the one that acted, unless the action has said who did.
+pub(crate) fn by_this_thread(done: Stimulated) -> Stimulated {
+    #[cfg(feature = "kernel")]
+    if done.pid == 0 {
+        let Stimulated { pid, tgid, .. } = crate::kernel::actions::acted();
+        return Stimulated { pid, tgid, ..done };
+    }
+    done
+}
+
 real! {
     fn read_file(path: &Path, room: usize) -> Stimulated;
     fn open_missing(path: &Path) -> Stimulated;

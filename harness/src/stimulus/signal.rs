@@ -62,7 +62,12 @@ impl Action for Kill {
             sim.syscall("rt_sigaction", &[signal, action, old, 8], |_| Ok(0))?;
         }
         let ret = sim.syscall("kill", &[target.into(), signal], |sim| {
-            let info = sim.object("kernel_siginfo", &[("si_signo", signal.into())])?;
+            // `SEND_SIG_NOINFO`: what there is to be said is said where the signal is put.
+            let info = if sim.since(7, 3) {
+                0
+            } else {
+                sim.object("kernel_siginfo", &[("si_signo", signal.into())])?
+            };
             // Compilers put it into the system call since.
             let whole = sim.has_function("kill_something_info").unwrap_or(true) && !sim.since(7, 0);
             if whole {
@@ -125,7 +130,11 @@ pub(super) fn generate(
     result: u64,
 ) -> Result<i64, Error> {
     let function = sim.named(&[("__send_signal_locked", (5, 19)), ("__send_signal", (2, 6))]);
-    let info = sim.object("kernel_siginfo", &[("si_signo", signal.into()), ("si_code", code.into())])?;
+    let info = if code == 0 && sim.since(7, 3) {
+        0
+    } else {
+        sim.object("kernel_siginfo", &[("si_signo", signal.into()), ("si_code", code.into())])?
+    };
     sim.function(function, &[signal, info, task, GROUP, 0], |sim| {
         let comm = sim.comm_of(pid);
         let fields: &[(&str, Value)] = &[

@@ -1,9 +1,13 @@
 //! What bcc's tables can do as a whole: rows 39, 41 to 45 of the reference guide.
 
+use super::map_ref::{stored_size, unless_gone};
 use super::{Entry, MapRef, Table};
 use crate::error::Error;
 use crate::hist::Hist;
 use crate::value::Value;
+
+/// `BPF_EXIST`: the key has to be there.
+const EXIST: u64 = 2;
 
 impl MapRef<'_> {
     /// Keys and values, sorted by key.
@@ -54,27 +58,25 @@ impl MapRef<'_> {
         self.update(key, value)
     }
 
-    /// Keys and values, which are then no longer there (`BPF_MAP_LOOKUP_AND_DELETE_BATCH`).
+    /// Keys and values, which are then no longer there (`BPF_MAP_LOOKUP_AND_DELETE_BATCH`). Hash maps give each element once,
+    /// with its last value, whatever programs do meanwhile. For other types a kernel has no such operation: what is written
+    /// to an element between its reading and its removal is lost.
     ///
     /// # Errors
     /// As [`MapRef::table`], and if elements of such a map cannot be removed.
     pub fn items_lookup_and_delete_batch(&mut self) -> Result<Vec<Entry>, Error> {
-        let entries = self.maps.entries(self.id)?;
-        let items = self.items()?;
-        for e in entries {
-            self.maps.delete(self.id, &e.key)?;
-        }
-        Ok(items)
+        let taken = self.maps.take_all(self.id)?;
+        Ok(Table::new(self.name.clone(), self.decode_all(taken)?).items().to_vec())
     }
 
-    /// Sets all values to zero; the keys stay.
+    /// Sets all values to zero; the keys stay. A key that a program has removed meanwhile does not come back.
     ///
     /// # Errors
     /// If the type is not simulated or cannot be changed.
     pub fn zero(&mut self) -> Result<(), Error> {
         for e in self.maps.entries(self.id)? {
-            let zeros = vec![0; super::map_ref::stored_size(&e.values)];
-            self.maps.update(self.id, &e.key, &zeros, 0)?;
+            let zeros = vec![0; stored_size(&e.values)];
+            unless_gone(self.maps.update(self.id, &e.key, &zeros, EXIST))?;
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! One map of a machine, to be read and changed as user space does.
 
-use bpf_helpers_mock::maps::MapId;
+use bpf_helpers_mock::Errno;
+use bpf_helpers_mock::maps::{Entry as Element, MapId, MapOpError};
+use bpf_vm_shim::object::MapType;
 
 use super::{Codec, Entry, Table};
 use crate::bpf::Maps;
@@ -52,12 +54,16 @@ impl<'a> MapRef<'a> {
     /// If the type is not simulated or cannot be walked, or the contents do not fit their types.
     pub fn table(&mut self) -> Result<Table, Error> {
         let entries = self.maps.entries(self.id)?;
+        Ok(Table::new(self.name.clone(), self.decode_all(entries)?))
+    }
+
+    pub(super) fn decode_all(&self, entries: Vec<Element>) -> Result<Vec<Entry>, Error> {
         let mut out = Vec::with_capacity(entries.len());
         for e in entries {
             let value = self.decode(e.values)?;
             out.push(Entry { key: self.codec.key(&e.key)?, value });
         }
-        Ok(Table::new(self.name.clone(), out))
+        Ok(out)
     }
 
     /// The value of a key; `None` if it is not there.
@@ -101,15 +107,18 @@ impl<'a> MapRef<'a> {
         Ok(self.maps.delete(self.id, &key)?)
     }
 
-    /// Removes all keys; the elements of arrays are set to zero.
+    /// Removes all keys; the elements of types that always have all of theirs (arrays, storage of control groups) are set to
+    /// zero. What programs add meanwhile may be there afterwards.
     ///
     /// # Errors
     /// If the type is not simulated or cannot be changed.
     pub fn clear(&mut self) -> Result<(), Error> {
+        use MapType as T;
+        if matches!(self.map_type(), T::Array | T::PercpuArray | T::CgroupStorage | T::PercpuCgroupStorage) {
+            return self.zero();
+        }
         for e in self.maps.entries(self.id)? {
-            if self.maps.delete(self.id, &e.key).is_err() {
-                self.maps.update(self.id, &e.key, &vec![0; stored_size(&e.values)], 0)?;
-            }
+            unless_gone(self.maps.delete(self.id, &e.key))?;
         }
         Ok(())
     }
@@ -131,19 +140,29 @@ impl<'a> MapRef<'a> {
         self.maps.pop(self.id)?.map(|v| self.codec.value(&v)).transpose()
     }
 
+    pub(super) fn map_type(&self) -> MapType {
+        self.maps.machine.kernel.maps.get(self.id).map_or(MapType::Unspec, |m| m.def.map_type)
+    }
+
     /// One value, or one per CPU.
     pub(super) fn decode(&self, values: Vec<Vec<u8>>) -> Result<Value, Error> {
-        let percpu = self.maps.machine.kernel.maps.get(self.id).is_some_and(|m| {
-            use bpf_vm_shim::object::MapType as T;
-            matches!(
-                m.def.map_type,
-                T::PercpuHash | T::LruPercpuHash | T::PercpuArray | T::PercpuCgroupStorage
-            )
-        });
+        use MapType as T;
+        let percpu = matches!(
+            self.map_type(),
+            T::PercpuHash | T::LruPercpuHash | T::PercpuArray | T::PercpuCgroupStorage
+        );
         match values.as_slice() {
             [one] if !percpu => self.codec.value(one),
             many => Ok(Value::PerCpu(many.iter().map(|v| self.codec.value(v)).collect::<Result<_, _>>()?)),
         }
+    }
+}
+
+/// A program may have removed a key since it was listed.
+pub(super) fn unless_gone(done: Result<(), MapOpError>) -> Result<(), MapOpError> {
+    match done {
+        Err(MapOpError::Errno { errno: Errno::ENOENT, .. }) => Ok(()),
+        done => done,
     }
 }
 

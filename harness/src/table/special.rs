@@ -55,7 +55,7 @@ impl MapRef<'_> {
     }
 
     fn expect(&self, map_type: MapType, what: &str) -> Result<(), Error> {
-        let is = self.maps.machine.kernel.maps.get(self.id).map_or(MapType::Unspec, |m| m.def.map_type);
+        let is = self.map_type();
         if is == map_type {
             return Ok(());
         }

@@ -109,7 +109,7 @@ fn too_many_or_too_large_arguments_are_refused() {
 
 #[test]
 fn libbpfs_programs_find_their_arguments() {
-    if simulator_only("its binary is made up, and the fixture's loop is beyond the verifier of 6.12") {
+    if simulator_only("its binary is made up; the tests of stimuli pass a probe of a real one") {
         return;
     }
     let args = "-4@%edi 8@-16(%rbp) 2@$7";

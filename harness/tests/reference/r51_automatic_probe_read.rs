@@ -31,6 +31,39 @@ fn members_chains_and_bit_fields_are_read() {
     assert_eq!(out["port"], 0x5000);
 }
 
+/// Objects that a path only passes through are made on the way, and lie where the program finds them.
+#[test]
+fn objects_on_the_way_to_a_member_are_read_too() {
+    let Some(mut bpf) = bcc(r#"
+        struct out_t { u64 ino; u64 flags; u64 dev; u64 again; };
+        BPF_ARRAY(out, struct out_t, 1);
+        int kprobe__vfs_read(struct pt_regs *ctx, struct file *file) {
+            int zero = 0;
+            struct out_t o = {};
+            o.ino = file->f_inode->i_ino;
+            o.flags = file->f_inode->i_sb->s_flags;
+            o.dev = file->f_inode->i_sb->s_dev;
+            o.again = file->f_inode->i_mapping->host->i_ino;
+            out.update(&zero, &o);
+            return 0;
+        }
+    "#) else {
+        return;
+    };
+    let host = bpf.kernel_object("inode", &[("i_ino", 88)]).unwrap();
+    let members = [
+        ("f_inode.i_sb.s_flags", 5),
+        ("f_inode.i_ino", 77),
+        ("f_inode.i_sb.s_dev", 9),
+        ("f_inode.i_mapping.host", host.addr),
+    ];
+    let file = bpf.kernel_object("file", &members).unwrap();
+    bpf.kprobe("vfs_read").args([file.addr]).fire().unwrap();
+    let out = bpf.table("out").unwrap();
+    let out = out.get(0).unwrap();
+    assert_eq!(["ino", "flags", "dev", "again"].map(|m| out[m].as_u64().unwrap()), [77, 5, 9, 88]);
+}
+
 /// As with bcc's rewrite, what cannot be read is 0 and the program goes on.
 #[test]
 fn a_pointer_to_nothing_reads_zero() {

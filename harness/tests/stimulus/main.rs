@@ -1,9 +1,11 @@
 //! Stimuli: what their expansions are, and what tools make of them.
 
 mod expansions;
+mod library;
 mod packets;
 mod programs;
 mod sockets;
 mod support;
 mod tools;
 mod traced;
+mod user;

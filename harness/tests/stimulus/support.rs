@@ -11,6 +11,7 @@ pub(crate) fn all() -> Vec<(&'static str, Box<dyn Action>)> {
         ("read_file", Box::new(Stimulus::read_file("/tmp/bpf-file").holding("hello world\n"))),
         ("open_missing", Box::new(Stimulus::open_missing("/tmp/bpf-missing"))),
         ("write_file", Box::new(Stimulus::write_file("/tmp/bpf-file", "hello world\n"))),
+        ("sync", Box::new(Stimulus::sync())),
         ("sleep", Box::new(Stimulus::sleep(Duration::from_millis(20)))),
         ("fork", Box::new(Stimulus::fork())),
         ("exec", Box::new(Stimulus::exec())),

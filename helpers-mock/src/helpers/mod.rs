@@ -57,6 +57,7 @@ pub(crate) use lock::{fault as lock_fault, require_lock};
 pub(crate) use loops::MAX_LOOPS;
 pub(crate) use overrides::call as overridden;
 pub use overrides::{CallRecord, Override, OverrideFn, Overrides};
+pub(crate) use packet::never_has_packets;
 pub(crate) use path::path;
 pub(crate) use print::{formatted, varargs};
 pub(crate) use seams::{may_write_packet, packet, packet_bytes};

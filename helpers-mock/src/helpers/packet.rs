@@ -1,8 +1,9 @@
 //! What packet helpers share: the packet behind a context, and moves that may run out of memory.
 
 use bpf_vm_shim::env::{CallResult, Flow};
-use bpf_vm_shim::fault::{Trap, Unsupported, UnsupportedKind};
+use bpf_vm_shim::fault::{FaultKind, Trap, Unsupported, UnsupportedKind};
 use bpf_vm_shim::mem::{MemError, Memory};
+use bpf_vm_shim::object::ProgType;
 
 use super::desc::Call;
 use crate::errno::Errno;
@@ -22,14 +23,43 @@ pub(super) fn of(kernel: &mut Kernel, ctx: u64, kind: PacketKind) -> Result<&mut
     }
 }
 
+/// Whether programs of a type have a context of their own kind that is no packet: no `*_func_proto` of these gives a helper
+/// for packets (`bpf_tracing_func_proto`, `bpf_lsm_func_proto`, `syscall_prog_func_proto` and those on top of them).
+pub(crate) const fn never_has_packets(prog_type: ProgType) -> bool {
+    matches!(
+        prog_type,
+        ProgType::Kprobe
+            | ProgType::Tracepoint
+            | ProgType::PerfEvent
+            | ProgType::RawTracepoint
+            | ProgType::RawTracepointWritable
+            | ProgType::Tracing
+            | ProgType::Lsm
+            | ProgType::Syscall
+    )
+}
+
+/// The packet of a helper's first argument, in a program that may call the helper.
+fn of_call<'k>(
+    kernel: &'k mut Kernel,
+    call: &Call<'_, '_>,
+    kind: PacketKind,
+) -> Result<&'k mut Packet, Trap> {
+    if let Some(prog_type) = kernel.run().map(|run| run.prog.prog_type).filter(|t| never_has_packets(*t)) {
+        let why = format!("programs of type {prog_type} cannot use this helper: they have no packet");
+        return Err(FaultKind::NotAllowed { callee: call.name.to_owned(), why }.into());
+    }
+    of(kernel, call.args[0], kind)
+}
+
 /// The packet of an XDP program.
 pub(super) fn xdp<'k>(kernel: &'k mut Kernel, call: &Call<'_, '_>) -> Result<&'k mut Packet, Trap> {
-    of(kernel, call.args[0], PacketKind::Xdp)
+    of_call(kernel, call, PacketKind::Xdp)
 }
 
 /// The packet of a socket buffer.
 pub(super) fn skb<'k>(kernel: &'k mut Kernel, call: &Call<'_, '_>) -> Result<&'k mut Packet, Trap> {
-    of(kernel, call.args[0], PacketKind::Skb)
+    of_call(kernel, call, PacketKind::Skb)
 }
 
 /// Returns an error number.

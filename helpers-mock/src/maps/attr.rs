@@ -58,6 +58,12 @@ const PERCPU_MAX: u64 = 32 << 10;
 const STORAGE_MAX: u64 = 65_535 - 128;
 /// `sizeof(struct htab_elem)`.
 const HTAB_ELEM: u64 = 48;
+/// The most buckets: a power of two, of 16 bytes each (`struct bucket`), below `U32_MAX` bytes (`htab_map_alloc`).
+const MAX_BUCKETS: u32 = 1 << 27;
+/// The longest key of a hash of sockets (`MAX_BPF_STACK`).
+const MAX_SOCK_KEY: u32 = 512;
+/// `NR_CPUS`, as distributions configure it for x86-64.
+const NR_CPUS: u32 = 8192;
 /// `sysctl_perf_event_max_stack`.
 const MAX_STACK: u32 = 127;
 /// `sizeof(struct bpf_stack_build_id)`.
@@ -78,8 +84,8 @@ pub(super) fn check(def: &MapDef) -> Result<(), Refusal> {
     match def.map_type {
         T::Array => array(def, flag::MMAPABLE | flag::INNER_MAP),
         T::PercpuArray => {
-            array(def, 0)?;
             numa(def)?;
+            array(def, 0)?;
             percpu(def)
         }
         T::ProgArray | T::CgroupArray | T::ArrayOfMaps | T::PerfEventArray => {
@@ -104,6 +110,7 @@ pub(super) fn check(def: &MapDef) -> Result<(), Refusal> {
         T::Arena => arena(def),
         T::InsnArray => insn_array(def),
         T::Sockmap | T::Sockhash | T::Xskmap | T::ReuseportSockarray => sockets(def),
+        T::Devmap | T::DevmapHash | T::Cpumap => redirect(def),
         T::Unspec => invalid("a map needs a type"),
         T::Unknown(n) => invalid(format!("type {n} is unknown")),
         _ => Ok(()),
@@ -191,8 +198,9 @@ fn hash(def: &MapDef) -> Result<(), Refusal> {
     if is_percpu {
         percpu(def)?;
     }
-    if def.max_entries > 1 << 31 {
-        return too_big(format!("max_entries {} is over the limit of {}", def.max_entries, 1u32 << 31));
+    // The array of buckets, of which there are as many as the next power of two, stays below 4 GiB.
+    if def.max_entries > MAX_BUCKETS {
+        return too_big(format!("max_entries {} is over the limit of {MAX_BUCKETS}", def.max_entries));
     }
     Ok(())
 }
@@ -359,5 +367,37 @@ fn sockets(def: &MapDef) -> Result<(), Refusal> {
         _ if matches!(def.value_size, 4 | 8) => {}
         _ => return invalid(format!("value_size is {}, must be 4 or 8", def.value_size)),
     }
-    flags(def, flag::NUMA_NODE | ACCESS)
+    let array = def.map_type == MapType::ReuseportSockarray;
+    let access = if array { ACCESS } else { flag::RDONLY | flag::WRONLY };
+    flags(def, flag::NUMA_NODE | access)?;
+    if def.key_size > MAX_SOCK_KEY {
+        return too_big(format!("key_size {} is over the limit of {MAX_SOCK_KEY}", def.key_size));
+    }
+    Ok(())
+}
+
+/// `dev_map_alloc_check`, `dev_map_init_map`, `cpu_map_alloc`.
+fn redirect(def: &MapDef) -> Result<(), Refusal> {
+    nonzero("max_entries", def.max_entries)?;
+    size("key", def.key_size, 4)?;
+    // An index, alone or with the descriptor of a program.
+    if !matches!(def.value_size, 4 | 8) {
+        return invalid(format!("value_size is {}, must be 4 or 8", def.value_size));
+    }
+    if def.map_type == MapType::Cpumap {
+        flags(def, flag::NUMA_NODE)?;
+        return if def.max_entries > NR_CPUS {
+            too_big(format!(
+                "max_entries {} is over the {NR_CPUS} CPUs that a kernel may have",
+                def.max_entries
+            ))
+        } else {
+            Ok(())
+        };
+    }
+    flags(def, flag::NUMA_NODE | flag::RDONLY | flag::WRONLY)?;
+    if def.map_type == MapType::DevmapHash && def.max_entries > 1 << 31 {
+        return invalid(format!("max_entries {} is over the limit of {}", def.max_entries, 1u32 << 31));
+    }
+    Ok(())
 }

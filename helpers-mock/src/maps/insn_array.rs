@@ -13,6 +13,9 @@ pub(super) const VALUE: u32 = 16;
 /// `sizeof(long)`: an entry of the table that programs read.
 const IP: u32 = 8;
 
+/// As many instructions as a program may have (`BPF_COMPLEXITY_LIMIT_INSNS`): more slots are no use, and cost memory.
+const MAX_ENTRIES: u32 = 1_000_000;
+
 /// Instruction slots, and a table of their addresses, which is what programs see.
 #[derive(Clone, Debug)]
 pub struct InsnArray {
@@ -25,7 +28,11 @@ pub struct InsnArray {
 impl InsnArray {
     pub(super) fn new(def: &MapDef, cx: &mut MapCx<'_>) -> Result<Self, MemError> {
         let name = format!("map '{}'", def.name);
-        let alloc = Alloc::new(Area::Map, RegionKind::MapValue, def.max_entries.saturating_mul(IP), name);
+        if def.max_entries > MAX_ENTRIES {
+            let bytes = u64::from(def.max_entries) * u64::from(IP);
+            return Err(MemError::Limit { what: name, bytes, limit: u64::from(MAX_ENTRIES * IP) });
+        }
+        let alloc = Alloc::new(Area::Map, RegionKind::MapValue, def.max_entries * IP, name);
         let table = cx.mem.alloc(alloc.perm(Perm::ReadOnly))?;
         let mut slots = vec![0; def.max_entries as usize];
         if let (MapOrigin::JumpTable, Some(data)) = (def.origin, &def.data) {

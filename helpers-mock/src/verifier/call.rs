@@ -23,6 +23,9 @@ pub(super) const MOVES_PACKET: &[u32] =
 /// Helpers that return a number within bounds (`do_refine_retval_range`) have ids here.
 const BOUNDED: &[u32] = &[45, 67, 114, 115, 141];
 
+/// Helpers for packets (`bpf_skb_load_bytes`, `bpf_xdp_adjust_head` and their like).
+const PACKET: &[u32] = &[9, 10, 11, 13, 18, 19, 20, 21, 26, 31, 32, 38, 39, 43, 44, 54, 65, 68];
+
 impl Walk<'_> {
     pub(super) fn call(&mut self, mut state: State, insn: Insn) -> Step<Option<State>> {
         if insn.opcode & 0x08 != 0 {
@@ -47,6 +50,9 @@ impl Walk<'_> {
         let args = state.frame()?.regs;
         self.sleeping_helper(state, id)?;
         self.map_fits(id, &args)?;
+        if PACKET.contains(&id) && helpers::never_has_packets(self.prog.prog_type) {
+            return refuse(Why::NotAllowed, format!("program of this type cannot use helper {name}#{id}"));
+        }
         let mut escaped = row.is_none();
         let called = state.called;
         if let Some(row) = row {
@@ -250,6 +256,20 @@ impl Walk<'_> {
         };
         if !matches!(p.target, Target::MapValue(_)) {
             return Err(Stop::Unsure);
+        }
+        // `check_map_prog_compatibility`, for any map whose values have a lock.
+        use bpf_vm_shim::object::ProgType as P;
+        match self.prog.prog_type {
+            P::Kprobe | P::Tracepoint | P::PerfEvent | P::RawTracepoint | P::RawTracepointWritable => {
+                return refuse(Why::NotAllowed, "tracing progs cannot use bpf_spin_lock yet".to_owned());
+            }
+            P::SocketFilter => {
+                return refuse(
+                    Why::NotAllowed,
+                    "socket filter progs cannot use bpf_spin_lock yet".to_owned(),
+                );
+            }
+            _ => {}
         }
         let name = if take { "bpf_spin_lock" } else { "bpf_spin_unlock" };
         if p.fixed().is_none() {

@@ -230,6 +230,12 @@ fn programs_are_refused_for_what_they_do_and_only_on_paths_that_can_be_taken() {
             Some((8, "helper-argument")),
         ),
         (
+            "reads a packet where there is none",
+            Kprobe,
+            &[mov(2, 0), copy(3, 10), i(0x07, 3, 0, 0, -8), mov(4, 8), call(26), EXIT],
+            Some((4, "not-allowed")),
+        ),
+        (
             "a socket is not released",
             ProgType::SchedCls,
             &[mov(2, 0), mov(3, 0), mov(4, 0), mov(5, 0), call(84), mov(0, 0), EXIT],

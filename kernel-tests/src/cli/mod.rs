@@ -8,6 +8,7 @@
 mod kernels;
 mod progress;
 mod run;
+mod streams;
 mod terminal;
 mod verify;
 
@@ -66,7 +67,7 @@ pub fn main() -> ExitCode {
     let fault = ExitCode::from(if matches!(cli.command, Command::Run(_)) { 125 } else { 1 });
     let result: Outcome = match cli.command {
         Command::Kernels(args) => kernels::main(&args, &mut out),
-        Command::Run(args) => run::main(&args, &mut out),
+        Command::Run(args) => run::main(&args),
         Command::Verify(args) => verify::main(&args, &mut out),
         Command::VerifyGuest(args) => verify::guest(&args, &mut out),
     };

@@ -1,19 +1,26 @@
 //! `bpf-vm run`: a program of the host on other kernels; its exit status is the tool's.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, ValueEnum};
 
 use super::Outcome;
 use super::progress::Bars;
+use super::streams::{Streams, last_words};
 use super::terminal::RawTerminal;
 use crate::compiler;
 use crate::kernels::{Arch, KernelImage, Kernels, Spec};
-use crate::vm::{self, Accel, Input, Job, Machine, Output, Qemu, Report, Signals, VmError};
+use crate::vm::{self, Accel, AtStart, Input, Job, Machine, Output, Qemu, Report, Signals, VmError};
+
+/// Longer than anyone sits at a terminal.
+const FOR_EVER: Duration = Duration::from_secs(365 * 86400);
 
 /// What `bpf-vm run` takes.
 #[derive(Debug, clap::Args)]
@@ -21,7 +28,7 @@ pub(super) struct Args {
     /// A kernel: a version (6.12), a range (5.10..7.3), `newest`, `host`, or the path of a vmlinux or bzImage; several run
     /// one after another
     #[arg(long, value_name = "SPEC", default_value = "newest")]
-    kernel: Vec<String>,
+    kernel: Vec<Spec>,
     /// What the kernels are for: amd64 (x86_64) or arm64 (aarch64); another machine than this one is emulated [default: what
     /// the program is for]
     #[arg(long, value_name = "A", value_parser = arch)]
@@ -36,11 +43,14 @@ pub(super) struct Args {
     /// Memory, such as 512M or 2G [default: 512M, more for large programs]
     #[arg(long, value_name = "M", value_parser = mebibytes)]
     memory: Option<u64>,
-    /// How long the program may take, such as 90, 90s or 10m
-    #[arg(long, value_name = "T", default_value = "10m", value_parser = duration)]
-    timeout: Duration,
+    /// How long the program may take, such as 90, 90s or 10m [default: 10m; with --interactive as long as it likes]
+    #[arg(long, value_name = "T", value_parser = duration)]
+    timeout: Option<Duration>,
+    /// How much the program may print, and leave as results, such as 256M or 2G
+    #[arg(long, value_name = "M", default_value = "256M", value_parser = output_limit)]
+    output_limit: u64,
     /// A variable of the program's environment, besides those of cargo and the test harness that are passed on
-    #[arg(long, value_name = "K=V", value_parser = assignment)]
+    #[arg(long, value_name = "K=V", value_parser = OsStringValueParser::new().try_map(assignment))]
     env: Vec<(OsString, OsString)>,
     /// A file or folder of the host to copy into the guest at the same path
     #[arg(long, value_name = "PATH")]
@@ -52,7 +62,8 @@ pub(super) struct Args {
     /// takes (veth, sch_ingress, cls_bpf, act_bpf) are loaded anyway
     #[arg(long, value_name = "NAME")]
     module: Vec<String>,
-    /// The host's folder for what the program leaves in the folder that BPF_VM_RESULTS names
+    /// The host's folder for what the program leaves in the folder that BPF_VM_RESULTS names; of several kernels each has
+    /// a folder in it, by its version
     #[arg(long, value_name = "DIR")]
     results: Option<PathBuf>,
     /// A word for the kernel's command line
@@ -89,7 +100,7 @@ struct Target {
     image: KernelImage,
 }
 
-pub(super) fn main(args: &Args, out: &mut dyn Write) -> Outcome {
+pub(super) fn main(args: &Args) -> Outcome {
     let mut job = job(args)?;
     // Before anything is fetched for it.
     let (arch, qemu) = match prepare(&job, args.arch) {
@@ -99,6 +110,7 @@ pub(super) fn main(args: &Args, out: &mut dyn Write) -> Outcome {
     let kernels = Kernels::new(arch)?.with_report(Bars::new());
     let targets = targets(args, &kernels)?;
     let signals = Signals::catch()?;
+    let streams = Streams::start()?;
     let several = targets.len() > 1;
     let Net::None = args.net;
     // Several programs cannot read the same bytes. A terminal would be read to no one's use by most programs.
@@ -118,12 +130,21 @@ pub(super) fn main(args: &Args, out: &mut dyn Write) -> Outcome {
         }
         target.machine.accel = vm::choose_accel(&qemu, &target.machine, kernels.cache(), &mut say);
         job.service = Some(compiler::service(&target.image));
-        let terminal = if args.interactive { Some(RawTerminal::take()?) } else { None };
+        if let Some(results) = args.results.as_ref().filter(|_| several) {
+            job.results = Some(results.join(&target.name));
+        }
+        let terminal = if args.interactive { Some(Arc::new(RawTerminal::find()?)) } else { None };
         if let Some(terminal) = &terminal {
             job.input = terminal.input();
+            // Until then Ctrl-C is for bpf-vm.
+            let terminal = Arc::clone(terminal);
+            job.at_start = Some(AtStart::new(move || terminal.make_raw()));
         }
-        let mut output = Output { stdout: out, stderr: &mut std::io::stderr() };
+        let [mut stdout, mut stderr] = streams.writers();
+        let mut output = Output { stdout: &mut stdout, stderr: &mut stderr };
         let ran = vm::run(&qemu, &target.machine, &job, &mut output, Some(&signals));
+        let ran = streams.settle(ran);
+        job.at_start = None;
         drop(terminal);
         let status = match ran {
             Ok(report) => {
@@ -162,7 +183,7 @@ fn prepare(job: &Job, wanted: Option<Arch>) -> Result<(Arch, Qemu), VmError> {
 /// An error of the machine, not of the program: said apart from the program's output, with its own exit status.
 fn complain(kernel: Option<&str>, error: &VmError) -> ExitCode {
     let on = kernel.map(|name| format!(" (kernel {name})")).unwrap_or_default();
-    let _ = writeln!(std::io::stderr(), "bpf-vm: error{on}: {error}");
+    last_words(format!("bpf-vm: error{on}: {error}"));
     ExitCode::from(error.exit_code())
 }
 
@@ -187,15 +208,15 @@ fn job(args: &Args) -> Result<Job, Box<dyn std::error::Error>> {
         job.workspace = None;
     }
     job.results.clone_from(&args.results);
-    job.timeout = args.timeout;
+    job.timeout = args.timeout.unwrap_or(if args.interactive { FOR_EVER } else { job.timeout });
+    job.output_limit = args.output_limit;
     Ok(job)
 }
 
 fn targets(args: &Args, kernels: &Kernels) -> Result<Vec<Target>, Box<dyn std::error::Error>> {
     let mut targets = Vec::new();
     for spec in &args.kernel {
-        let spec: Spec = spec.parse()?;
-        for image in kernels.get(&spec)? {
+        for image in kernels.get(spec)? {
             let machine = of_image(args, &image)?;
             targets.push(Target { name: image.version.to_string(), machine, image });
         }
@@ -214,8 +235,9 @@ fn of_image(args: &Args, image: &KernelImage) -> Result<Machine, Box<dyn std::er
     let names: Vec<&str> = names.into_iter().map(String::as_str).collect();
     for path in image.load_order(&names)?.into_iter().chain(files.into_iter().map(PathBuf::from)) {
         if !machine.modules.contains(&path) {
-            machine.modules.push(path);
+            machine.modules.push(path.clone());
         }
+        machine.asked.push(path);
     }
     Ok(machine)
 }
@@ -228,13 +250,27 @@ fn arch(text: &str) -> Result<Arch, String> {
     }
 }
 
-fn assignment(text: &str) -> Result<(OsString, OsString), String> {
-    let (key, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
-    if key.is_empty() { Err("the name is empty".to_owned()) } else { Ok((key.into(), value.into())) }
+fn assignment(text: OsString) -> Result<(OsString, OsString), String> {
+    let bytes = text.as_bytes();
+    let at = bytes.iter().position(|byte| *byte == b'=').ok_or("expected NAME=VALUE")?;
+    let (key, value) = (bytes.get(..at).unwrap_or_default(), bytes.get(at + 1..).unwrap_or_default());
+    if key.is_empty() {
+        return Err("the name is empty".to_owned());
+    }
+    Ok((OsStr::from_bytes(key).to_owned(), OsStr::from_bytes(value).to_owned()))
+}
+
+/// A limit in bytes, from 1M on.
+fn output_limit(text: &str) -> Result<u64, String> {
+    size(text, 1, "1M").map(|mebibytes| mebibytes << 20)
 }
 
 /// A size in MiB from `512`, `512M` or `2G`.
 fn mebibytes(text: &str) -> Result<u64, String> {
+    size(text, 64, "64M")
+}
+
+fn size(text: &str, least: u64, named: &str) -> Result<u64, String> {
     let (digits, factor) = match text.as_bytes().last() {
         Some(b'G' | b'g') => (text.get(..text.len() - 1).unwrap_or_default(), 1024),
         Some(b'M' | b'm') => (text.get(..text.len() - 1).unwrap_or_default(), 1),
@@ -242,7 +278,7 @@ fn mebibytes(text: &str) -> Result<u64, String> {
     };
     let count: u64 = digits.parse().map_err(|_| "expected a size such as 512M or 2G".to_owned())?;
     let size = count.saturating_mul(factor);
-    if (64..=1 << 20).contains(&size) { Ok(size) } else { Err("expected 64M to 1024G".to_owned()) }
+    if (least..=1 << 20).contains(&size) { Ok(size) } else { Err(format!("expected {named} to 1024G")) }
 }
 
 /// A time from `90`, `90s`, `10m` or `2h`.
@@ -270,6 +306,8 @@ mod tests {
     fn sizes_and_times_have_units() {
         assert_eq!(mebibytes("512"), Ok(512));
         assert_eq!(mebibytes("2G"), Ok(2048));
+        assert_eq!(output_limit("2G"), Ok(2 << 30));
+        assert!(output_limit("0").is_err() && output_limit("1M").is_ok() && mebibytes("1M").is_err());
         assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
         for text in ["", "x", "-1", "5T", "M", "0"] {
@@ -279,7 +317,9 @@ mod tests {
 
     #[test]
     fn an_assignment_has_a_name_and_may_have_more_signs() {
-        assert_eq!(assignment("A=b=c"), Ok(("A".into(), "b=c".into())));
-        assert!(assignment("A").is_err() && assignment("=x").is_err());
+        assert_eq!(assignment("A=b=c".into()), Ok(("A".into(), "b=c".into())));
+        assert!(assignment("A".into()).is_err() && assignment("=x".into()).is_err());
+        let bytes = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
+        assert_eq!(assignment(bytes(b"A=\xff")), Ok(("A".into(), bytes(b"\xff"))));
     }
 }

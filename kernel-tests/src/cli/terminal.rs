@@ -1,4 +1,4 @@
-//! The user's terminal, handed to the guest's program: it is raw meanwhile, so that every key goes there.
+//! The user's terminal, handed to the guest's program: it is raw while that runs, so that every key goes there.
 
 use std::io::{self, Stdin};
 
@@ -6,22 +6,27 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 
 use crate::vm::Input;
 
-/// Standard input in raw mode until it is dropped.
+/// Standard input, which can be made raw until this is dropped.
 pub(super) struct RawTerminal {
     stdin: Stdin,
     before: Termios,
 }
 
 impl RawTerminal {
-    /// Makes standard input raw.
-    pub(super) fn take() -> Result<Self, String> {
+    /// Standard input must be a terminal.
+    pub(super) fn find() -> Result<Self, String> {
         let stdin = io::stdin();
-        let no_terminal = |error| format!("--interactive needs a terminal as standard input: {error}");
-        let before = tcgetattr(&stdin).map_err(no_terminal)?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        tcsetattr(&stdin, OptionalActions::Drain, &raw).map_err(no_terminal)?;
+        let before = tcgetattr(&stdin)
+            .map_err(|error| format!("--interactive needs a terminal as standard input: {error}"))?;
         Ok(Self { stdin, before })
+    }
+
+    /// Makes it raw.
+    pub(super) fn make_raw(&self) {
+        let mut raw = self.before.clone();
+        raw.make_raw();
+        // It is a terminal; one that is gone ends the input.
+        let _ = tcsetattr(&self.stdin, OptionalActions::Drain, &raw);
     }
 
     /// A terminal of the same size for the guest.

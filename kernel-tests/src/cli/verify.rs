@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::kernels::Spec;
+
 /// What `bpf-vm verify` takes.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -10,7 +12,7 @@ pub(super) struct Args {
     pub(super) files: Vec<PathBuf>,
     /// A kernel: a version (6.12), a range (5.10..7.3), `newest`, `host`, or the path of a vmlinux or bzImage
     #[arg(long, value_name = "SPEC", default_value = "newest")]
-    pub(super) kernel: Vec<String>,
+    pub(super) kernel: Vec<Spec>,
     /// Only the program of this name
     #[arg(long, value_name = "NAME")]
     pub(super) program: Option<String>,
@@ -71,7 +73,7 @@ mod with_libbpf {
     use super::{Args, GuestArgs};
     use crate::cli::progress::Bars;
     use crate::cli::{Format, Outcome};
-    use crate::kernels::{Arch, KernelImage, Kernels, Spec};
+    use crate::kernels::{Arch, KernelImage, Kernels};
     use crate::verify::{self, Explained, Row, Target, Verdict};
     use crate::vm::{self, Machine, Qemu, Signals};
 
@@ -141,7 +143,7 @@ mod with_libbpf {
     fn images(args: &Args, kernels: &Kernels) -> Result<Vec<KernelImage>, Box<dyn std::error::Error>> {
         let mut images: Vec<KernelImage> = Vec::new();
         for spec in &args.kernel {
-            for image in kernels.get(&spec.parse::<Spec>()?)? {
+            for image in kernels.get(spec)? {
                 if images.iter().all(|known| known.vmlinux != image.vmlinux) {
                     images.push(image);
                 }

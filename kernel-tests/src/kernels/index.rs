@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::debversion;
 use super::version::{Arch, Version};
 
 /// A package of an archive.
@@ -48,7 +49,7 @@ pub(super) fn parse(records: &str, arch: Arch) -> Vec<Listed> {
         let size = field("Size").and_then(|s| s.parse().ok()).unwrap_or(0);
         let package = Package { name: name.to_owned(), version: version.to_owned(), size };
         match packages.get(name) {
-            Some(known) if known.version >= package.version => {}
+            Some(known) if debversion::compare(&known.version, &package.version).is_ge() => {}
             _ => {
                 packages.insert(name, package);
             }
@@ -89,6 +90,7 @@ mod tests {
     fn kernels_are_told_from_what_is_named_alike() {
         const MB: u64 = 1 << 20;
         let records: String = [
+            record("linux-image-6.1.0-56-cloud-amd64", "6.1.99-1", 24 * MB),
             record("linux-image-6.1.0-56-cloud-amd64", "6.1.192-2", 26 * MB),
             record("linux-image-6.1.0-56-cloud-amd64", "6.1.192-1", 25 * MB),
             record("linux-image-6.1-cloud-amd64", "6.1.192-2", 1500),

@@ -2,15 +2,20 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::config::KernelConfig;
 use super::error::KernelsError;
 use super::image::KernelImage;
 use super::parts::Parts;
 use super::report::{Event, Report};
-use super::store::{Source, Store};
+use super::store::{FILE_NAME, Source, Store};
 use super::unpack;
+
+/// How the origin of a kernel in a file starts.
+const FILE: &str = "the file ";
+/// Long enough for whoever boots a file that has been written again since.
+const STALE: Duration = Duration::from_secs(600);
 
 /// The kernel in a file: vmlinuz, vmlinux, arm64 `Image`, or a package. Its configuration and modules are found where
 /// installed kernels have them (`config-V` beside `vmlinuz-V`, `/lib/modules/V`).
@@ -24,7 +29,7 @@ pub(super) fn open(path: &Path, store: &Store, report: &dyn Report) -> Result<Ke
     let mut hasher = DefaultHasher::new();
     let changed = meta.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
     (&path, meta.len(), changed).hash(&mut hasher);
-    let name = format!("file-{:016x}", hasher.finish());
+    let name = format!("{FILE_NAME}{:016x}", hasher.finish());
     if let Ok(Some(image)) = store.load(&name) {
         return Ok(image);
     }
@@ -33,11 +38,14 @@ pub(super) fn open(path: &Path, store: &Store, report: &dyn Report) -> Result<Ke
         return Ok(image);
     }
     report.event(Event::Unpacking { release: path.display().to_string() });
+    let origin = format!("{FILE}{}", path.display());
     let image = take_apart(&path).and_then(|parts| {
-        let origin = format!("the file {}", path.display());
         let from = Source { path: &path, origin: &origin, version: None, in_place: Some(&path) };
         store.put(&name, &parts, &from, &lock)
     });
+    if image.is_ok() {
+        store.prune_files(&name, &origin, STALE);
+    }
     report.event(Event::Done);
     image
 }
@@ -134,6 +142,27 @@ mod tests {
             .unwrap();
         let again = open(&path, &store, &Silent).unwrap();
         assert_eq!(std::fs::read(again.btf.unwrap()).unwrap(), b"longer");
+        // What it was before is kept for a while, for whoever boots it just now.
+        let folders = || {
+            let entries = std::fs::read_dir(dir.path().join("k")).unwrap().flatten();
+            entries.filter(|entry| entry.path().is_dir()).count()
+        };
+        assert_eq!(folders(), 2);
+        let other = dir.path().join("vmlinuz-6.2.0-y");
+        let bytes = testing::bzimage(&testing::vmlinux(b"other"), Packing::Lz4, "6.2.0-y");
+        std::fs::write(&other, &bytes).unwrap();
+        open(&other, &store, &Silent).unwrap();
+        let origin = format!("{FILE}{}", std::fs::canonicalize(&path).unwrap().display());
+        let name = |image: &KernelImage| {
+            image.vmlinux.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned()
+        };
+        store.prune_files(&name(&open(&path, &store, &Silent).unwrap()), &origin, Duration::ZERO);
+        assert_eq!(folders(), 2, "one of each file");
+        // A file that is gone is not booted any more.
+        std::fs::remove_file(&other).unwrap();
+        store.prune_files(&name(&open(&path, &store, &Silent).unwrap()), &origin, Duration::ZERO);
+        assert_eq!(folders(), 1);
+        open(&path, &store, &Silent).unwrap();
     }
 
     #[test]

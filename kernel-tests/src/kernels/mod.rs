@@ -8,6 +8,7 @@ mod apt;
 mod btf;
 mod config;
 mod deb;
+mod debversion;
 mod elf;
 mod error;
 mod facts;

@@ -29,6 +29,9 @@ const DESCRIPTION: &str = "image.json";
 const SCRATCH: &str = ".new-";
 const STALE: Duration = Duration::from_secs(24 * 3600);
 
+/// How the folders of kernels in files of the user's are named.
+pub(super) const FILE_NAME: &str = "file-";
+
 /// What `image.json` holds.
 #[derive(Serialize, Deserialize)]
 struct Description {
@@ -122,6 +125,25 @@ impl Store {
             .prefix(SCRATCH)
             .tempdir_in(&self.dir)
             .map_err(KernelsError::io("create a folder in", &self.dir))
+    }
+
+    /// Removes what was kept of a file before it was written again (`name` is what it is now), and of files that are gone,
+    /// unless it is so new that somebody may be about to boot it.
+    pub(super) fn prune_files(&self, name: &str, origin: &str, older: Duration) {
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let Ok(other) = entry.file_name().into_string() else { continue };
+            if !other.starts_with(FILE_NAME) || other == name || !entry.path().is_dir() {
+                continue;
+            }
+            let age = entry.metadata().and_then(|m| m.modified()).map(|t| t.elapsed().unwrap_or_default());
+            let Ok(Some(image)) = self.load(&other) else { continue };
+            let gone = || image.origin.split_once('/').is_some_and(|(_, p)| !Path::new("/").join(p).exists());
+            if age.is_ok_and(|age| age >= older) && (image.origin == origin || gone()) {
+                // It is tried again the next time.
+                let _ = fs::remove_dir_all(entry.path());
+                let _ = fs::remove_file(self.dir.join(format!("{other}.lock")));
+            }
+        }
     }
 
     /// Removes folders that a killed process left long ago.

@@ -47,6 +47,28 @@ pub enum VmError {
         /// The console from the first line of the report on.
         trace: String,
     },
+    /// A kernel module that was asked for does not load.
+    #[error("the kernel does not load the module {}: {reason}{}", module.display(), block("last console lines", console))]
+    ModuleNotLoaded {
+        /// The host's file.
+        module: PathBuf,
+        /// The kernel's answer.
+        reason: String,
+        /// The console's last lines, where the kernel says more.
+        console: String,
+    },
+    /// QEMU does not go on from a snapshot.
+    #[error("the snapshot is not restored: {reason}")]
+    NotRestored {
+        /// What QEMU said, or that it ended.
+        reason: String,
+    },
+    /// No snapshot could be made here, not long ago.
+    #[error("there is none, and making one failed not long ago: {reason}")]
+    NoSnapshot {
+        /// Why.
+        reason: String,
+    },
     /// The guest ran out of memory and its kernel killed something for it.
     #[error("the guest ran out of memory ({memory_mib} MiB): {victim}; give it more with --memory")]
     OutOfMemory {
@@ -72,7 +94,10 @@ pub enum VmError {
         console: String,
     },
     /// More output than anyone reads.
-    #[error("more than {limit} bytes of {stream} came from the guest, so it was ended")]
+    #[error(
+        "more than {limit} bytes of {stream} came from the guest, so it was ended; --output-limit {}M allows for more",
+        (*limit >> 20).saturating_mul(4).max(1)
+    )]
     Flood {
         /// `output`, `console` or `results`.
         stream: &'static str,
@@ -167,16 +192,44 @@ pub enum VmError {
 
 impl VmError {
     /// The exit status a command line reports for it: 124 for a timeout (as `timeout`), 126 and 127 for a program that
-    /// cannot be started (as a shell), 128+n for an interruption, 125 for everything else (as `docker run`).
+    /// cannot be started (as a shell: 127 if it, its loader or a library of it is missing), 128+n for an interruption, 125
+    /// for everything else (as `docker run`).
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Timeout { .. } => 124,
-            Self::CannotStart { missing: false, .. } => 126,
-            Self::CannotStart { missing: true, .. } => 127,
+            Self::CannotStart { missing: false, .. } | Self::ForeignProgram { .. } => 126,
+            Self::CannotStart { missing: true, .. }
+            | Self::LoaderMissing { .. }
+            | Self::LibraryMissing { .. } => 127,
             Self::Interrupted { signal } => 128u8.wrapping_add(*signal as u8),
             _ => 125,
         }
+    }
+
+    /// Whether another attempt would end in the same way.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self, Self::Interrupted { .. } | Self::OutOfMemory { .. } | Self::ModuleNotLoaded { .. })
+    }
+
+    /// Whether it is about a snapshot, which is of no use then; everything else is about the host, which may be better
+    /// the next time.
+    pub(super) fn blames_snapshot(&self) -> bool {
+        match self {
+            Self::QemuEnded { .. } => !self.is_killed(),
+            Self::NotRestored { .. } | Self::NoBoot { .. } | Self::AgentLost { .. } | Self::Panic { .. } => {
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether somebody ended QEMU. A signal that it sends itself (SIGABRT, SIGSEGV) is its own fault.
+    pub(super) fn is_killed(&self) -> bool {
+        const BY_OTHERS: [u8; 5] = [1, 2, 3, 9, 15];
+        let Self::QemuEnded { status, .. } = self else { return false };
+        let signal = status.strip_prefix(KILLED).and_then(|signal| signal.parse().ok());
+        signal.is_some_and(|signal| BY_OTHERS.contains(&signal))
     }
 
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
@@ -184,6 +237,9 @@ impl VmError {
         move |source| Self::Io { what, source }
     }
 }
+
+/// How the status of a QEMU begins that a signal ended.
+pub(super) const KILLED: &str = "killed by signal ";
 
 /// What to do about a program for another machine.
 fn remedy(program: Option<Arch>, kernel: Arch) -> String {
@@ -235,11 +291,28 @@ mod tests {
             (VmError::NoBoot { seconds: 1, console: String::new() }, 125),
             (VmError::CannotStart { program: "x".into(), reason: "?".into(), missing: false }, 126),
             (VmError::CannotStart { program: "x".into(), reason: "?".into(), missing: true }, 127),
+            (
+                VmError::LibraryMissing {
+                    library: "libx.so".into(),
+                    needed_by: "/x".into(),
+                    searched: Vec::new(),
+                },
+                127,
+            ),
             (VmError::Interrupted { signal: 2 }, 130),
         ];
         for (error, code) in table {
             assert_eq!(error.exit_code(), code, "{error}");
         }
+    }
+
+    #[test]
+    fn a_qemu_that_somebody_killed_says_nothing_about_its_snapshot() {
+        let ended = |status: &str| VmError::QemuEnded { status: status.into(), said: String::new() };
+        let answers = ["killed by signal 9", "killed by signal 6", "exit status 1"]
+            .map(|status| (ended(status).is_killed(), ended(status).blames_snapshot()));
+        assert_eq!(answers, [(true, false), (false, true), (false, true)]);
+        assert!(!VmError::io("start QEMU")(io::ErrorKind::NotFound.into()).blames_snapshot());
     }
 
     #[test]

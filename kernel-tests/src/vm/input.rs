@@ -1,6 +1,8 @@
 //! The program's standard input: this process's, sent piece by piece as the program reads it.
 
+use std::fmt;
 use std::io::Read;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread;
 
@@ -26,6 +28,27 @@ pub enum Input {
         /// Characters of a line.
         columns: u16,
     },
+}
+
+/// What is done when the program is started: until then the terminal is the user's, to end a boot with Ctrl-C.
+#[derive(Clone)]
+pub struct AtStart(Arc<dyn Fn() + Send + Sync>);
+
+impl AtStart {
+    /// Calls this function.
+    pub fn new(call: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(call))
+    }
+
+    pub(super) fn call(&self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for AtStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AtStart").finish_non_exhaustive()
+    }
 }
 
 impl Input {

@@ -28,23 +28,41 @@ const DEFAULT_FOLDERS: &[&str] = &[
 /// Where libraries are looked for besides what the objects themselves say.
 #[derive(Debug, Clone)]
 pub(super) struct Search {
-    /// `LD_LIBRARY_PATH`, in order.
-    library_path: Vec<PathBuf>,
+    /// `LD_LIBRARY_PATH`, in order, as it is written.
+    library_path: Vec<String>,
+    /// The same as folders, for one program.
+    named: Vec<PathBuf>,
+    /// Where relative paths begin.
+    cwd: PathBuf,
     /// Where files are on the host.
     pub(super) roots: Roots,
 }
 
 impl Search {
-    /// Those of a host or a system root, with the given `LD_LIBRARY_PATH`.
+    /// Those of a host or a system root, with the given `LD_LIBRARY_PATH`, for a program in the folder `cwd`.
     #[must_use]
-    pub(super) fn new(roots: Roots, library_path: &str) -> Self {
-        let folders = library_path.split([':', ';']).filter(|folder| folder.starts_with('/'));
-        Self { library_path: folders.map(PathBuf::from).collect(), roots }
+    pub(super) fn new(roots: Roots, library_path: &str, cwd: &Path) -> Self {
+        let folders = library_path.split([':', ';']).filter(|_| !library_path.is_empty());
+        let library_path = folders.map(str::to_owned).collect();
+        Self { library_path, named: Vec::new(), cwd: cwd.to_path_buf(), roots }
     }
 
     /// Everything that `program` loads at its start: the interpreter (PT_INTERP) and the closure of DT_NEEDED. Empty for
     /// a static program. The paths are as found, links unresolved.
     pub(super) fn closure(&self, program: &Rooted) -> Result<Vec<Rooted>, VmError> {
+        self.collect(program, &mut Err)
+    }
+
+    /// What of that is there, for a file that may never be started.
+    pub(super) fn found(&self, file: &Rooted) -> Vec<Rooted> {
+        self.collect(file, &mut |_| Ok(())).unwrap_or_default()
+    }
+
+    fn collect(
+        &self,
+        program: &Rooted,
+        missing: &mut dyn FnMut(VmError) -> Result<(), VmError>,
+    ) -> Result<Vec<Rooted>, VmError> {
         let mut found = BTreeSet::new();
         let mut names = BTreeSet::new();
         let mut search = self.clone();
@@ -52,24 +70,38 @@ impl Search {
         let mut pending = VecDeque::from([(program.clone(), Vec::new())]);
         let mut first = true;
         while let Some((object, inherited)) = pending.pop_front() {
-            let needs = needs::of(&object.host())?;
-            if std::mem::take(&mut first)
-                && let Some(loader) = needs.interpreter
-            {
-                let place =
-                    search.roots.prefer(Path::new(&loader)).ok_or_else(|| VmError::LoaderMissing {
-                        program: program.path.clone(),
-                        loader: loader.clone(),
-                        searched: self.roots.iter().map(|root| root.display().to_string()).collect(),
-                    })?;
-                found.insert(place);
-            }
+            let needs = match needs::of(&object.host()) {
+                Ok(needs) => needs,
+                Err(error) => {
+                    missing(error)?;
+                    continue;
+                }
+            };
             let origin = object.origin();
             let arch = guest::arch(needs.machine).unwrap_or(Arch::of_host());
+            let expand = |folder: &str| -> Vec<PathBuf> {
+                let folders = expand_tokens(folder, origin.as_deref(), arch);
+                folders.into_iter().map(|folder| self.cwd.join(folder)).collect()
+            };
+            if std::mem::take(&mut first) {
+                search.named = self.library_path.iter().flat_map(|folder| expand(folder)).collect();
+                if let Some(loader) = needs.interpreter {
+                    match search.roots.prefer(Path::new(&loader)) {
+                        Some(place) => {
+                            found.insert(place);
+                        }
+                        None => missing(VmError::LoaderMissing {
+                            program: program.path.clone(),
+                            loader: loader.clone(),
+                            searched: self.roots.iter().map(|root| root.display().to_string()).collect(),
+                        })?,
+                    }
+                }
+            }
             let expand = |lists: &[String]| -> Vec<PathBuf> {
                 let folders =
                     lists.iter().flat_map(|list| list.split(':')).filter(|folder| !folder.is_empty());
-                folders.map(|folder| expand_tokens(folder, origin.as_deref(), arch)).collect()
+                folders.flat_map(expand).collect()
             };
             let runpath = expand(&needs.runpaths);
             let mut rpath = inherited;
@@ -80,13 +112,14 @@ impl Search {
                 if !names.insert(library.clone()) {
                     continue;
                 }
-                let place = search.find(library, &rpath, &runpath, needs.machine).ok_or_else(|| {
-                    VmError::LibraryMissing {
+                let Some(place) = search.find(library, &rpath, &runpath, needs.machine) else {
+                    missing(VmError::LibraryMissing {
                         library: library.clone(),
                         needed_by: object.path.clone(),
                         searched: search.searched(&rpath, &runpath),
-                    }
-                })?;
+                    })?;
+                    continue;
+                };
                 if found.insert(place.clone()) {
                     pending.push_back((place, rpath.clone()));
                 }
@@ -102,10 +135,10 @@ impl Search {
             places.find(|file| is_for(file, machine))
         };
         if library.contains('/') {
-            return anywhere(Path::new(library));
+            return anywhere(&self.cwd.join(library));
         }
         let before = if runpath.is_empty() { rpath } else { &[] };
-        let mut named = before.iter().chain(&self.library_path).chain(runpath);
+        let mut named = before.iter().chain(&self.named).chain(runpath);
         named.find_map(|folder| anywhere(&folder.join(library))).or_else(|| {
             self.roots.iter().find_map(|root| {
                 let cache = fs::read(below(root, Path::new(CACHE))).unwrap_or_default();
@@ -119,7 +152,7 @@ impl Search {
     }
 
     fn searched(&self, rpath: &[PathBuf], runpath: &[PathBuf]) -> Vec<String> {
-        let named = rpath.iter().chain(runpath).chain(&self.library_path).cloned();
+        let named = rpath.iter().chain(runpath).chain(&self.named).cloned();
         let usual = |root: &Path| {
             let folders = DEFAULT_FOLDERS.iter().copied().chain([CACHE]);
             folders.map(|folder| below(root, Path::new(folder))).filter(|f| f.exists()).collect::<Vec<_>>()
@@ -140,13 +173,22 @@ fn is_for(file: &Rooted, machine: u16) -> bool {
     needs::machine(&file.host()) == Some(machine)
 }
 
-fn expand_tokens(folder: &str, origin: Option<&Path>, arch: Arch) -> PathBuf {
+/// The folders that one with tokens (ld.so(8)) may mean: what `$LIB` is depends on the distribution that built the loader.
+fn expand_tokens(folder: &str, origin: Option<&Path>, arch: Arch) -> Vec<PathBuf> {
     let origin = origin.map(|path| path.display().to_string()).unwrap_or_default();
-    let mut text = folder.to_owned();
-    for (token, value) in [("ORIGIN", origin.as_str()), ("LIB", "lib64"), ("PLATFORM", arch.cpu())] {
-        text = text.replace(&format!("${{{token}}}"), value).replace(&format!("${token}"), value);
+    let multiarch = format!("lib/{}-linux-gnu", arch.cpu());
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for lib in [multiarch.as_str(), "lib64", "lib"] {
+        let mut text = folder.to_owned();
+        for (token, value) in [("ORIGIN", origin.as_str()), ("LIB", lib), ("PLATFORM", arch.cpu())] {
+            text = text.replace(&format!("${{{token}}}"), value).replace(&format!("${token}"), value);
+        }
+        let folder = PathBuf::from(text);
+        if !folders.contains(&folder) {
+            folders.push(folder);
+        }
     }
-    PathBuf::from(text)
+    folders
 }
 
 #[cfg(test)]
@@ -155,7 +197,7 @@ mod tests {
 
     fn search(root: &Path, library_path: &str) -> Search {
         let named = Some(root).filter(|root| *root != Path::new("/"));
-        Search::new(Roots::new(Some(Arch::of_host()), named), library_path)
+        Search::new(Roots::new(Some(Arch::of_host()), named), library_path, Path::new("/"))
     }
 
     fn this() -> Rooted {
@@ -242,8 +284,43 @@ mod tests {
     fn tokens_of_a_run_path_are_replaced() {
         let origin = Some(Path::new("/opt/x/bin"));
         let expand = |text, arch| expand_tokens(text, origin, arch);
-        assert_eq!(expand("$ORIGIN/../lib", Arch::Amd64), Path::new("/opt/x/bin/../lib"));
-        assert_eq!(expand("${ORIGIN}/l", Arch::Amd64), Path::new("/opt/x/bin/l"));
-        assert_eq!(expand("/l/$PLATFORM", Arch::Arm64), Path::new("/l/aarch64"));
+        let one = |path: &str| vec![PathBuf::from(path)];
+        assert_eq!(expand("$ORIGIN/../lib", Arch::Amd64), one("/opt/x/bin/../lib"));
+        assert_eq!(expand("${ORIGIN}/l", Arch::Amd64), one("/opt/x/bin/l"));
+        assert_eq!(expand("/l/$PLATFORM", Arch::Arm64), one("/l/aarch64"));
+        let folders = ["/opt/x/bin/../lib/x86_64-linux-gnu", "/opt/x/bin/../lib64", "/opt/x/bin/../lib"];
+        assert_eq!(expand("$ORIGIN/../$LIB", Arch::Amd64), folders.map(PathBuf::from));
+    }
+
+    #[test]
+    fn relative_folders_of_the_library_path_begin_at_the_working_directory() {
+        let Some(libc) = libc(&paths(search(Path::new("/"), "").closure(&this()).expect("found"))) else {
+            return;
+        };
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        fs::create_dir(dir.path().join("own")).expect("a folder");
+        let copy = dir.path().join("own/libc.so.6");
+        fs::copy(&libc, &copy).expect("a copy of the C library");
+        for (path, cwd) in [("own", ""), ("/nonexistent:./own", ""), ("", "own"), ("/nonexistent:", "own")] {
+            let roots = Roots::new(Some(Arch::of_host()), None);
+            let search = Search::new(roots, path, &dir.path().join(cwd));
+            let found = paths(search.closure(&this()).expect("found"));
+            // Nothing at all is no folder; an empty part of a list is the current one.
+            assert_eq!(
+                found.iter().any(|file| file.canonicalize().ok() == copy.canonicalize().ok()),
+                !path.is_empty()
+            );
+        }
+    }
+
+    #[test]
+    fn of_a_file_that_may_never_be_started_what_is_there_is_found() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        assert!(search(dir.path(), "").found(&this()).is_empty());
+        let text = dir.path().join("corpus");
+        fs::write(&text, b"\x7fELF\x02\x01 and noise").expect("a file");
+        assert!(search(Path::new("/"), "").found(&Rooted::same(text)).is_empty());
+        let all = search(Path::new("/"), "").closure(&this()).expect("found");
+        assert_eq!(search(Path::new("/"), "").found(&this()), all);
     }
 }

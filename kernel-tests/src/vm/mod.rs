@@ -4,7 +4,8 @@
 //! needs, [`run`] gives a [`Report`] or a [`VmError`] that names what went wrong.
 //!
 //! The guest's files are one initramfs: our init (`guest/`), the program, its loader and libraries as the host has them,
-//! and what was brought along. Host and guest talk over one channel (`protocol.rs`); the console carries the kernel's
+//! and what was brought along. The machine is of the kernel's architecture ([`Machine::arch`]): another one than the host's is
+//! emulated, and the program's loader and libraries come from a cross compiler's folder ([`Job::sysroot`]). Host and guest talk over one channel (`protocol.rs`); the console carries the kernel's
 //! messages only, and tells why a guest ended when it did not end well.
 
 mod accel;
@@ -15,9 +16,12 @@ mod guest;
 mod hardware;
 mod input;
 mod job;
+mod keeper;
 mod ld_cache;
 mod libraries;
 mod needs;
+mod newc;
+mod outbox;
 mod process;
 #[allow(dead_code, reason = "this file is the guest's too, which uses the other half")]
 mod protocol;
@@ -27,6 +31,7 @@ mod qemu;
 mod qmp;
 mod results;
 mod roots;
+mod script;
 mod service;
 mod session;
 #[cfg(test)]
@@ -38,11 +43,13 @@ mod standard;
 mod start;
 mod tree;
 mod warm;
+#[cfg(test)]
+mod warm_tests;
 
 pub use accel::choose as choose_accel;
 pub use error::VmError;
 pub use guest::{guest_variable, has_guest};
-pub use input::Input;
+pub use input::{AtStart, Input};
 pub use job::Job;
 pub use qemu::{Accel, Link, Machine, QEMU_VARIABLE, Qemu};
 pub use service::Service;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 
 /// Changes whenever a message changes.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 /// Bytes of file or output that one frame carries at most.
 pub(super) const CHUNK: usize = 64 * 1024;
 /// Bytes of a request or a reply that one frame carries at most.
@@ -97,6 +97,8 @@ pub(super) enum ToGuest {
     Stdin(Vec<u8>),
     /// The terminal has this many rows and columns now.
     Resize(u16, u16),
+    /// Nobody reads the program's standard output (1) or standard error (2) any more: the program is to notice.
+    Close(u32),
 }
 
 /// Messages of the guest.
@@ -108,8 +110,10 @@ pub(super) enum FromGuest {
     Stdout(Vec<u8>),
     /// The program's standard error.
     Stderr(Vec<u8>),
-    /// Something about the guest that the user should know, such as a module that does not load.
+    /// Something about the guest that the user should know, such as a file system that it does not have.
     Note(Vec<u8>),
+    /// A kernel module that does not load, by its name in [`MODULES_DIR`], and why.
+    Unloaded(Vec<u8>, Vec<u8>),
     /// The program could not be started: errno and what was tried.
     StartFailed(u32, Vec<u8>),
     /// The program has ended: 0–255, or 128 + n for signal n.
@@ -184,6 +188,10 @@ impl ToGuest {
                 out.u32(u32::from(*columns));
                 9
             }
+            Self::Close(stream) => {
+                out.u32(*stream);
+                10
+            }
         };
         write_frame(to, kind, &out.0)
     }
@@ -213,6 +221,7 @@ impl ToGuest {
             7 => Self::Answer(fields.u32()?, fields.u32()? != 0, fields.bytes()?),
             8 => Self::Stdin(fields.bytes()?),
             9 => Self::Resize(fields.u16()?, fields.u16()?),
+            10 => Self::Close(fields.u32()?),
             _ => return Err(malformed("unknown kind of frame")),
         };
         fields.end()?;
@@ -262,6 +271,11 @@ impl FromGuest {
                 10
             }
             Self::Taken => 11,
+            Self::Unloaded(name, reason) => {
+                out.bytes(name);
+                out.bytes(reason);
+                12
+            }
         };
         write_frame(to, kind, &out.0)
     }
@@ -281,6 +295,7 @@ impl FromGuest {
             8 => Self::Done,
             9 => Self::Synced,
             11 => Self::Taken,
+            12 => Self::Unloaded(fields.bytes()?, fields.bytes()?),
             10 => Self::Ask(fields.u32()?, fields.u32()? != 0, fields.bytes()?),
             _ => return Err(malformed("unknown kind of frame")),
         };

@@ -50,6 +50,7 @@ fn to_guest() -> impl Strategy<Value = ToGuest> {
         (any::<u32>(), any::<bool>(), bytes()).prop_map(|(id, last, data)| ToGuest::Answer(id, last, data)),
         bytes().prop_map(ToGuest::Stdin),
         any::<(u16, u16)>().prop_map(|(rows, columns)| ToGuest::Resize(rows, columns)),
+        any::<u32>().prop_map(ToGuest::Close),
     ]
 }
 
@@ -59,6 +60,7 @@ fn from_guest() -> impl Strategy<Value = FromGuest> {
         bytes().prop_map(FromGuest::Stdout),
         bytes().prop_map(FromGuest::Stderr),
         bytes().prop_map(FromGuest::Note),
+        (bytes(), bytes()).prop_map(|(name, reason)| FromGuest::Unloaded(name, reason)),
         (any::<u32>(), bytes()).prop_map(|(errno, text)| FromGuest::StartFailed(errno, text)),
         any::<u32>().prop_map(FromGuest::Exit),
         piece().prop_map(FromGuest::Result),

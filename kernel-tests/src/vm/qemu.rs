@@ -46,6 +46,8 @@ pub struct Machine {
     pub arch: Arch,
     /// Kernel modules to load before anything else, uncompressed or as the kernel itself can read, in order.
     pub modules: Vec<PathBuf>,
+    /// Those of the modules without which nothing is to be run; of another one that does not load there is a note.
+    pub asked: Vec<PathBuf>,
     /// What agent and host talk over.
     pub link: Link,
     /// Virtual CPUs. More than one is slower to boot, and under emulation less dependable.
@@ -68,6 +70,7 @@ impl Machine {
             kernel: kernel.into(),
             arch: Arch::of_host(),
             modules: Vec::new(),
+            asked: Vec::new(),
             link: Link::Virtio,
             cpus: 1,
             memory_mib: None,
@@ -105,15 +108,30 @@ impl Machine {
 /// The file of a snapshot that holds the guest's memory.
 pub(super) const RAM: &str = "ram";
 
+/// The files that QEMU inherits besides the standard ones: the initramfs, and a socket for its control protocol. (Numbers
+/// of one digit are what a shell can pass on.)
+pub(super) const INITRAMFS: i32 = 7;
+pub(super) const QMP: i32 = 8;
+
 /// How a machine comes to life.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Start<'a> {
     /// It boots, with a talkative console or not.
-    Cold { initramfs: &'a Path, verbose: bool },
+    Cold { verbose: bool },
     /// It boots so that it can be saved in this folder.
-    Save { initramfs: &'a Path, folder: &'a Path, qmp: &'a Path },
+    Save { folder: &'a Path },
     /// It goes on from what was saved, and `changes` the memory in the folder or has a copy of its own.
-    Restore { folder: &'a Path, qmp: &'a Path, changes: bool },
+    Restore { folder: &'a Path, changes: bool },
+}
+
+impl<'a> Start<'a> {
+    /// What is of no use to anybody if this process is killed.
+    pub(super) fn leftover(self) -> Option<&'a Path> {
+        match self {
+            Self::Save { folder } | Self::Restore { folder, changes: true } => Some(folder),
+            Self::Cold { .. } | Self::Restore { .. } => None,
+        }
+    }
 }
 
 /// A path inside a QEMU option, where a comma is written twice.
@@ -205,15 +223,15 @@ impl Qemu {
             ]);
         }
         add(hardware.devices(machine.link));
-        let (initramfs, verbose) = match start {
-            Start::Cold { initramfs, verbose } => (Some(initramfs), verbose),
-            Start::Save { initramfs, .. } => (Some(initramfs), false),
+        let (boots, verbose) = match start {
+            Start::Cold { verbose } => (true, verbose),
+            Start::Save { .. } => (true, false),
             Start::Restore { .. } => {
                 add(&["-incoming", "defer"]);
-                (None, false)
+                (false, false)
             }
         };
-        if let Start::Save { folder, qmp, .. } | Start::Restore { folder, qmp, .. } = start {
+        if let Start::Save { folder } | Start::Restore { folder, .. } = start {
             // Shared memory is the saved file itself; a private mapping is a copy made page by page, on write.
             let own = matches!(start, Start::Restore { changes: false, .. });
             let share = if own { "off" } else { "on" };
@@ -225,9 +243,11 @@ impl Qemu {
                     option(&path)
                 ),
             ]);
-            add(&["-qmp", &format!("unix:{},server=on,wait=off", option(qmp))]);
+            add(&["-chardev", &format!("socket,id=qmp,fd={QMP}"), "-mon", "chardev=qmp,mode=control"]);
         }
-        let Some(initramfs) = initramfs else { return args };
+        if !boots {
+            return args;
+        }
         let mut line = hardware.command_line(verbose);
         let link = (machine.link == Link::Serial).then(|| protocol::SERIAL_LINK.to_owned());
         for word in link.iter().chain(&machine.append) {
@@ -235,7 +255,8 @@ impl Qemu {
             line.push_str(word);
         }
         add(&["-append", &line]);
-        args.extend(["-kernel".into(), machine.kernel.clone().into(), "-initrd".into(), initramfs.into()]);
+        add(&["-initrd", &format!("/proc/self/fd/{INITRAMFS}")]);
+        args.extend(["-kernel".into(), machine.kernel.clone().into()]);
         args
     }
 }
@@ -278,7 +299,7 @@ mod tests {
     #[test]
     fn the_machine_has_no_disk_no_network_and_no_shared_folder() {
         for arch in [Arch::Amd64, Arch::Arm64] {
-            let text = command_line(arch, Start::Cold { initramfs: Path::new("/i"), verbose: false });
+            let text = command_line(arch, Start::Cold { verbose: false });
             assert!(text.contains("-nodefaults"), "{text}");
             for word in ["-drive", "-netdev", "-virtfs", "virtiofs", "-hda", "-monitor"] {
                 assert!(!text.contains(word), "{word} in {text}");
@@ -295,10 +316,10 @@ mod tests {
 
     #[test]
     fn a_saved_machine_is_restored_with_the_same_devices() {
-        let (folder, qmp) = (Path::new("/a,b"), Path::new("/q"));
+        let folder = Path::new("/a,b");
         for (arch, board) in [(Arch::Amd64, "-M q35,"), (Arch::Arm64, "-M virt,gic-version=3,")] {
-            let saved = command_line(arch, Start::Save { initramfs: Path::new("/i"), folder, qmp });
-            let restored = command_line(arch, Start::Restore { folder, qmp, changes: false });
+            let saved = command_line(arch, Start::Save { folder });
+            let restored = command_line(arch, Start::Restore { folder, changes: false });
             assert!(saved.contains(&format!("{board}memory-backend=mem ")), "{saved}");
             assert!(restored.contains("share=off,mem-path=/a,,b/ram"), "{restored}");
             // What a saved machine has more: a kernel and its command line.

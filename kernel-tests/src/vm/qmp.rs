@@ -2,7 +2,6 @@
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,28 +16,24 @@ const STEP: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub(super) struct Qmp {
     reader: BufReader<UnixStream>,
+    greeted: bool,
 }
 
 impl Qmp {
-    /// Connects as soon as QEMU listens, and greets.
-    pub(super) fn connect(path: &Path) -> io::Result<Self> {
-        let deadline = Instant::now() + PATIENCE;
-        let stream = loop {
-            match UnixStream::connect(path) {
-                Ok(stream) => break stream,
-                Err(error) if Instant::now() > deadline => return Err(error),
-                Err(_) => thread::sleep(STEP),
-            }
-        };
+    /// Talks over this socket, whose other end QEMU gets.
+    pub(super) fn over(stream: UnixStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
-        let mut qmp = Self { reader: BufReader::new(stream) };
-        qmp.line()?;
-        qmp.command("qmp_capabilities", json!({}))?;
-        Ok(qmp)
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self { reader: BufReader::new(stream), greeted: false })
     }
 
-    /// Sends a command and gives what it returns; events in between are passed over.
+    /// Sends a command and gives what it returns; events in between are passed over. Before the first one, greets.
     pub(super) fn command(&mut self, name: &str, arguments: Value) -> io::Result<Value> {
+        if !self.greeted {
+            self.greeted = true;
+            self.line()?;
+            self.command("qmp_capabilities", json!({}))?;
+        }
         let text = json!({ "execute": name, "arguments": arguments }).to_string();
         self.reader.get_mut().write_all(text.as_bytes())?;
         loop {

@@ -1,16 +1,19 @@
 //! One run: boot, say what to run, pass output on, give the exit status, or the named reason why there is none.
 
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::console::Console;
 use super::error::VmError;
 use super::guest;
 use super::input::Pump;
-use super::job::{Job, add_modules};
+use super::job::{self, Job, Packed, add_modules};
 use super::process::{Event, Process};
 use super::protocol::{self, FromGuest, ToGuest};
 use super::qemu::{Machine, Qemu, Start};
+use super::qmp::Qmp;
 use super::results::Results;
 use super::service::Desk;
 use super::signals::Signals;
@@ -19,9 +22,19 @@ use super::warm::{FIRST_BOOT, Parts};
 
 /// A machine that panicked, or whose channel is gone, should end by itself within this time.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long the results may take of a program that was ended.
+const RESCUE: Duration = Duration::from_secs(10);
+/// A guest that runs reads the files that it is sent; one that took none for so long does not run.
+const STALLED: Duration = Duration::from_secs(20);
+/// Between two looks at an output that is not read.
+const STEP: Duration = Duration::from_millis(5);
+/// How long after an interruption it may still not be read.
+const GRACE: Duration = Duration::from_secs(5);
 /// What is kept of QEMU's own complaints.
 const QEMU_SAYS: usize = 16 * 1024;
 const SIGKILL: u32 = 9;
+const STDOUT: &str = "standard output";
+const STDERR: &str = "standard error";
 // As in the guest's kernel.
 const ENOENT: u32 = 2;
 const ENOMEM: u32 = 12;
@@ -43,7 +56,8 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
-/// Where a program's output goes.
+/// Where a program's output goes. A writer that would block may say so ([`io::ErrorKind::WouldBlock`]): it is asked again,
+/// and time limits and signals are heeded meanwhile.
 pub struct Output<'a> {
     /// Its standard output.
     pub stdout: &'a mut dyn Write,
@@ -75,27 +89,34 @@ pub fn run(
     // A wrong program is the user's to mend, a missing guest is not.
     job.check(machine.arch)?;
     let init = guest::init(machine.arch)?;
-    let (tree, program) = job.pack(machine, &init)?;
+    let packed = job.pack(machine, &init)?;
+    let command = job.command(&packed);
+    let Packed { tree, mut notes, .. } = packed;
     let memory_mib = machine.memory_for(tree.size());
-    let command = job.command(&program);
-    let mut notes = Vec::new();
     let parts = Parts { qemu, machine, job, init: &init, memory_mib, signals };
     match parts.warm(&tree) {
-        Ok(Some(mut session)) => return session.program(&command, output),
+        Ok(Some(mut session)) => {
+            session.notes.append(&mut notes);
+            return session.program(&command, output);
+        }
         Ok(None) => {}
-        Err(error @ (VmError::Interrupted { .. } | VmError::OutOfMemory { .. })) => return Err(error),
+        Err(error) if error.is_final() => return Err(error),
         Err(error) => notes.push(format!("booting, because the snapshot was of no use: {error}")),
     }
     let initramfs = write(&tree)?;
     let mut again = false;
     loop {
-        let start = Start::Cold { initramfs: initramfs.path(), verbose: again };
-        let process = Process::start(qemu, machine, memory_mib, start, signals)?;
+        let start = Start::Cold { verbose: again };
+        let process = Process::start(qemu, machine, memory_mib, start, Some(&initramfs), signals)?;
         let mut session = parts.session(process);
         session.notes.append(&mut notes);
         let limit = if again { job.boot_timeout } else { job.boot_timeout.min(FIRST_BOOT) };
         match session.boot(limit) {
-            Ok(()) => return session.program(&command, output),
+            Ok(()) => {
+                let whole = job.wants_debug_info();
+                tree.hidden().send(whole, |piece| session.send(&ToGuest::File(piece)))?;
+                return session.program(&command, output);
+            }
             Err(VmError::NoBoot { .. }) if !again => again = true,
             Err(error) => return Err(error),
         }
@@ -110,16 +131,17 @@ pub(super) fn boots(qemu: &Qemu, machine: &Machine, limit: Duration) -> Result<D
     add_modules(&mut tree, machine)?;
     let initramfs = write(&tree)?;
     let memory_mib = machine.memory_for(tree.size());
-    let start = Start::Cold { initramfs: initramfs.path(), verbose: false };
-    let process = Process::start(qemu, machine, memory_mib, start, None)?;
-    let mut session = Session::new(process, &job, memory_mib);
+    let start = Start::Cold { verbose: false };
+    let process = Process::start(qemu, machine, memory_mib, start, Some(&initramfs), None)?;
+    let mut session = Session::new(process, machine, &job, memory_mib);
     session.boot(limit)?;
     Ok(session.booted)
 }
 
-pub(super) fn write(tree: &Tree) -> Result<tempfile::NamedTempFile, VmError> {
-    let file = tempfile::NamedTempFile::with_prefix("bpf-vm-").map_err(VmError::io("make the initramfs"))?;
-    let mut to = BufWriter::with_capacity(1 << 20, file.as_file());
+/// The initramfs, in a file without a name that goes with this process.
+pub(super) fn write(tree: &Tree) -> Result<File, VmError> {
+    let file = tempfile::tempfile().map_err(VmError::io("make the initramfs"))?;
+    let mut to = BufWriter::with_capacity(1 << 20, &file);
     tree.write(&mut to)?;
     to.flush().map_err(VmError::io("write the initramfs"))?;
     drop(to);
@@ -130,29 +152,55 @@ pub(super) fn write(tree: &Tree) -> Result<tempfile::NamedTempFile, VmError> {
 #[derive(Debug)]
 pub(super) struct Session<'a> {
     process: Process,
+    machine: &'a Machine,
     job: &'a Job,
     memory_mib: u64,
     started: Instant,
+    /// The end of the program's time.
+    deadline: Instant,
+    /// The user's first signal.
+    interrupted: Option<Instant>,
     booted: Duration,
     console: Console,
     qemu_said: Vec<u8>,
     release: String,
     notes: Vec<String>,
+    /// Streams of the program that nobody reads.
+    unread: Vec<&'static str>,
+    /// What the agent said of the machine itself, which is to be said of every machine restored from it.
+    told: Vec<FromGuest>,
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(process: Process, job: &'a Job, memory_mib: u64) -> Self {
+    pub(super) fn new(process: Process, machine: &'a Machine, job: &'a Job, memory_mib: u64) -> Self {
+        let started = Instant::now();
         Self {
             process,
+            machine,
             job,
             memory_mib,
-            started: Instant::now(),
+            started,
+            // Before there is a program: what getting it there may take.
+            deadline: started + job.boot_timeout + job.timeout,
+            interrupted: None,
             booted: Duration::ZERO,
             console: Console::default(),
             qemu_said: Vec::new(),
             release: String::new(),
             notes: Vec::new(),
+            unread: Vec::new(),
+            told: Vec::new(),
         }
+    }
+
+    /// QEMU's control socket.
+    pub(super) fn qmp(&mut self) -> io::Result<&mut Qmp> {
+        self.process.qmp()
+    }
+
+    /// What the agent said of the machine.
+    pub(super) fn told(&self) -> &[FromGuest] {
+        &self.told
     }
 
     /// Counts from then: making and restoring snapshots is part of what a run takes.
@@ -181,6 +229,9 @@ impl<'a> Session<'a> {
                     self.booted = self.started.elapsed();
                     return Ok(());
                 }
+                Some(Event::Agent(message @ (FromGuest::Note(_) | FromGuest::Unloaded(..)))) => {
+                    self.hear(message)?;
+                }
                 Some(Event::Agent(other)) => return Err(self.lost(format!("its first word was {other:?}"))),
                 Some(Event::Signal(signal)) => return Err(VmError::Interrupted { signal }),
                 Some(_) => {}
@@ -199,7 +250,9 @@ impl<'a> Session<'a> {
         loop {
             match self.event(deadline)? {
                 Some(Event::Agent(FromGuest::Synced)) => return Ok(()),
-                Some(Event::Agent(FromGuest::Note(text))) => self.note(&text),
+                Some(Event::Agent(message @ (FromGuest::Note(_) | FromGuest::Unloaded(..)))) => {
+                    self.hear(message)?;
+                }
                 Some(Event::Agent(FromGuest::StartFailed(errno, text))) => {
                     return Err(self.not_started(errno, &text, b""));
                 }
@@ -225,32 +278,100 @@ impl<'a> Session<'a> {
         self.better(error)
     }
 
-    fn note(&mut self, text: &[u8]) {
-        self.notes.push(String::from_utf8_lossy(text).into_owned());
+    /// Something about the machine: a note, or the reason why this is not the machine that was asked for.
+    pub(super) fn hear(&mut self, message: FromGuest) -> Result<(), VmError> {
+        match &message {
+            FromGuest::Note(text) => self.notes.push(String::from_utf8_lossy(text).into_owned()),
+            FromGuest::Unloaded(name, reason) => {
+                let reason = String::from_utf8_lossy(reason).into_owned();
+                match job::module_named(self.machine, name) {
+                    Some(module) if self.machine.asked.contains(module) => {
+                        let module = module.clone();
+                        return Err(VmError::ModuleNotLoaded {
+                            module,
+                            reason,
+                            console: self.console.tail(),
+                        });
+                    }
+                    _ => self.notes.push(format!("load module {}: {reason}", String::from_utf8_lossy(name))),
+                }
+            }
+            _ => return Ok(()),
+        }
+        self.told.push(message);
+        Ok(())
+    }
+
+    /// Sends files, as fast as the guest reads them.
+    pub(super) fn send(&mut self, message: &ToGuest) -> Result<(), VmError> {
+        while !self.process.has_room() {
+            let until = self.deadline.min(Instant::now() + STALLED.min(self.job.timeout));
+            match self.event(until)? {
+                Some(Event::Agent(message @ (FromGuest::Note(_) | FromGuest::Unloaded(..)))) => {
+                    self.hear(message)?;
+                }
+                Some(Event::Agent(other)) => return Err(self.lost(format!("it answered {other:?}"))),
+                Some(Event::Signal(signal)) => return Err(VmError::Interrupted { signal }),
+                Some(_) => {}
+                None => return Err(self.lost("it does not read the files that it is sent".to_owned())),
+            }
+        }
+        self.say(message)
     }
 
     fn program(&mut self, command: &protocol::Command, output: &mut Output<'_>) -> Result<Report, VmError> {
+        let mut results = Results::new(self.job.results.as_deref(), self.job.output_limit);
+        let ended = self.attend(command, output, &mut results);
+        if matches!(ended, Err(VmError::Timeout { .. } | VmError::Flood { stream: "output", .. })) {
+            self.rescue(&mut results);
+        }
+        let finished = results.finish();
+        ended.and_then(|report| finished.map(|()| report))
+    }
+
+    /// Takes what a program that is ended has left so far: it may tell why.
+    fn rescue(&mut self, results: &mut Results<'_>) {
+        if self.job.results.is_none() || self.say(&ToGuest::Signal(SIGKILL)).is_err() {
+            return;
+        }
+        let deadline = Instant::now() + RESCUE;
+        loop {
+            match self.event(deadline) {
+                Ok(Some(Event::Agent(FromGuest::Result(piece)))) if results.take(&piece).is_err() => return,
+                Ok(Some(Event::Agent(FromGuest::Done) | Event::Signal(_)) | None) | Err(_) => return,
+                Ok(Some(_)) => {}
+            }
+        }
+    }
+
+    fn attend(
+        &mut self,
+        command: &protocol::Command,
+        output: &mut Output<'_>,
+        results: &mut Results<'_>,
+    ) -> Result<Report, VmError> {
+        if let Some(at_start) = &self.job.at_start {
+            at_start.call();
+        }
         let (secs, nanos) = now();
         self.say(&ToGuest::Time(secs, nanos))?;
         self.say(&ToGuest::Run(command.clone()))?;
-        let deadline = Instant::now() + self.job.timeout;
-        let mut results = Results::new(self.job.results.as_deref(), self.job.output_limit);
+        self.deadline = Instant::now() + self.job.timeout;
         let mut sent = 0;
         let mut status = None;
         let mut total = Duration::ZERO;
-        let mut interrupted = false;
         let input = Pump::start(self.job.input, self.process.sender());
         let mut desk = Desk::new(self.job.service.clone(), self.process.sender());
         loop {
-            match self.event(deadline)? {
+            match self.event(self.deadline)? {
                 Some(Event::Agent(message)) => match message {
                     FromGuest::Stdout(bytes) => {
-                        self.pass(&bytes, output.stdout, "standard output", &mut sent)?;
+                        self.pass(&bytes, output.stdout, STDOUT, &mut sent)?;
                     }
                     FromGuest::Stderr(bytes) => {
-                        self.pass(&bytes, output.stderr, "standard error", &mut sent)?;
+                        self.pass(&bytes, output.stderr, STDERR, &mut sent)?;
                     }
-                    FromGuest::Note(text) => self.note(&text),
+                    FromGuest::Note(_) | FromGuest::Unloaded(..) => self.hear(message)?,
                     FromGuest::StartFailed(errno, text) => {
                         let program = command.argv.first().map(Vec::as_slice).unwrap_or_default();
                         return Err(self.not_started(errno, &text, program));
@@ -274,26 +395,47 @@ impl<'a> Session<'a> {
                     FromGuest::Hello(..) => return Err(self.lost("it started again".to_owned())),
                 },
                 Some(Event::Stdin(piece)) => self.say(&ToGuest::Stdin(piece))?,
-                Some(Event::Resized(rows, columns)) => self.say(&ToGuest::Resize(rows, columns))?,
+                Some(event @ (Event::Signal(_) | Event::Resized(..))) => self.heed(&event)?,
                 Some(Event::Reply(id, reply)) => {
                     for (last, piece) in protocol::pieces(&reply) {
                         self.say(&ToGuest::Answer(id, last, piece.to_vec()))?;
                     }
                 }
-                // The first is the program's to handle, the second is the user's impatience.
-                Some(Event::Signal(signal)) if interrupted => return Err(VmError::Interrupted { signal }),
-                Some(Event::Signal(signal)) => {
-                    interrupted = true;
-                    self.say(&ToGuest::Signal(signal as u32))?;
-                }
                 Some(_) => {}
-                None => {
-                    let seconds = self.job.timeout.as_secs();
-                    let timeout = VmError::Timeout { seconds, console: self.console.tail() };
-                    return Err(self.better(timeout));
-                }
+                None => return Err(self.out_of_time()),
             }
         }
+    }
+
+    fn out_of_time(&self) -> VmError {
+        let seconds = self.job.timeout.as_secs();
+        self.better(VmError::Timeout { seconds, console: self.console.tail() })
+    }
+
+    /// Passes on what the user wants of the program.
+    fn heed(&mut self, event: &Event) -> Result<(), VmError> {
+        match *event {
+            // The first is the program's to handle, the second is the user's impatience.
+            Event::Signal(signal) if self.interrupted.is_some() => Err(VmError::Interrupted { signal }),
+            Event::Signal(signal) => {
+                self.interrupted = Some(Instant::now());
+                self.say(&ToGuest::Signal(signal as u32))
+            }
+            Event::Resized(rows, columns) => self.say(&ToGuest::Resize(rows, columns)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits a moment for whoever should read the program's output.
+    fn blocked(&mut self) -> Result<(), VmError> {
+        if let Some(event) = self.process.signal() {
+            self.heed(&event)?;
+        }
+        if self.interrupted.is_some_and(|since| since.elapsed() > GRACE) || Instant::now() > self.deadline {
+            return Err(self.out_of_time());
+        }
+        thread::sleep(STEP);
+        Ok(())
     }
 
     fn report(&mut self, code: u32, total: Duration) -> Result<Report, VmError> {
@@ -342,20 +484,42 @@ impl<'a> Session<'a> {
     }
 
     pub(super) fn say(&mut self, message: &ToGuest) -> Result<(), VmError> {
-        self.process.say(message).map_err(|error| self.closed(&format!("it does not listen: {error}")))
+        self.process.say(message).map_err(VmError::io("send a message to the guest"))
     }
 
-    fn pass(&mut self, bytes: &[u8], to: &mut dyn Write, what: &str, sent: &mut u64) -> Result<(), VmError> {
+    /// Nobody reads this any more (`bpf-vm run … | head`): the program's next write is an error, as on the host.
+    fn unread(&mut self, what: &'static str) -> Result<(), VmError> {
+        self.unread.push(what);
+        self.say(&ToGuest::Close(if what == STDOUT { 1 } else { 2 }))
+    }
+
+    fn pass(
+        &mut self,
+        bytes: &[u8],
+        to: &mut dyn Write,
+        what: &'static str,
+        sent: &mut u64,
+    ) -> Result<(), VmError> {
+        if self.unread.contains(&what) {
+            return Ok(());
+        }
         *sent += bytes.len() as u64;
         if *sent > self.job.output_limit {
             return Err(VmError::Flood { stream: "output", limit: self.job.output_limit });
         }
-        match to.write_all(bytes).and_then(|()| to.flush()) {
-            // `bpf-vm run … | head`: the program goes on without a reader, as one would that ignores SIGPIPE.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(VmError::io(format!("write to {what}"))(error))
+        let failed = VmError::io(format!("write to {what}"));
+        let mut rest = bytes;
+        loop {
+            let done = if rest.is_empty() { to.flush().map(|()| None) } else { to.write(rest).map(Some) };
+            match done {
+                Ok(None) => return Ok(()),
+                Ok(Some(0)) => return Err(failed(io::ErrorKind::WriteZero.into())),
+                Ok(Some(count)) => rest = rest.get(count..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.blocked()?,
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return self.unread(what),
+                Err(error) => return Err(failed(error)),
             }
-            _ => Ok(()),
         }
     }
 

@@ -2,8 +2,10 @@
 //! and no time: its standard input is the agent's channel, its standard output the console.
 
 use std::fs;
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -11,9 +13,11 @@ use tempfile::TempDir;
 use super::error::VmError;
 use super::guest::has_guest;
 use super::job::Job;
+use super::process::Event;
 use super::protocol::{FilePiece, FromGuest, VERSION};
 use super::qemu::{Machine, Qemu};
 use super::session::{Output, Report, run};
+use super::signals::Signals;
 use crate::kernels::Arch;
 
 /// A folder with the script, and what the run printed.
@@ -28,26 +32,20 @@ impl Trial {
         Self { dir: tempfile::tempdir().expect("a temporary folder"), stdout: Vec::new(), stderr: Vec::new() }
     }
 
-    /// Runs `true` in a machine that does what the script does.
-    fn run(&mut self, script: &str, change: impl FnOnce(&mut Job)) -> Result<Report, VmError> {
+    /// A QEMU that does what the script does.
+    fn qemu(&self, script: &str) -> Qemu {
         let program = self.dir.path().join("qemu");
         fs::write(&program, format!("#!/bin/sh\ncd {}\n{script}\n", self.dir.path().display()))
             .expect("a script");
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is executable");
-        let qemu = Qemu::at(&program).expect("it is there");
-        let mut job = Job::new("true", []);
-        job.boot_timeout = Duration::from_secs(20);
-        job.timeout = Duration::from_secs(20);
-        change(&mut job);
-        loop {
-            let mut output = Output { stdout: &mut self.stdout, stderr: &mut self.stderr };
-            match run(&qemu, &Machine::new("/no/kernel"), &job, &mut output, None) {
-                // Another test's child had the script open between its fork and its exec.
-                Err(VmError::Io { source, .. })
-                    if source.kind() == std::io::ErrorKind::ExecutableFileBusy => {}
-                other => return other,
-            }
-        }
+        Qemu::at(&program).expect("it is there")
+    }
+
+    /// Runs `true` in a machine that does what the script does.
+    fn run(&mut self, script: &str, change: impl FnOnce(&mut Job)) -> Result<Report, VmError> {
+        let qemu = self.qemu(script);
+        let mut output = Output { stdout: &mut self.stdout, stderr: &mut self.stderr };
+        run_true(&qemu, &Machine::new("/no/kernel"), change, &mut output, None)
     }
 
     /// A file that the script can `cat` into the channel.
@@ -60,7 +58,29 @@ impl Trial {
     }
 }
 
-fn hello() -> FromGuest {
+/// Runs `true`.
+pub(super) fn run_true(
+    qemu: &Qemu,
+    machine: &Machine,
+    change: impl FnOnce(&mut Job),
+    output: &mut Output<'_>,
+    signals: Option<&Signals>,
+) -> Result<Report, VmError> {
+    let mut job = Job::new("true", []);
+    job.workspace = None;
+    job.boot_timeout = Duration::from_secs(20);
+    job.timeout = Duration::from_secs(20);
+    change(&mut job);
+    loop {
+        match run(qemu, machine, &job, output, signals) {
+            // Another test's child had the script open between its fork and its exec.
+            Err(VmError::QemuEnded { said, .. }) if said.contains("Text file busy") => {}
+            other => return other,
+        }
+    }
+}
+
+pub(super) fn hello() -> FromGuest {
     FromGuest::Hello(VERSION, b"6.12.0-test".to_vec())
 }
 
@@ -73,6 +93,7 @@ macro_rules! need_guest {
         }
     };
 }
+pub(super) use need_guest;
 
 #[test]
 fn output_results_and_status_come_through() {
@@ -167,6 +188,23 @@ fn a_program_that_does_not_end_is_a_timeout() {
 }
 
 #[test]
+fn a_program_that_is_ended_leaves_its_results() {
+    need_guest!();
+    let mut trial = Trial::new();
+    let result = FilePiece { path: b"why".to_vec(), mode: 0o600, offset: 0, data: b"because".to_vec() };
+    trial.say("hello", &[hello()]);
+    trial.say("rest", &[FromGuest::Exit(137), FromGuest::Result(result), FromGuest::Done]);
+    let results = trial.dir.path().join("results");
+    let error = trial
+        .run("cat hello >&0; sleep 2; cat rest >&0; exec sleep 60", |job| {
+            (job.timeout, job.results) = (Duration::from_secs(1), Some(results.clone()));
+        })
+        .expect_err("it takes too long");
+    assert!(matches!(error, VmError::Timeout { .. }), "{error}");
+    assert_eq!(fs::read(results.join("why")).expect("the result"), b"because");
+}
+
+#[test]
 fn a_killed_qemu_and_one_that_refuses_are_told_with_their_words() {
     need_guest!();
     let mut trial = Trial::new();
@@ -208,6 +246,71 @@ fn floods_end_the_machine() {
     assert!(matches!(error, VmError::Flood { stream: "output", limit: 4000 }), "{error}");
     let error = trial.run("exec yes", limit).expect_err("too much on the console");
     assert!(matches!(error, VmError::Flood { stream: "console", limit: 4000 }), "{error}");
+}
+
+/// A reader that does not read.
+struct Blocked;
+
+impl Write for Blocked {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+#[test]
+fn output_that_nobody_reads_keeps_neither_the_time_limit_nor_signals_waiting() {
+    need_guest!();
+    let trial = Trial::new();
+    trial.say("out", &[hello(), FromGuest::Stdout(vec![b'x'; 50_000])]);
+    // More than fits into the queue of events, which is where signals used to wait.
+    let qemu = trial.qemu("cat out >&0; while cat out >&0; do :; done; exec sleep 60");
+    let mut stderr = Vec::new();
+    let mut blocked = |signals: Option<&Signals>, timeout| {
+        let mut output = Output { stdout: &mut Blocked, stderr: &mut stderr };
+        let machine = Machine::new("/no/kernel");
+        run_true(&qemu, &machine, |job| job.timeout = Duration::from_secs(timeout), &mut output, signals)
+    };
+    let started = Instant::now();
+    let error = blocked(None, 1).expect_err("it does not end");
+    assert!(matches!(error, VmError::Timeout { seconds: 1, .. }), "{error}");
+    let signals = Signals::default();
+    let user = signals.clone();
+    let user = thread::spawn(move || {
+        for _ in 0..2 {
+            thread::sleep(Duration::from_millis(300));
+            while !user.give(Event::Signal(15)) {
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
+    });
+    let error = blocked(Some(&signals), 600).expect_err("it was interrupted");
+    assert!(matches!(error, VmError::Interrupted { signal: 15 }), "{error}");
+    user.join().expect("it gave two signals");
+    assert!(started.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn a_module_that_was_asked_for_and_does_not_load_is_an_error_and_another_one_is_a_note() {
+    need_guest!();
+    let mut trial = Trial::new();
+    let module = trial.dir.path().join("odd.ko");
+    fs::write(&module, "no module").expect("a file");
+    let unloaded = FromGuest::Unloaded(b"000-odd.ko".to_vec(), b"Exec format error".to_vec());
+    trial.say("all", &[hello(), unloaded, FromGuest::Exit(0), FromGuest::Done]);
+    let qemu = trial.qemu("cat all >&0; exec sleep 60");
+    let mut machine = Machine::new("/no/kernel");
+    machine.modules.push(module.clone());
+    let mut output = Output { stdout: &mut trial.stdout, stderr: &mut trial.stderr };
+    let report = run_true(&qemu, &machine, |_| {}, &mut output, None).expect("it was not asked for");
+    assert_eq!(report.notes, ["load module 000-odd.ko: Exec format error"]);
+    machine.asked.push(module);
+    let error = run_true(&qemu, &machine, |_| {}, &mut output, None).expect_err("it was asked for");
+    assert!(error.to_string().ends_with("/odd.ko: Exec format error"), "{error}");
+    assert_eq!(error.exit_code(), 125);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //!
 //! A snapshot is a folder named by a hash of all that it depends on. It is made beside its place and renamed into it, so
 //! there is never half of one; two makers at once make it twice. A snapshot that cannot be made leaves a mark, so that
-//! the time is not spent again, and one that cannot be restored is removed. Both fall back to a boot.
+//! the time is not spent again, and one that QEMU or the agent rejects is removed. Both fall back to a boot.
 
 use std::ffi::OsString;
 use std::fs;
@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use super::error::VmError;
 use super::process::Process;
-use super::protocol;
+use super::protocol::{self, FromGuest};
 use super::qemu::{Accel, Link, Machine, Qemu, RAM, Start};
 use super::qmp::Qmp;
 use super::signals::Signals;
@@ -27,8 +27,10 @@ use super::sparse;
 
 /// The file of a snapshot that holds the devices' state.
 const STATE: &str = "state";
-/// In place of a snapshot that cannot be made here.
-const IMPOSSIBLE: &str = "impossible";
+/// The file of a snapshot with what its agent said of the machine, in frames of the protocol.
+const TOLD: &str = "told";
+/// How the mark is named that stands beside the place of a snapshot that cannot be made here.
+const IMPOSSIBLE: &str = ".impossible-";
 /// Snapshots kept, each of 85 MB on disk and more: the most recently used, and no more bytes of them than this or than a
 /// quarter of what the disk has for them.
 const KEPT: usize = 96;
@@ -51,10 +53,7 @@ pub(super) fn place(qemu: &Qemu, machine: &Machine, memory_mib: u64, init: &[u8]
     let mut hash = Sha256::new();
     hash.update(protocol::VERSION.to_le_bytes());
     hash.update(init);
-    let nowhere = Path::new("");
-    for arg in
-        qemu.arguments(machine, memory_mib, Start::Save { initramfs: nowhere, folder: nowhere, qmp: nowhere })
-    {
+    for arg in qemu.arguments(machine, memory_mib, Start::Save { folder: Path::new("") }) {
         hash.update(arg.as_encoded_bytes());
         hash.update([0]);
     }
@@ -93,10 +92,26 @@ pub(super) fn hex(hash: &[u8], bytes: usize) -> String {
     hash.iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whether it was found out that there can be none here.
-pub(super) fn impossible(place: &Path) -> bool {
-    let marked = fs::metadata(place.join(IMPOSSIBLE)).and_then(|mark| mark.modified());
-    marked.is_ok_and(|time| time.elapsed().unwrap_or_default() < IMPOSSIBLE_FOR)
+/// Why there can be none here, if that was found out not long ago.
+pub(super) fn impossible(place: &Path) -> Option<String> {
+    let mark = beside(place, IMPOSSIBLE);
+    let modified = fs::metadata(&mark).and_then(|mark| mark.modified()).ok()?;
+    if modified.elapsed().unwrap_or_default() >= IMPOSSIBLE_FOR {
+        return None;
+    }
+    Some(fs::read_to_string(&mark).unwrap_or_default())
+}
+
+/// Remembers that.
+pub(super) fn mark_impossible(place: &Path, why: &str) {
+    let _ = fs::write(beside(place, IMPOSSIBLE), why.lines().next().unwrap_or_default());
+}
+
+/// The file beside a snapshot whose name begins so.
+fn beside(place: &Path, beginning: &str) -> PathBuf {
+    let mut name = OsString::from(beginning);
+    name.push(place.file_name().unwrap_or_default());
+    place.with_file_name(name)
 }
 
 /// Notes that it is in use, so that others are removed before it.
@@ -114,9 +129,7 @@ pub(super) struct Turn {
 impl Turn {
     /// Waits until nobody else makes this snapshot; `None` at the deadline, or where there are no locks.
     pub(super) fn wait(place: &Path, patience: Duration) -> Option<Self> {
-        let mut name = OsString::from(TURN);
-        name.push(place.file_name()?);
-        let path = place.with_file_name(name);
+        let path = beside(place, TURN);
         fs::create_dir_all(path.parent()?).ok()?;
         let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path).ok()?;
         let deadline = Instant::now() + patience;
@@ -140,24 +153,22 @@ impl Drop for Turn {
     }
 }
 
-/// Remembers that.
-pub(super) fn mark_impossible(place: &Path, why: &str) {
-    let _ = fs::create_dir_all(place);
-    let _ = fs::write(place.join(IMPOSSIBLE), why);
-}
-
 /// Whether it is there.
 pub(super) fn exists(place: &Path) -> bool {
     place.join(STATE).exists()
 }
 
+/// What its agent said of the machine.
+pub(super) fn told(place: &Path) -> Vec<FromGuest> {
+    let bytes = fs::read(place.join(TOLD)).unwrap_or_default();
+    let mut rest = bytes.as_slice();
+    std::iter::from_fn(|| FromGuest::read(&mut rest).ok().flatten()).collect()
+}
+
 /// Removes one that does not restore.
 pub(super) fn forget(place: &Path) {
     // Gone at once for whoever looks, though its files take a while.
-    let mut name = OsString::from(NEW);
-    name.push(format!("{}-", std::process::id()));
-    name.push(place.file_name().unwrap_or_default());
-    let aside = place.with_file_name(name);
+    let aside = beside(place, &format!("{NEW}{}-", std::process::id()));
     let _ = fs::remove_dir_all(if fs::rename(place, &aside).is_ok() { &aside } else { place });
 }
 
@@ -181,12 +192,11 @@ impl Making {
         qemu: &Qemu,
         machine: &Machine,
         memory_mib: u64,
-        initramfs: &Path,
+        initramfs: &fs::File,
         signals: Option<&Signals>,
     ) -> Result<Process, VmError> {
-        let qmp = self.qmp();
-        let start = Start::Save { initramfs, folder: self.folder.path(), qmp: &qmp };
-        Process::start(qemu, machine, memory_mib, start, signals)
+        let start = Start::Save { folder: self.folder.path() };
+        Process::start(qemu, machine, memory_mib, start, Some(initramfs), signals)
     }
 
     /// Copies the memory of a snapshot, for a machine that will change it.
@@ -203,39 +213,45 @@ impl Making {
         from: &Path,
         signals: Option<&Signals>,
     ) -> Result<Process, VmError> {
-        let qmp = self.qmp();
-        let start = Start::Restore { folder: self.folder.path(), qmp: &qmp, changes: true };
-        let process = Process::start(qemu, machine, memory_mib, start, signals)?;
-        resume(&qmp, from).map_err(VmError::io("restore a snapshot"))?;
-        Ok(process)
+        let start = Start::Restore { folder: self.folder.path(), changes: true };
+        resume(Process::start(qemu, machine, memory_mib, start, None, signals)?, from)
     }
 
-    /// Saves the machine, whose agent waits, and puts the snapshot into its place.
-    pub(super) fn save(self, place: &Path) -> io::Result<()> {
-        let mut qmp = Qmp::connect(&self.qmp())?;
+    /// Saves the machine, whose agent waits and `told` this, and puts the snapshot into its place.
+    pub(super) fn save(self, place: &Path, qmp: &mut Qmp, told: &[FromGuest]) -> io::Result<()> {
         qmp.command("stop", json!({}))?;
         qmp.ignore_shared()?;
         let state = self.folder.path().join(STATE);
         qmp.command("migrate", json!({ "uri": format!("exec:cat > {}", quoted(&state)) }))?;
         qmp.wait("query-migrate", &["completed"])?;
-        fs::remove_file(self.qmp())?;
         if fs::metadata(&state)?.len() == 0 {
             return Err(io::Error::other("the saved state is empty"));
         }
-        match fs::rename(self.folder.path(), place) {
-            Ok(()) => {
-                let _ = self.folder.keep();
-            }
-            // Somebody else was faster; theirs is as good.
-            Err(_) if exists(place) => {}
-            Err(error) => return Err(error),
-        }
+        let mut frames = Vec::new();
+        told.iter().try_for_each(|message| message.write(&mut frames))?;
+        fs::write(self.folder.path().join(TOLD), frames)?;
+        self.put(place)?;
+        let _ = fs::remove_file(beside(place, IMPOSSIBLE));
         prune(place);
         Ok(())
     }
 
-    fn qmp(&self) -> PathBuf {
-        self.folder.path().join("qmp")
+    fn put(self, place: &Path) -> io::Result<()> {
+        let mut renamed = fs::rename(self.folder.path(), place);
+        if renamed.is_err() && !exists(place) {
+            // What is there is no snapshot.
+            forget(place);
+            renamed = fs::rename(self.folder.path(), place);
+        }
+        match renamed {
+            Ok(()) => {
+                let _ = self.folder.keep();
+                Ok(())
+            }
+            // Somebody else was faster; theirs is as good.
+            Err(_) if exists(place) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -247,23 +263,24 @@ pub(super) fn restore(
     place: &Path,
     signals: Option<&Signals>,
 ) -> Result<Process, VmError> {
-    let folder =
-        tempfile::TempDir::with_prefix("bpf-vm-").map_err(VmError::io("make a folder for QEMU's socket"))?;
-    let qmp = folder.path().join("qmp");
-    let start = Start::Restore { folder: place, qmp: &qmp, changes: false };
-    let process = Process::start(qemu, machine, memory_mib, start, signals)?;
-    resume(&qmp, place).map_err(VmError::io("restore a snapshot"))?;
-    Ok(process)
+    let start = Start::Restore { folder: place, changes: false };
+    resume(Process::start(qemu, machine, memory_mib, start, None, signals)?, place)
 }
 
 /// Has a QEMU that waits for it go on with what was saved.
-fn resume(qmp: &Path, from: &Path) -> io::Result<()> {
-    let mut qmp = Qmp::connect(qmp)?;
-    qmp.ignore_shared()?;
-    let uri = format!("exec:cat {}", quoted(&from.join(STATE)));
-    qmp.command("migrate-incoming", json!({ "uri": uri }))?;
-    qmp.wait("query-status", &["paused", "running", "prelaunch", "postmigrate"])?;
-    qmp.command("cont", json!({})).map(drop)
+fn resume(mut process: Process, from: &Path) -> Result<Process, VmError> {
+    let mut talk = || {
+        let qmp = process.qmp()?;
+        qmp.ignore_shared()?;
+        let uri = format!("exec:cat {}", quoted(&from.join(STATE)));
+        qmp.command("migrate-incoming", json!({ "uri": uri }))?;
+        qmp.wait("query-status", &["paused", "running", "prelaunch", "postmigrate"])?;
+        qmp.command("cont", json!({})).map(drop)
+    };
+    match talk() {
+        Ok(()) => Ok(process),
+        Err(error) => Err(process.not_restored(&error)),
+    }
 }
 
 /// A path as one word of the shell that QEMU's `exec:` starts.
@@ -286,7 +303,7 @@ fn prune(new: &Path) {
     for (modified, path) in dated.into_iter().rev() {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let age = modified.elapsed().unwrap_or_default();
-        if name.starts_with(TURN) || name.starts_with(NEW) {
+        if [TURN, NEW, IMPOSSIBLE].iter().any(|beginning| name.starts_with(beginning)) {
             if age > LEFT_BEHIND {
                 let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
             }
@@ -352,6 +369,39 @@ mod tests {
         prune(&new);
         let left = [&booted, &old, &new, &other, &debug].map(|folder| folder.exists());
         assert_eq!(left, [true, false, true, true, true]);
+    }
+
+    #[test]
+    fn a_mark_and_what_else_is_in_the_way_do_not_keep_a_snapshot_from_being_made() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let place = dir.path().join("x");
+        // As marks were kept once.
+        fs::create_dir(&place).and_then(|()| fs::write(place.join("impossible"), "")).expect("a folder");
+        assert_eq!(impossible(&place), None);
+        mark_impossible(&place, "QEMU says\nthis");
+        assert_eq!(impossible(&place).as_deref(), Some("QEMU says"));
+        let past = SystemTime::now() - IMPOSSIBLE_FOR - Duration::from_secs(1);
+        fs::File::open(beside(&place, IMPOSSIBLE)).and_then(|mark| mark.set_modified(past)).expect("older");
+        assert_eq!(impossible(&place), None);
+        let making = Making::new(&place).expect("a folder");
+        fs::write(making.folder.path().join(STATE), "state").expect("a file");
+        making.put(&place).expect("it takes its place");
+        assert!(exists(&place));
+        // Another one that comes later is dropped.
+        let making = Making::new(&place).expect("a folder");
+        making.put(&place).expect("there is one");
+        assert!(exists(&place));
+    }
+
+    #[test]
+    fn what_an_agent_said_is_kept_with_its_machine() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let said = [FromGuest::Note(b"odd".to_vec()), FromGuest::Unloaded(b"000-x.ko".to_vec(), Vec::new())];
+        let mut frames = Vec::new();
+        said.iter().try_for_each(|message| message.write(&mut frames)).expect("frames");
+        assert_eq!(told(dir.path()), []);
+        fs::write(dir.path().join(TOLD), frames).expect("a file");
+        assert_eq!(told(dir.path()), said);
     }
 
     #[test]

@@ -1,15 +1,18 @@
 //! What has to be in a guest so that its kernel can start a program: the program, the interpreters of a script.
 
 use std::env;
-use std::fs;
-use std::io::Read;
+use std::ffi::OsStr;
+use std::io;
 use std::path::{Path, PathBuf};
+
+use goblin::elf::header::EM_386;
 
 use super::error::VmError;
 use super::guest;
-use super::needs;
-use super::qemu::find_program;
+use super::needs::{self, Needs};
+use super::qemu::is_executable;
 use super::roots::{Rooted, Roots};
+use super::script::{self, Line};
 use crate::kernels::Arch;
 
 /// What a `#!` line may lead to in a row; the kernel allows 5 (BINPRM_MAX_RECURSION).
@@ -22,6 +25,8 @@ pub(super) struct Start {
     pub(super) program: Rooted,
     /// Interpreters of scripts, and what `env` finds for them.
     pub(super) interpreters: Vec<Rooted>,
+    /// Where `env` finds them by name.
+    pub(super) folders: Vec<PathBuf>,
     /// What the kernel executes in the end: an ELF file.
     executed: Rooted,
 }
@@ -29,37 +34,70 @@ pub(super) struct Start {
 impl Start {
     /// Finds them. `name` is a path, from `cwd`, or a name to be found in a named root or on PATH.
     pub(super) fn of(name: &Path, cwd: &Path, roots: &Roots) -> Result<Self, VmError> {
-        let program = locate(name, cwd, roots)?;
-        let mut start = Self { program: program.clone(), interpreters: Vec::new(), executed: program };
-        for _ in 0..MAX_INTERPRETERS {
-            let Some((interpreter, argument)) = script(&start.executed.host())? else { return Ok(start) };
-            if interpreter.ends_with("env")
-                && let Some(name) = argument
-            {
-                start.interpreters.push(locate(&name, cwd, roots)?);
-            }
-            // One that is nowhere, or for another machine, is found where the script says, which tells so.
-            start.executed = roots.find(&interpreter).unwrap_or(Rooted::same(interpreter));
-            start.interpreters.push(start.executed.clone());
+        let program = locate(name, &env::var_os("PATH").unwrap_or_default(), cwd, roots)?;
+        let executed = program.clone();
+        let mut start =
+            Self { program: program.clone(), interpreters: Vec::new(), folders: Vec::new(), executed };
+        start.executed = start.interpret(&program, cwd, roots, 0)?;
+        Ok(start)
+    }
+
+    /// Finds what a script takes, and what that takes; gives what the kernel executes in the end.
+    fn interpret(
+        &mut self,
+        file: &Rooted,
+        cwd: &Path,
+        roots: &Roots,
+        depth: usize,
+    ) -> Result<Rooted, VmError> {
+        let host = file.host();
+        let head = script::head(&host).map_err(|error| not_started(&host, &error))?;
+        let Some(line) = Line::of(&head) else { return Ok(file.clone()) };
+        if depth == MAX_INTERPRETERS {
+            let reason = "its interpreter is a script whose interpreter is a script, and so on".to_owned();
+            return Err(VmError::CannotStart { program: host.display().to_string(), reason, missing: false });
         }
-        let reason = "its interpreter is a script whose interpreter is a script, and so on".to_owned();
-        Err(VmError::BadFile { path: start.executed.host(), reason })
+        if let Some(by_env) = line.by_env() {
+            let path = by_env.path.clone().or_else(|| env::var_os("PATH")).unwrap_or_default();
+            let found = locate(&by_env.program, &path, cwd, roots)?;
+            let named = by_env.path.is_none() && by_env.program.components().count() == 1;
+            self.folders.extend(found.path.parent().filter(|_| named).map(Path::to_path_buf));
+            if !self.interpreters.contains(&found) {
+                self.interpreters.push(found.clone());
+                // `env` starts it anew.
+                self.interpret(&found, cwd, roots, 0)?;
+            }
+        }
+        // One that is nowhere, or for another machine, is found where the script says, which tells so.
+        let place = cwd.join(&line.interpreter);
+        let interpreter = roots.find(&place).unwrap_or(Rooted::same(place));
+        self.interpreters.push(interpreter.clone());
+        self.interpret(&interpreter, cwd, roots, depth + 1)
     }
 
     /// The architecture of the kernels that can run it, if there are any.
     pub(super) fn arch(&self) -> Result<Option<Arch>, VmError> {
-        Ok(guest::arch(needs::of(&self.executed.host())?.machine))
+        Ok(guest::arch(self.needs()?.machine))
     }
 
     /// Refuses what the kernel cannot start, since nothing in the guest could say so as well.
     pub(super) fn check(&self, kernel: Arch) -> Result<(), VmError> {
-        let program = self.executed.host();
-        let machine = needs::of(&program)?.machine;
+        let machine = self.needs()?.machine;
         if machine == guest::machine(kernel) {
             return Ok(());
         }
         let (is, can_be) = (guest::machine_name(machine), guest::arch(machine));
-        Err(VmError::ForeignProgram { program, is, can_be, kernel })
+        Err(VmError::ForeignProgram { program: self.executed.host(), is, can_be, kernel })
+    }
+
+    fn needs(&self) -> Result<Needs, VmError> {
+        let program = self.executed.host();
+        needs::of(&program).map_err(|error| match error {
+            VmError::BadFile { reason, .. } => {
+                VmError::CannotStart { program: program.display().to_string(), reason, missing: false }
+            }
+            other => other,
+        })
     }
 
     /// All of them.
@@ -68,52 +106,52 @@ impl Start {
     }
 }
 
-fn locate(name: &Path, cwd: &Path, roots: &Roots) -> Result<Rooted, VmError> {
+/// What a shell would say of a program or an interpreter that cannot be read.
+fn not_started(program: &Path, error: &io::Error) -> VmError {
+    let missing = error.kind() == io::ErrorKind::NotFound;
+    VmError::CannotStart { program: program.display().to_string(), reason: error.to_string(), missing }
+}
+
+/// The program of this name: on a path from `cwd`, in a named root, or in one of the folders of `path`.
+fn locate(name: &Path, path: &OsStr, cwd: &Path, roots: &Roots) -> Result<Rooted, VmError> {
     if let Some(found) = roots.program(name) {
         return Ok(found);
     }
-    let wanted = if name.components().count() > 1 { cwd.join(name) } else { name.to_path_buf() };
-    let found = find_program(&wanted, &env::var_os("PATH").unwrap_or_default());
-    found.map(Rooted::same).ok_or_else(|| {
-        let there = wanted.is_file();
-        let reason = if there { "it is not executable" } else { "there is no such program on the host" };
-        VmError::CannotStart {
-            program: name.display().to_string(),
-            reason: reason.to_owned(),
-            missing: !there,
-        }
+    let candidates: Vec<PathBuf> = if name.components().count() > 1 || name.has_root() {
+        vec![cwd.join(name)]
+    } else {
+        // An empty one is the current folder, as a relative one is below it.
+        env::split_paths(path).map(|folder| cwd.join(folder).join(name)).collect()
+    };
+    if let Some(found) = candidates.iter().find(|candidate| is_executable(candidate)) {
+        // Without the dots.
+        return Ok(Rooted::same(found.components().collect::<PathBuf>()));
+    }
+    let there = candidates.iter().find(|candidate| candidate.exists());
+    let reason = match there {
+        Some(folder) if folder.is_dir() => "it is a folder",
+        Some(_) => "it is not executable",
+        None => "there is no such program on the host",
+    };
+    Err(VmError::CannotStart {
+        program: name.display().to_string(),
+        reason: reason.to_owned(),
+        missing: there.is_none(),
     })
-}
-
-fn head(path: &Path) -> Result<Vec<u8>, VmError> {
-    let mut head = Vec::new();
-    let file = fs::File::open(path).map_err(VmError::io(path.display().to_string()))?;
-    file.take(256).read_to_end(&mut head).map_err(VmError::io(path.display().to_string()))?;
-    Ok(head)
 }
 
 /// Whether a file is a program or a shared library, as far as the guest could execute it.
 pub(super) fn is_executed(path: &Path, kernel: Arch) -> bool {
     // ET_EXEC and ET_DYN only: objects for the BPF machine are ELF files too.
-    let elf = head(path).is_ok_and(|h| h.starts_with(b"\x7fELF") && matches!(h.get(16), Some(2 | 3)));
-    elf && needs::machine(path).and_then(guest::arch).is_none_or(|arch| arch == kernel)
-}
-
-/// The interpreter and its argument of a `#!` file.
-fn script(path: &Path) -> Result<Option<(PathBuf, Option<PathBuf>)>, VmError> {
-    let head = head(path)?;
-    let Some(line) = head.strip_prefix(b"#!").and_then(|rest| rest.split(|byte| *byte == b'\n').next())
-    else {
-        return Ok(None);
-    };
-    let line = String::from_utf8_lossy(line).into_owned();
-    let mut words = line.split_whitespace();
-    Ok(words.next().map(|interpreter| (PathBuf::from(interpreter), words.next().map(PathBuf::from))))
+    let elf = script::head(path).is_ok_and(|h| h.starts_with(b"\x7fELF") && matches!(h.get(16), Some(2 | 3)));
+    let runs = |machine| machine == guest::machine(kernel) || kernel == Arch::Amd64 && machine == EM_386;
+    elf && needs::machine(path).is_some_and(runs)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     fn executable(path: &Path, content: &[u8]) {
@@ -191,5 +229,61 @@ mod tests {
         let start = Start::of(&path, dir.path(), &Roots::new(None, None)).expect("it is there");
         let error = start.check(Arch::Amd64).expect_err("it is text");
         assert!(error.to_string().contains("not a program for Linux"), "{error}");
+        assert_eq!(error.exit_code(), 126);
+    }
+
+    #[test]
+    fn what_env_finds_may_be_a_script_in_a_folder_of_its_own() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (job, tool) = (dir.path().join("job"), dir.path().join("bin/tool"));
+        fs::create_dir(dir.path().join("bin")).expect("a folder");
+        executable(&tool, b"#!/bin/sh -e\n");
+        let roots = Roots::new(Some(Arch::of_host()), None);
+        let of = |text: String| {
+            executable(&job, text.as_bytes());
+            Start::of(Path::new("./job"), dir.path(), &roots)
+        };
+        let path = dir.path().join("bin");
+        let start = of(format!("#!/usr/bin/env -S PATH={} tool -x\n", path.display())).expect("it is there");
+        let found: Vec<_> = start.files().map(Rooted::host).collect();
+        assert_eq!(found, [&job, &tool, Path::new("/bin/sh"), Path::new("/usr/bin/env")]);
+        assert!(start.folders.is_empty(), "the line says where");
+        assert_eq!(start.arch().expect("a program"), Some(Arch::of_host()));
+        let start = of("#!/usr/bin/env -S A=1 sh -e\n".to_owned()).expect("it is there");
+        let folder = start.interpreters[0].path.parent().expect("a folder").to_path_buf();
+        assert_eq!(start.folders, [folder]);
+        // A script that starts itself has no end, but its files have.
+        let start = of("#!/usr/bin/env -S ./job\n".to_owned()).expect("it is there");
+        assert!(start.files().count() < 6, "{start:?}");
+        for (text, code) in
+            [("#!/no/such/sh\n", 127), ("#!/usr/bin/env no-such-tool\n", 127), ("#!job\n", 126)]
+        {
+            let error = of(text.to_owned()).expect_err("it cannot be started");
+            assert_eq!(error.exit_code(), code, "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn names_are_looked_for_from_the_working_directory() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        fs::create_dir(dir.path().join("bin")).expect("a folder");
+        for name in ["bin/tool", "here"] {
+            executable(&dir.path().join(name), b"");
+        }
+        let roots = Roots::new(None, None);
+        let find = |name: &str, path: &str| locate(name.as_ref(), path.as_ref(), dir.path(), &roots);
+        for (name, path, found) in [
+            ("tool", "/nonexistent:bin", "bin/tool"),
+            ("here", ".:/usr/bin", "here"),
+            ("here", "/nonexistent:", "here"),
+            ("./here", "", "here"),
+            ("bin/tool", "", "bin/tool"),
+        ] {
+            assert_eq!(find(name, path).expect("it is there").path, dir.path().join(found), "{name} {path}");
+        }
+        for (name, code) in [("bin", 127), ("./bin", 126), ("/", 126), ("none", 127)] {
+            let error = find(name, "/nonexistent").expect_err("it is no program");
+            assert_eq!(error.exit_code(), code, "{name}: {error}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! Host files keep their paths and are seen through the same symbolic links as on the host, so that a program finds
 //! itself, its loader and its libraries where it was linked to look (`/lib` → `usr/lib`, `libfoo.so.1` → `libfoo.so.1.2`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::ops::Range;
@@ -11,17 +11,23 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
-use cpio::newc;
+use rustix::fs::{Access, access};
 use sha2::{Digest, Sha256};
 
 use super::debug_info;
 use super::error::VmError;
+use super::newc::{self, Entry};
 use super::protocol::{self, FilePiece};
 use super::roots::{Rooted, below};
 use super::snapshot::hex;
 
 /// Symbolic links followed on the way to one file, as in the kernel (MAXSYMLINKS).
 const MAX_LINKS: usize = 40;
+
+/// Where a guest has file systems of its own (`guest/setup.rs`), which hide what was unpacked there at its boot.
+const MOUNTED: [&str; 3] = ["/dev", "/proc", "/sys"];
+/// Of those the ones whose files are the kernel's own words.
+const KERNELS: [&str; 2] = ["/proc", "/sys"];
 
 /// More of a workspace is brought along when it is asked for.
 const MAX_SOURCES: usize = 10_000;
@@ -31,11 +37,54 @@ const SENT_AT_ONCE: usize = 64 << 10;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Node {
-    Folder,
+    /// With the permissions of one that was brought along; else they are whatever the guest's own is made with.
+    Folder(Option<u32>),
     Link(PathBuf),
     Bytes(Vec<u8>, u32),
-    Host(PathBuf, u32, u64),
+    Host(HostFile),
     Console,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct HostFile {
+    path: PathBuf,
+    mode: u32,
+    size: u64,
+    /// Every byte is wanted, also those of debug information: it is data as well.
+    whole: bool,
+}
+
+/// What was brought along of a path.
+#[derive(Debug, Default)]
+pub(super) struct Brought {
+    /// The regular files.
+    pub(super) files: Vec<PathBuf>,
+    /// Whether it is a folder, whose files are there for whatever reason.
+    pub(super) folder: bool,
+    /// What in it this user may not read.
+    unreadable: Vec<PathBuf>,
+    /// Links in it to folders that are not in it.
+    outward: Vec<PathBuf>,
+}
+
+impl Brought {
+    /// What of it the guest does not get, in words.
+    pub(super) fn notes(&self, path: &Path) -> Vec<String> {
+        let note = |left: &[PathBuf], what: &str| {
+            let first = left.first()?;
+            Some(format!("{}: {} {what}, such as {}", path.display(), left.len(), first.display()))
+        };
+        let unreadable = note(&self.unreadable, "files cannot be read and were left out");
+        let outward = note(&self.outward, "links lead to folders elsewhere, which were not brought along");
+        unreadable.into_iter().chain(outward).collect()
+    }
+}
+
+/// A folder of sources that is too large to be brought unasked: what had been counted by then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TooLarge {
+    pub(super) files: usize,
+    pub(super) bytes: u64,
 }
 
 /// A guest's first files. Iteration and output are in the order of paths, so parents come before children.
@@ -59,6 +108,7 @@ impl Tree {
                 "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n",
             ),
             ("/etc/group", "root:x:0:\nnogroup:x:65534:\n"),
+            ("/etc/hostname", "bpf-vm\n"),
             ("/etc/hosts", "127.0.0.1 localhost bpf-vm\n::1 localhost bpf-vm\n"),
             ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
         ] {
@@ -77,44 +127,114 @@ impl Tree {
     pub(super) fn add_folder(&mut self, path: &Path) {
         self.add_parents(path);
         if path != Path::new("/") {
-            self.nodes.entry(path.to_path_buf()).or_insert(Node::Folder);
+            self.nodes.entry(path.to_path_buf()).or_insert(Node::Folder(None));
         }
     }
 
     /// Adds the host's file or folder (with all below it) at its own absolute path; symbolic links on the way are added
-    /// as links and followed. Returns the regular files that were met.
-    pub(super) fn add_host(&mut self, path: &Path) -> Result<Vec<PathBuf>, VmError> {
-        let root = Path::new("/");
-        let mut files = Vec::new();
-        let mut visited = BTreeSet::new();
-        let mut pending = vec![path.to_path_buf()];
-        while let Some(path) = pending.pop() {
-            let real = self.follow(root, &path)?;
-            if !visited.insert(real.clone()) {
-                continue;
-            }
-            let metadata = fs::metadata(&real).map_err(VmError::io(real.display().to_string()))?;
-            if metadata.is_dir() {
-                self.add_folder(&real);
-                let entries = fs::read_dir(&real).map_err(VmError::io(real.display().to_string()))?;
-                for entry in entries.flatten() {
-                    pending.push(entry.path());
-                }
-            } else if metadata.is_file() {
-                self.nodes.insert(real.clone(), host_node(&real, &metadata)?);
-                files.push(real);
-            } else if real == path && visited.len() == 1 {
-                let reason =
-                    "is neither a regular file nor a folder, so it cannot be brought along".to_owned();
-                return Err(VmError::BadFile { path: real, reason });
-            }
-            // Sockets and devices met inside a folder are left out: they mean nothing in another kernel.
+    /// as links and followed. In a folder links stay links, and only a file that one leads to elsewhere comes along; what
+    /// cannot be brought from there (sockets, devices, files of the kernel) is left out.
+    pub(super) fn add_host(&mut self, path: &Path) -> Result<Brought, VmError> {
+        let real = self.follow(Path::new("/"), path)?;
+        let failed = |error| VmError::io(real.display().to_string())(error);
+        let metadata = fs::metadata(&real).map_err(failed)?;
+        let refused = |reason: &str| VmError::BadFile { path: real.clone(), reason: reason.to_owned() };
+        if is_kernels(&real) {
+            return Err(refused(
+                "is the host kernel's own (procfs or sysfs), as the guest has it of its kernel",
+            ));
         }
-        files.sort();
-        Ok(files)
+        let mut brought = Brought::default();
+        if metadata.is_file() {
+            self.put_host(&real, HostFile::of(&real, &metadata, true)?);
+            brought.files.push(real);
+            return Ok(brought);
+        }
+        if !metadata.is_dir() {
+            return Err(refused("is neither a regular file nor a folder, so it cannot be brought along"));
+        }
+        fs::read_dir(&real).map_err(failed)?;
+        brought.folder = true;
+        let mut folders = vec![real.clone()];
+        while let Some(folder) = folders.pop() {
+            let Ok(entries) = fs::read_dir(&folder) else {
+                brought.unreadable.push(folder);
+                continue;
+            };
+            if let Ok(metadata) = fs::metadata(&folder) {
+                self.put_folder(&folder, metadata.permissions().mode() & 0o7777);
+            }
+            for entry in entries.flatten() {
+                // What is gone by now is not missed.
+                let Ok(metadata) = entry.metadata() else { continue };
+                let path = entry.path();
+                if is_kernels(&path) {
+                    continue;
+                } else if metadata.is_dir() {
+                    folders.push(path);
+                } else if metadata.is_symlink() {
+                    self.add_link(path, &real, &mut brought)?;
+                } else if metadata.is_file() {
+                    self.add_met(path, &metadata, &mut brought)?;
+                }
+            }
+        }
+        brought.files.sort();
+        Ok(brought)
     }
 
-    /// Adds a regular file that lies below some root on the host; links on the way mean what they mean below that root.
+    /// Adds a file that was met in a folder, if it can be read.
+    fn add_met(
+        &mut self,
+        path: PathBuf,
+        metadata: &fs::Metadata,
+        brought: &mut Brought,
+    ) -> Result<(), VmError> {
+        if access(&path, Access::READ_OK).is_err() {
+            brought.unreadable.push(path);
+            return Ok(());
+        }
+        self.put_host(&path, HostFile::of(&path, metadata, true)?);
+        brought.files.push(path);
+        Ok(())
+    }
+
+    /// Adds a link that was met in the folder `root`.
+    fn add_link(&mut self, path: PathBuf, root: &Path, brought: &mut Brought) -> Result<(), VmError> {
+        let Ok(target) = fs::read_link(&path) else { return Ok(()) };
+        self.nodes.insert(path.clone(), Node::Link(target));
+        // One that leads nowhere, or round and round, does so in the guest as well.
+        let Ok(end) = path.canonicalize() else { return Ok(()) };
+        let Ok(metadata) = fs::metadata(&end) else { return Ok(()) };
+        if end.starts_with(root) || is_kernels(&end) {
+            return Ok(());
+        }
+        if metadata.is_dir() {
+            brought.outward.push(path);
+        } else if metadata.is_file() {
+            let end = self.follow(Path::new("/"), &path)?;
+            self.add_met(end, &metadata, brought)?;
+        }
+        Ok(())
+    }
+
+    /// Where a file is wanted whole, it stays so.
+    fn put_host(&mut self, at: &Path, file: HostFile) {
+        let known = self.nodes.get(at);
+        if !matches!(known, Some(Node::Host(known)) if known.whole && known.path == file.path) {
+            self.nodes.insert(at.to_path_buf(), Node::Host(file));
+        }
+    }
+
+    fn put_folder(&mut self, at: &Path, mode: u32) {
+        self.add_folder(at);
+        if let Some(Node::Folder(known)) = self.nodes.get_mut(at) {
+            *known = Some(mode);
+        }
+    }
+
+    /// Adds a program or library that lies below some root on the host; links on the way mean what they mean below that
+    /// root. What it is started with is wanted, so debug information may be left out.
     pub(super) fn add_rooted(&mut self, file: &Rooted) -> Result<(), VmError> {
         let real = self.follow(&file.root, &file.path)?;
         let host = below(&file.root, &real);
@@ -124,7 +244,7 @@ impl Tree {
         }
         let real = self.behind_links(&real);
         self.add_parents(&real);
-        self.nodes.insert(real, host_node(&host, &metadata)?);
+        self.put_host(&real, HostFile::of(&host, &metadata, false)?);
         Ok(())
     }
 
@@ -155,11 +275,11 @@ impl Tree {
     }
 
     /// Adds what is below a folder of sources, links as links. What cargo builds and git keeps is left out. Nothing is
-    /// added and the answer is `false` if that is more than a guest should get unasked.
-    pub(super) fn add_sources(&mut self, root: &Path) -> Result<bool, VmError> {
+    /// added if that is more than a guest should get unasked.
+    pub(super) fn add_sources(&mut self, root: &Path) -> Result<Option<TooLarge>, VmError> {
         let root = self.follow(Path::new("/"), root)?;
         let mut found = BTreeMap::new();
-        let mut bytes = 0;
+        let (mut files, mut bytes) = (0, 0);
         let mut folders = vec![root];
         while let Some(folder) = folders.pop() {
             // `target` says so itself (https://bford.info/cachedir/); a file that is gone by now is not missed.
@@ -173,26 +293,26 @@ impl Tree {
                     folders.push(path);
                 } else if metadata.is_symlink() {
                     found.extend(fs::read_link(&path).ok().map(|target| (path, Node::Link(target))));
-                } else if metadata.is_file() && path.to_str().is_some() {
-                    bytes += metadata.len();
-                    if bytes > MAX_SOURCE_BYTES || found.len() >= MAX_SOURCES {
-                        return Ok(false);
+                } else if metadata.is_file() {
+                    (files, bytes) = (files + 1, bytes + metadata.len());
+                    if bytes > MAX_SOURCE_BYTES || files > MAX_SOURCES {
+                        return Ok(Some(TooLarge { files, bytes }));
                     }
-                    let node = host_node(&path, &metadata)?;
-                    found.insert(path, node);
+                    let file = HostFile::of(&path, &metadata, true)?;
+                    found.insert(path, Node::Host(file));
                 }
             }
-            found.insert(folder, Node::Folder);
+            found.insert(folder, Node::Folder(None));
         }
         self.nodes.extend(found);
-        Ok(true)
+        Ok(None)
     }
 
     /// Adds the content of a host file at another path.
     pub(super) fn add_host_at(&mut self, host: &Path, at: &Path) -> Result<(), VmError> {
         let metadata = fs::metadata(host).map_err(VmError::io(host.display().to_string()))?;
         self.add_parents(at);
-        self.nodes.insert(at.to_path_buf(), host_node(host, &metadata)?);
+        self.nodes.insert(at.to_path_buf(), Node::Host(HostFile::of(host, &metadata, true)?));
         Ok(())
     }
 
@@ -211,7 +331,7 @@ impl Tree {
             let next = real.join(&part);
             let host = below(root, &next);
             let metadata = fs::symlink_metadata(&host).map_err(VmError::io(host.display().to_string()))?;
-            let stays = root != Path::new("/") && self.nodes.get(&next) == Some(&Node::Folder);
+            let stays = root != Path::new("/") && matches!(self.nodes.get(&next), Some(Node::Folder(_)));
             if metadata.is_symlink() && !stays {
                 links += 1;
                 if links > MAX_LINKS {
@@ -236,7 +356,7 @@ impl Tree {
     fn add_parents(&mut self, path: &Path) {
         for parent in path.ancestors().skip(1) {
             if parent != Path::new("/") {
-                self.nodes.entry(parent.to_path_buf()).or_insert(Node::Folder);
+                self.nodes.entry(parent.to_path_buf()).or_insert(Node::Folder(None));
             }
         }
     }
@@ -252,9 +372,9 @@ impl Tree {
     #[must_use]
     pub(super) fn size(&self) -> u64 {
         let size = |node: &Node| match node {
-            Node::Host(_, _, size) => *size,
+            Node::Host(file) => file.size,
             Node::Bytes(bytes, _) => bytes.len() as u64,
-            Node::Folder | Node::Link(_) | Node::Console => 0,
+            Node::Folder(_) | Node::Link(_) | Node::Console => 0,
         };
         self.nodes.values().map(size).sum()
     }
@@ -271,16 +391,18 @@ impl Tree {
         for (path, node) in &self.nodes {
             add(path.as_os_str().as_bytes());
             match node {
-                Node::Folder | Node::Console => add(b""),
+                Node::Folder(None) | Node::Console => add(b""),
+                Node::Folder(Some(mode)) => add(&mode.to_le_bytes()),
                 Node::Link(target) => add(target.as_os_str().as_bytes()),
                 Node::Bytes(bytes, mode) => {
                     add(bytes);
                     add(&mode.to_le_bytes());
                 }
-                Node::Host(host, mode, _) => {
-                    let found = fs::metadata(host).ok()?;
-                    add(host.as_os_str().as_bytes());
-                    add(&mode.to_le_bytes());
+                Node::Host(file) => {
+                    let found = fs::metadata(&file.path).ok()?;
+                    add(file.path.as_os_str().as_bytes());
+                    add(&[u8::from(file.whole)]);
+                    add(&file.mode.to_le_bytes());
                     for number in [found.len(), found.ino(), found.dev()] {
                         add(&number.to_le_bytes());
                     }
@@ -290,6 +412,14 @@ impl Tree {
             }
         }
         Some(hex(&hash.finalize(), 12))
+    }
+
+    /// What a guest that boots does not see of its files, for it has mounted something there.
+    #[must_use]
+    pub(super) fn hidden(&self) -> Self {
+        let below = |path: &Path| MOUNTED.iter().any(|at| path.starts_with(at) && path != Path::new(at));
+        let nodes = self.nodes.iter().filter(|(path, _)| below(path));
+        Self { nodes: nodes.map(|(path, node)| (path.clone(), node.clone())).collect() }
     }
 
     /// Gives the files as messages to a guest that runs already; what every guest has from its boot is left out.
@@ -307,14 +437,14 @@ impl Tree {
             };
             match node {
                 Node::Console => {}
-                Node::Folder => piece(0o040_755, 0, Vec::new())?,
+                Node::Folder(mode) => piece(0o040_000 | mode.unwrap_or_default(), 0, Vec::new())?,
                 Node::Link(target) => piece(0o120_777, 0, target.as_os_str().as_bytes().to_vec())?,
                 Node::Bytes(bytes, mode) => piece(0o100_000 | mode, 0, bytes.clone())?,
-                Node::Host(host, mode, size) => {
+                Node::Host(HostFile { path: host, mode, size, whole: as_it_is }) => {
                     let failed = |error| VmError::io(format!("send {} to the guest", host.display()))(error);
                     let mut bytes = Vec::new();
                     File::open(host).and_then(|f| f.take(*size).read_to_end(&mut bytes)).map_err(failed)?;
-                    let holes = if whole { Vec::new() } else { debug_info::empty(&mut bytes) };
+                    let holes = if whole || *as_it_is { Vec::new() } else { debug_info::empty(&mut bytes) };
                     let mode = 0o100_000 | mode;
                     piece(mode, 0, Vec::new())?;
                     for kept in between(&holes, bytes.len()) {
@@ -333,28 +463,43 @@ impl Tree {
 
     /// Writes the archive. Owners are root and times are 0, so equal trees give equal bytes.
     pub(super) fn write(&self, to: &mut impl Write) -> Result<(), VmError> {
+        let failed = |error| VmError::io("write the initramfs")(error);
         for (index, (path, node)) in self.nodes.iter().enumerate() {
-            let name = path.strip_prefix("/").unwrap_or(path).to_str().ok_or_else(|| VmError::BadFile {
-                path: path.clone(),
-                reason: "its name is not UTF-8, which an initramfs entry has to be here".to_owned(),
-            })?;
-            let entry = newc::Builder::new(name).ino(index as u32 + 1).nlink(1);
+            let name = path.strip_prefix("/").unwrap_or(path).as_os_str().as_bytes();
+            let entry = |mode: u32| Entry { inode: index as u32 + 1, mode, ..Entry::default() };
+            let mut put = |entry: Entry, bytes: &[u8]| {
+                let entry = Entry { size: bytes.len() as u32, ..entry };
+                entry.write(to, name).and_then(|()| to.write_all(bytes))?;
+                newc::pad(to, entry.size)
+            };
             match node {
-                Node::Folder => entry_with(to, entry.mode(0o040_755), &[])?,
-                Node::Console => entry_with(to, entry.mode(0o020_600).rdev_major(5).rdev_minor(1), &[])?,
-                Node::Link(target) => {
-                    entry_with(to, entry.mode(0o120_777), target.as_os_str().as_bytes())?;
+                Node::Folder(mode) => put(entry(0o040_000 | mode.unwrap_or(0o755)), &[]).map_err(failed)?,
+                Node::Console => {
+                    put(Entry { device: (5, 1), ..entry(0o020_600) }, &[]).map_err(failed)?;
                 }
-                Node::Bytes(bytes, mode) => entry_with(to, entry.mode(0o100_000 | mode), bytes)?,
-                Node::Host(host, mode, size) => {
-                    copy(to, entry.mode(0o100_000 | mode), host, *size)
-                        .map_err(VmError::io(format!("put {} into the initramfs", host.display())))?;
-                }
+                Node::Link(target) => put(entry(0o120_777), target.as_os_str().as_bytes()).map_err(failed)?,
+                Node::Bytes(bytes, mode) => put(entry(0o100_000 | mode), bytes).map_err(failed)?,
+                Node::Host(file) => copy(to, entry(0o100_000 | file.mode), name, file)
+                    .map_err(VmError::io(format!("put {} into the initramfs", file.path.display())))?,
             }
         }
-        newc::trailer(to).map_err(VmError::io("write the initramfs"))?;
-        Ok(())
+        newc::trailer(to).map_err(failed)
     }
+}
+
+impl HostFile {
+    fn of(path: &Path, metadata: &fs::Metadata, whole: bool) -> Result<Self, VmError> {
+        if u32::try_from(metadata.len()).is_err() {
+            let reason = "is 4 GiB or more, which an initramfs cannot hold".to_owned();
+            return Err(VmError::BadFile { path: path.to_path_buf(), reason });
+        }
+        let mode = metadata.permissions().mode() & 0o7777;
+        Ok(Self { path: path.to_path_buf(), mode, size: metadata.len(), whole })
+    }
+}
+
+fn is_kernels(path: &Path) -> bool {
+    KERNELS.iter().any(|at| path.starts_with(at))
 }
 
 /// What is left of a file's bytes without the holes.
@@ -375,14 +520,6 @@ fn between(holes: &[Range<usize>], length: usize) -> Vec<Range<usize>> {
     kept
 }
 
-fn host_node(path: &Path, metadata: &fs::Metadata) -> Result<Node, VmError> {
-    if u32::try_from(metadata.len()).is_err() {
-        let reason = "is 4 GiB or more, which an initramfs cannot hold".to_owned();
-        return Err(VmError::BadFile { path: path.to_path_buf(), reason });
-    }
-    Ok(Node::Host(path.to_path_buf(), metadata.permissions().mode() & 0o7777, metadata.len()))
-}
-
 /// The parts of a path, last first; `.` and the root are dropped.
 fn components(path: &Path) -> Vec<PathBuf> {
     let mut parts: Vec<PathBuf> = path
@@ -397,25 +534,20 @@ fn components(path: &Path) -> Vec<PathBuf> {
     parts
 }
 
-fn entry_with(to: &mut impl Write, entry: newc::Builder, bytes: &[u8]) -> Result<(), VmError> {
-    let mut writer = entry.write(to, bytes.len() as u32);
-    writer.write_all(bytes).and_then(|()| writer.finish()).map_err(VmError::io("write the initramfs"))?;
-    Ok(())
-}
-
-fn copy(to: &mut impl Write, entry: newc::Builder, host: &Path, size: u64) -> io::Result<()> {
-    let mut writer = entry.write(to, size as u32);
-    let copied = io::copy(&mut io::Read::take(File::open(host)?, size), &mut writer)?;
-    if copied != size {
+fn copy(to: &mut impl Write, entry: Entry, name: &[u8], file: &HostFile) -> io::Result<()> {
+    let entry = Entry { size: file.size as u32, ..entry };
+    let content = File::open(&file.path)?;
+    entry.write(to, name)?;
+    if io::copy(&mut content.take(file.size), to)? != file.size {
         return Err(io::Error::other("the file changed while it was read"));
     }
-    writer.finish()?;
-    Ok(())
+    newc::pad(to, entry.size)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cpio::newc;
 
     fn listing(tree: &Tree) -> Vec<(String, u32, Vec<u8>)> {
         let mut bytes = Vec::new();
@@ -450,14 +582,15 @@ mod tests {
             fs::write(root.join(path), text).expect("a file");
         }
         let mut tree = Tree::default();
-        assert!(tree.add_sources(&root).expect("it can be read"));
+        assert_eq!(tree.add_sources(&root).expect("it can be read"), None);
         let below = |path: &Path| Some(path.strip_prefix(&root).ok()?.to_str()?.to_owned());
         let names: Vec<_> = tree.nodes.keys().filter_map(|path| below(path)).collect();
         assert_eq!(names, ["", "Cargo.lock", "member", "member/tests", "member/tests/data.txt"]);
 
         fs::File::create(root.join("huge")).and_then(|f| f.set_len(MAX_SOURCE_BYTES + 1)).expect("a file");
         let mut tree = Tree::default();
-        assert!(!tree.add_sources(&root).expect("it can be read"));
+        let large = tree.add_sources(&root).expect("it can be read").expect("it is too large");
+        assert!(large.bytes > MAX_SOURCE_BYTES, "{large:?}");
         assert!(!tree.nodes.contains_key(&root.join("Cargo.lock")));
     }
 
@@ -486,7 +619,7 @@ mod tests {
 
         let mut tree = Tree::default();
         let files = tree.add_host(&root.join("lib/libx.so.1")).expect("it can be added");
-        assert_eq!(files, [root.join("usr/lib/libx.so.1.2")]);
+        assert_eq!(files.files, [root.join("usr/lib/libx.so.1.2")]);
         let below = |(name, mode, content): (String, u32, Vec<u8>)| {
             let path = Path::new("/").join(name);
             let name = path.strip_prefix(&root).ok()?.to_str()?.to_owned();
@@ -543,6 +676,120 @@ mod tests {
                 "usr/lib/libb.so: b/lib/libb.so",
             ]
         );
+    }
+
+    #[test]
+    fn in_a_folder_links_stay_links_and_what_cannot_be_brought_is_left_out() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let dir = dir.path().canonicalize().expect("its real path");
+        let root = dir.join("root");
+        for folder in ["root/sub", "elsewhere/deep"] {
+            fs::create_dir_all(dir.join(folder)).expect("folders");
+        }
+        for file in ["root/sub/file", "elsewhere/deep/file", "elsewhere/single"] {
+            fs::write(dir.join(file), file).expect("a file");
+        }
+        for (target, link) in [
+            ("sub", "folder"),
+            ("sub/file", "inner"),
+            ("nowhere", "dangling"),
+            ("loop", "loop"),
+            ("../elsewhere", "outer"),
+            ("../elsewhere/single", "single"),
+            ("/proc/self", "process"),
+            ("/proc/version", "version"),
+            ("/dev/null", "device"),
+        ] {
+            std::os::unix::fs::symlink(target, root.join(link)).expect("a link");
+        }
+        let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).expect("a socket");
+        let mode = |path: &str, mode| {
+            fs::set_permissions(dir.join(path), fs::Permissions::from_mode(mode)).expect("other permissions");
+        };
+        mode("root/sub", 0o2750);
+        mode("root/sub/file", 0o666);
+        let mut tree = Tree::default();
+        let brought = tree.add_host(&root).expect("it is harmless");
+        assert_eq!(brought.files, [dir.join("elsewhere/single"), root.join("sub/file")]);
+        let notes = brought.notes(&root);
+        assert!(matches!(notes.as_slice(), [one] if one.ends_with("root/outer")), "{notes:?}");
+        let below =
+            |path: &str| Some(Path::new("/").join(path).strip_prefix(&dir).ok()?.to_str()?.to_owned());
+        let entries: Vec<_> = listing(&tree)
+            .into_iter()
+            .filter_map(|(name, mode, content)| {
+                Some(format!("{} {mode:o} {}", below(&name)?, String::from_utf8_lossy(&content)))
+            })
+            .filter(|line| line.starts_with("root/") || line.starts_with("elsewhere/"))
+            .collect();
+        assert_eq!(
+            entries,
+            [
+                "elsewhere/single 100644 elsewhere/single",
+                "root/dangling 120777 nowhere",
+                "root/device 120777 /dev/null",
+                "root/folder 120777 sub",
+                "root/inner 120777 sub/file",
+                "root/loop 120777 loop",
+                "root/outer 120777 ../elsewhere",
+                "root/process 120777 /proc/self",
+                "root/single 120777 ../elsewhere/single",
+                "root/sub 42750 ",
+                "root/sub/file 100666 root/sub/file",
+                "root/version 120777 /proc/version",
+            ]
+        );
+        let error = tree.add_host(Path::new("/proc/version")).expect_err("it is the kernel's");
+        assert!(error.to_string().contains("the guest has it of its kernel"), "{error}");
+    }
+
+    #[test]
+    fn a_name_is_bytes() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+        fs::write(&path, "odd length").expect("a file");
+        let mut tree = Tree::default();
+        tree.add_host(&path).expect("it can be added");
+        let mut bytes = Vec::new();
+        tree.write(&mut bytes).expect("it can be written");
+        let name = [path.as_os_str().as_bytes().get(1..).expect("a path"), b"\0"].concat();
+        assert!(bytes.windows(name.len()).any(|window| window == name));
+        assert_eq!(bytes.len() % 4, 0);
+    }
+
+    #[test]
+    fn a_file_that_was_asked_for_is_sent_whole_and_a_program_without_its_debug_information() {
+        let program = std::env::current_exe().expect("the test's path");
+        let size = fs::metadata(&program).expect("it is there").len();
+        let sent = |tree: &Tree| {
+            let mut sent = 0;
+            let count = |piece: FilePiece| {
+                sent += piece.data.len() as u64;
+                Ok(())
+            };
+            tree.send(false, count).expect("it can be read");
+            sent
+        };
+        let mut tree = Tree::default();
+        tree.add_rooted(&Rooted::same(&program)).expect("it can be added");
+        let (slim, before) = (sent(&tree), tree.identity(false));
+        assert!(slim < size, "{slim} of {size}");
+        tree.add_host(&program).expect("it can be added");
+        assert!(sent(&tree) >= size);
+        assert_ne!(tree.identity(false), before);
+        // The order does not matter.
+        tree.add_rooted(&Rooted::same(&program)).expect("it can be added");
+        assert!(sent(&tree) >= size);
+    }
+
+    #[test]
+    fn what_a_booted_guest_hides_is_known() {
+        let mut tree = Tree::with_init(b"init");
+        tree.add_bytes("/dev/shm/program", b"x".to_vec(), 0o755);
+        tree.add_bytes("/device", b"x".to_vec(), 0o755);
+        let hidden = tree.hidden();
+        let paths: Vec<_> = hidden.nodes.keys().filter_map(|path| path.to_str()).collect();
+        assert_eq!(paths, ["/dev/console", "/dev/shm", "/dev/shm/program"]);
     }
 
     #[test]

@@ -79,6 +79,8 @@ pub(crate) fn sh(qemu: &Qemu, machine: &Machine, script: &str, change: impl FnOn
     let mut job = Job::new("/bin/sh", ["-c", script].map(OsString::from));
     job.timeout = Duration::from_secs(60);
     job.workspace = None;
+    // Programs of this package that cargo names would come along.
+    job.env.retain(|key, _| !key.to_string_lossy().contains("_BIN_EXE_"));
     change(&mut job);
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let mut output = Output { stdout: &mut stdout, stderr: &mut stderr };

@@ -33,7 +33,7 @@ pub(super) fn c_path(path: &Path) -> Result<CString, Error> {
 }
 
 /// Who acts. The kernel is asked once in a thread, so that actions do not all begin with calls of their own.
-pub(super) fn acted() -> Stimulated {
+pub(crate) fn acted() -> Stimulated {
     std::thread_local! {
         // SAFETY: the call takes no arguments, and cannot fail.
         static TID: i64 = unsafe { call(libc::SYS_gettid, [0; 6]) };

@@ -1,7 +1,7 @@
 //! A disk of our own: a file behind a loop device.
 
 use std::fs::File;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
@@ -18,12 +18,14 @@ const SIZE: u64 = 1 << 20;
 /// What direct reads want their memory to be aligned to.
 const ALIGN: usize = 4096;
 
+/// How often a free device is asked for: between the answer and its use somebody else may take it.
+const TRIES: usize = 100;
+
 /// A loop device; dropping it frees it.
 #[derive(Debug)]
 struct Disk {
     device: File,
     path: PathBuf,
-    backing: PathBuf,
 }
 
 fn ioctl(file: &File, request: Word, arg: Word) -> i64 {
@@ -41,27 +43,42 @@ impl Disk {
                  machine by `bpf-vm run --module loop`"
             ))
         })?;
-        let backing = std::env::temp_dir().join(format!("bpf-disk-{}", std::process::id()));
-        let file = File::create(&backing).and_then(|f| f.set_len(SIZE)).and_then(|()| File::open(&backing));
-        let file = file.map_err(|e| io(&backing.display().to_string(), e))?;
-        let number = ioctl(&control, LOOP_CTL_GET_FREE, 0);
-        if number < 0 {
-            return Err(failed("LOOP_CTL_GET_FREE", number));
+        let backing = backing().map_err(|e| io("its file", e))?;
+        for _ in 0..TRIES {
+            let number = ioctl(&control, LOOP_CTL_GET_FREE, 0);
+            if number < 0 {
+                return Err(failed("LOOP_CTL_GET_FREE", number));
+            }
+            let path = PathBuf::from(format!("/dev/loop{number}"));
+            let device = File::open(&path).map_err(|e| io(&path.display().to_string(), e))?;
+            let set = ioctl(&device, LOOP_SET_FD, backing.as_raw_fd().into());
+            if set == 0 {
+                return Ok(Self { device, path });
+            }
+            if set != -i64::from(libc::EBUSY) {
+                return Err(failed("LOOP_SET_FD", set));
+            }
         }
-        let path = PathBuf::from(format!("/dev/loop{number}"));
-        let device = File::open(&path).map_err(|e| io(&path.display().to_string(), e))?;
-        let set = ioctl(&device, LOOP_SET_FD, file.as_raw_fd().into());
-        if set < 0 {
-            return Err(failed("LOOP_SET_FD", set));
-        }
-        Ok(Self { device, path, backing })
+        Err(failed("LOOP_SET_FD", -i64::from(libc::EBUSY)))
     }
+}
+
+/// A file that has no name, and goes with its last user (`memfd_create`).
+fn backing() -> std::io::Result<File> {
+    // SAFETY: the name ends as it must.
+    let fd = unsafe { libc::memfd_create(c"bpf-disk".as_ptr(), libc::MFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    // SAFETY: the kernel just made it, and nobody else knows of it.
+    let file = unsafe { File::from_raw_fd(fd) };
+    file.set_len(SIZE)?;
+    Ok(file)
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
         ioctl(&self.device, LOOP_CLR_FD, 0);
-        let _ = std::fs::remove_file(&self.backing);
     }
 }
 

@@ -12,8 +12,10 @@ mod memory;
 mod net;
 mod packet;
 mod process;
+mod shared;
 mod signal;
 
+pub(crate) use call::acted;
 pub(crate) use cpu::stay;
 pub(crate) use disk::read_disk;
 pub(crate) use file::{open_missing, read_file, sync, write_file};

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use super::call::{Word, acted, c_path, call, failed, ptr};
+use super::shared::Told;
 use crate::error::Error;
 use crate::stimulus::Stimulated;
 use crate::stimulus::{DEFAULT_PROGRAM, THREAD_FLAGS};
 
-/// A status that no program of ours has: it could not be run.
+/// The status of a child that could not run its program, as shells have it. Programs may have it too.
 const NOT_RUN: Word = 127;
 
 pub(crate) fn sleep(time: Duration) -> Result<Stimulated, Error> {
@@ -106,15 +107,15 @@ pub(crate) fn exec(program: Option<&Path>, args: &[String]) -> Result<Stimulated
     let mut argv: Vec<*const libc::c_char> = texts.iter().map(|t| t.as_ptr()).collect();
     argv.push(std::ptr::null());
     let envp: [*const libc::c_char; 1] = [std::ptr::null()];
-    let (pid, status) = child(|| {
+    let told = Told::new()?;
+    let (pid, _) = child(|| {
         // SAFETY: path, arguments and environment end as they must, and were made before the child was.
-        unsafe {
+        let ret = unsafe {
             call(libc::SYS_execve, [ptr(path.as_ptr()), ptr(argv.as_ptr()), ptr(envp.as_ptr()), 0, 0, 0])
         };
+        told.tell(ret);
     })?;
-    let not_run = status == (NOT_RUN as i32) << 8;
-    let result = if not_run { -i64::from(libc::ENOENT) } else { 0 };
-    Ok(made(pid).with("exec", result.cast_unsigned()))
+    Ok(made(pid).with("exec", told.told().cast_unsigned()))
 }
 
 /// The code of the smallest program there is: `exit_group(0)`.

@@ -12,11 +12,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::arch;
-use super::body::{Call, NOT_DONE};
+use super::body::{CLONE, Call, NOT_DONE};
 use super::cast::{addr, word};
 use super::error::ActorError;
 use super::holder;
 use super::job::{Block, Job, error_of};
+use super::orphan;
 use super::role::Role;
 use super::show::{self, Shown};
 use super::spawn::{CLONE_ARGS_SIZE, Cradle, Kind};
@@ -70,6 +71,25 @@ impl Member {
                 done => return done.map(|()| job),
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl Member {
+    /// Has the keeper make a process with this id, then end before it can tell.
+    pub(super) fn make_and_die(&self, tid: u32) -> Result<isize, ActorError> {
+        let mut crew = crew();
+        let maker = crew.keeper()?;
+        let failed = |e: io::Error| ActorError::Machine(e.to_string());
+        let tid = holder::checked(tid)?;
+        let owner = crew.owner.as_ref().ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+        let level = crew.levels.unwrap_or(1);
+        let cradle = Cradle::new(Kind::Process, tid, level, owner).map_err(failed)?;
+        let args = addr(&raw const *cradle.args);
+        let call = Call::clone_task(args, CLONE_ARGS_SIZE, addr(&raw const *cradle.mailbox));
+        let end = Call::system("end", libc::SYS_exit_group, [0; 6]);
+        let job = Job { calls: vec![call, end], newborn: Some(cradle), ..Job::default() };
+        crew.make(maker, Kind::Process, tid, job).map(|(ret, _)| ret)
     }
 }
 
@@ -189,9 +209,12 @@ impl Crew {
                     Kind::Thread => self.hands.get(&role.tgid).map(|h| Arc::clone(&h.process)),
                     _ => cradle.take_pidfd(),
                 };
-                let process = process.ok_or_else(|| {
-                    ActorError::Machine("clone3() gives no pidfd, which Linux 5.2 has".to_owned())
-                })?;
+                let Some(process) = process else {
+                    // It runs, and cannot be ended: what it runs on stays.
+                    std::mem::forget(cradle);
+                    let why = "clone3() gives no pidfd, which Linux 5.2 has";
+                    return Err(ActorError::Machine(why.to_owned()));
+                };
                 let hand = Hand {
                     tgid: role.tgid,
                     parent,
@@ -226,8 +249,11 @@ impl Crew {
         let owner = self.owner.as_ref().ok_or_else(|| machine(io::ErrorKind::NotFound.into()))?;
         let cradle = Cradle::new(Kind::Keeper, 0, 0, owner).map_err(machine)?;
         let ret = cradle.start();
-        let (Ok(tid @ 1..), Some(process)) = (u32::try_from(ret), cradle.take_pidfd()) else {
-            return Err(machine(error_of(ret)));
+        let Ok(tid @ 1..) = u32::try_from(ret) else { return Err(machine(error_of(ret))) };
+        let Some(process) = cradle.take_pidfd() else {
+            // As in `spawn`.
+            std::mem::forget(cradle);
+            return Err(machine(io::ErrorKind::Unsupported.into()));
         };
         // No role has this parent, so none is played by the keeper.
         let parent = Some(0);
@@ -249,9 +275,13 @@ impl Crew {
             let mut ignore = Block::new(&libc::SIG_IGN.to_ne_bytes(), KERNEL_SIGACTION);
             let args = [word(libc::SIGCHLD), ignore.addr(), 0, size_of::<u64>(), 0, 0];
             let ignored = Call::system("not wait for its children", libc::SYS_rt_sigaction, args);
-            let mut job = Job { calls: vec![ignored, call], blocks: vec![ignore], ..Job::default() };
-            self.work(maker, &mut job).map_err(not_begun)?;
-            let ret = job.calls.last().map_or(NOT_DONE, |c| c.ret);
+            let job = Job {
+                calls: vec![ignored, call],
+                blocks: vec![ignore],
+                newborn: Some(cradle),
+                ..Job::default()
+            };
+            let (ret, cradle) = self.make(maker, kind, tid, job)?;
             if ret == -(libc::EINVAL as isize) && level > 1 && self.levels.is_none() {
                 level -= 1;
                 continue;
@@ -260,6 +290,30 @@ impl Crew {
                 self.levels = Some(level);
             }
             return Ok((ret, cradle));
+        }
+    }
+
+    /// Has an actor do the job that makes a task. Gives what `clone3()` gave, and what the new task lives on.
+    fn make(
+        &mut self,
+        maker: u32,
+        kind: Kind,
+        tid: i32,
+        mut job: Job,
+    ) -> Result<(isize, Cradle), ActorError> {
+        let done = self.work(maker, &mut job).map_err(not_begun);
+        // If the maker could not be ended, the job was forgotten, and with it the cradle, which it may still use.
+        let cradle = job.newborn.take();
+        match (done, cradle) {
+            (Ok(()), Some(cradle)) => {
+                Ok((job.calls.iter().rev().find(is_clone).map_or(NOT_DONE, |c| c.ret), cradle))
+            }
+            (Err(e), Some(cradle)) => {
+                orphan::end(cradle, kind, tid);
+                Err(e)
+            }
+            (Err(e), None) => Err(e),
+            (Ok(()), None) => Err(ActorError::Machine("a task was made from nothing".to_owned())),
         }
     }
 
@@ -337,6 +391,10 @@ fn reap(tgid: u32) {
     unsafe {
         libc::waitpid(tgid.cast_signed(), std::ptr::null_mut(), libc::__WALL | libc::WNOHANG);
     }
+}
+
+fn is_clone(call: &&Call) -> bool {
+    call.number == CLONE
 }
 
 fn word_of(number: libc::c_long) -> usize {

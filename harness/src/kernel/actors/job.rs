@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::arch::Registers;
 use super::body::{Call, NOT_DONE};
+use super::spawn::Cradle;
 
 /// What an actor is to do, with all the memory that its calls use.
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub(super) struct Job {
     pub(super) registers: Option<Box<Registers>>,
     /// Bytes that they read and write.
     pub(super) blocks: Vec<Block>,
+    /// What a task that they make lives on.
+    pub(super) newborn: Option<Cradle>,
     /// How long it may take.
     pub(super) limit: Limit,
 }

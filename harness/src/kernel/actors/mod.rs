@@ -26,6 +26,7 @@ mod fire;
 mod holder;
 mod job;
 mod memory;
+mod orphan;
 mod points;
 mod role;
 mod show;

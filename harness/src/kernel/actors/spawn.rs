@@ -116,10 +116,15 @@ impl Cradle {
         ret
     }
 
-    /// The pidfd that the kernel made with the process.
+    /// What the kernel has written for the pidfd; -1 before `clone3()` has come to that.
+    pub(super) fn pidfd(&self) -> i32 {
+        // SAFETY: it is this value's own, and the kernel writes it as a whole.
+        unsafe { std::ptr::read_volatile(&raw const *self.pidfd) }
+    }
+
+    /// The pidfd that the kernel made with the process. To be asked once, when `clone3()` has made it.
     pub(super) fn take_pidfd(&self) -> Option<Arc<OwnedFd>> {
-        // SAFETY: the kernel wrote it before `clone3()` returned.
-        let fd = unsafe { std::ptr::read_volatile(&raw const *self.pidfd) };
+        let fd = self.pidfd();
         // SAFETY: it is a new descriptor that only this value knows.
         (fd >= 0).then(|| Arc::new(unsafe { OwnedFd::from_raw_fd(fd) }))
     }

@@ -8,15 +8,15 @@ mod raw_link;
 use std::fmt;
 
 use bpf_vm_shim::object::{AttachKind, AttachPoint};
-use libbpf_rs::{Link, ProgramMut};
+use libbpf_rs::{Link, ProgramAttachType, ProgramMut};
 
 use super::net::Net;
 use super::{Kernel, errors, messages};
 use crate::bpf::{Attached, Attachment, Backend};
 use crate::error::Error;
-use hooks::hook;
+use hooks::{hook, trace};
 use packets::{Other, cgroup, packets};
-use probes::{at_address, kprobe, perf_event, raw_tracepoint, tracepoint};
+use probes::{at_address, kprobe, kprobe_multi, perf_event, raw_tracepoint, tracepoint};
 use raw_link::RawLink;
 
 /// Links, and what they stand on. Dropping it detaches.
@@ -90,6 +90,12 @@ impl From<Link> for Held {
     }
 }
 
+impl From<RawLink> for Held {
+    fn from(link: RawLink) -> Self {
+        Self { links: Vec::new(), raw: Some(link), other: None }
+    }
+}
+
 fn is_of_network(kind: AttachKind) -> bool {
     use AttachKind as K;
     matches!(kind, K::Xdp | K::Tc | K::Socket | K::FlowDissector | K::SkLookup)
@@ -104,16 +110,28 @@ fn link(prog: &ProgramMut<'_>, a: &Attachment, net: Option<&Net>) -> Result<Held
         (K::Usdt, _) | (K::Uprobe | K::Uretprobe, _) if a.link.user.is_some() => {
             at_address(prog, a, ret)?.into()
         }
+        (K::Kprobe | K::Kretprobe, AttachPoint::Symbol { name, offset: 0 })
+            if matches!(prog.attach_type(), ProgramAttachType::KprobeMulti) =>
+        {
+            kprobe_multi(prog, name, ret, cookie)?.into()
+        }
         (K::Kprobe | K::Kretprobe, AttachPoint::Symbol { name, offset: 0 }) => {
             kprobe(prog, name, ret, cookie)?.into()
         }
         (K::Kprobe, AttachPoint::Symbol { name, offset }) => {
-            let link = RawLink::kprobe_at(prog, name, *offset, cookie)?;
-            Held { links: Vec::new(), raw: Some(link), other: None }
+            RawLink::kprobe_at(prog, name, *offset, cookie)?.into()
         }
-        (K::Ksyscall | K::Kretsyscall, AttachPoint::Syscall(name)) => prog.attach_ksyscall(ret, name)?.into(),
+        (K::Ksyscall | K::Kretsyscall, AttachPoint::Syscall(name)) => match cookie {
+            0 => prog.attach_ksyscall(ret, name)?.into(),
+            cookie => RawLink::ksyscall(prog, name, ret, cookie)?.into(),
+        },
         (K::Tracepoint, AttachPoint::Tracepoint { category, name }) => {
             tracepoint(prog, category, name, cookie)?.into()
+        }
+        (K::RawTracepoint, AttachPoint::Name(_))
+            if matches!(prog.attach_type(), ProgramAttachType::TraceRawTp) =>
+        {
+            trace(prog, a)?
         }
         (K::RawTracepoint, AttachPoint::Name(name)) => raw_tracepoint(prog, name, cookie)?.into(),
         (K::PerfEvent, _) => perf_event(prog, a)?,
@@ -122,9 +140,16 @@ fn link(prog: &ProgramMut<'_>, a: &Attachment, net: Option<&Net>) -> Result<Held
             None => return Err(Refused::Here("there is no network for it".to_owned())),
         },
         (K::Cgroup, _) => cgroup(prog)?.into(),
-        (K::Lsm, _) => hook(prog)?.into(),
+        (K::Lsm, _) => hook(prog, a)?,
+        (K::Fentry | K::Fexit | K::FmodRet | K::Fsession | K::TpBtf, _) => trace(prog, a)?,
         // Where the section says all, libbpf knows how.
         (K::Unknown, _) => return Err(Refused::Here("its section names no probe point".to_owned())),
+        // Programs of packets and control groups, above, cannot ask for a cookie. Those of many functions have one for each.
+        (kind, _) if cookie != 0 => {
+            return Err(Refused::Here(format!(
+                "its cookie {cookie} cannot be passed on: libbpf has no way for attachments of kind {kind:?}"
+            )));
+        }
         _ => prog.attach()?.into(),
     })
 }

@@ -103,6 +103,35 @@ pub(super) fn cgroup(prog: &ProgramMut<'_>) -> Result<Link, Refused> {
         |e: std::io::Error| Refused::Here(format!("the process's control group cannot be found: {e}"));
     let text = std::fs::read_to_string("/proc/self/cgroup").map_err(of_file)?;
     let path = text.lines().find_map(|l| l.strip_prefix("0::")).unwrap_or("/");
-    let dir = std::fs::File::open(format!("/sys/fs/cgroup{path}")).map_err(of_file)?;
+    let mounts = std::fs::read_to_string("/proc/self/mounts").map_err(of_file)?;
+    let Some(mount) = unified(&mounts) else {
+        return Err(Refused::Here(
+            "no unified hierarchy of control groups is mounted here: mount -t cgroup2 none /sys/fs/cgroup"
+                .to_owned(),
+        ));
+    };
+    let dir = std::fs::File::open(format!("{mount}{path}")).map_err(of_file)?;
     Ok(prog.attach_cgroup(dir.as_raw_fd())?)
+}
+
+/// Where the control groups that programs can be attached to are mounted: beside the old ones it is another place.
+fn unified(mounts: &str) -> Option<&str> {
+    mounts.lines().find_map(|line| {
+        let mut words = line.split(' ');
+        let (at, kind) = (words.nth(1)?, words.next()?);
+        (kind == "cgroup2").then_some(at)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unified;
+
+    #[test]
+    fn the_unified_hierarchy_is_found_beside_old_ones() {
+        let old = "tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n";
+        assert_eq!(unified(old), None);
+        let both = format!("{old}cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n");
+        assert_eq!(unified(&both), Some("/sys/fs/cgroup/unified"));
+    }
 }

@@ -3,7 +3,10 @@
 use std::os::fd::AsRawFd;
 
 use bpf_vm_shim::object::AttachPoint;
-use libbpf_rs::{KprobeOpts, Link, PerfEventOpts, ProgramMut, RawTracepointOpts, TracepointOpts, UprobeOpts};
+use libbpf_rs::{
+    KprobeMultiOpts, KprobeOpts, Link, PerfEventOpts, ProgramAttachType, ProgramMut, RawTracepointOpts,
+    TracepointOpts, UprobeMultiOpts, UprobeOpts,
+};
 
 use super::super::counters::{Event, online_cpus};
 use super::super::indirect;
@@ -21,6 +24,18 @@ pub(super) fn kprobe(
         0 => prog.attach_kprobe(ret, name),
         cookie => prog.attach_kprobe_with_opts(ret, name, KprobeOpts { cookie, ..KprobeOpts::default() }),
     }
+}
+
+/// A program for many functions at once, at one of them.
+pub(super) fn kprobe_multi(
+    prog: &ProgramMut<'_>,
+    name: &str,
+    retprobe: bool,
+    cookie: u64,
+) -> Result<Link, libbpf_rs::Error> {
+    let cookies = if cookie == 0 { Vec::new() } else { vec![cookie] };
+    let symbols = vec![name.to_owned()];
+    prog.attach_kprobe_multi_with_opts(KprobeMultiOpts { symbols, cookies, retprobe, ..Default::default() })
 }
 
 pub(super) fn tracepoint(
@@ -60,8 +75,9 @@ pub(super) fn at_address(prog: &ProgramMut<'_>, a: &Attachment, ret: bool) -> Re
         Refused::Here(format!("{e}; a binary that only the test has declared has no instructions to probe"))
     })?;
     let semaphore = a.link.usdt.as_ref().and_then(|s| s.place.semaphore);
+    let counter = semaphore.map(|addr| binary.file_offset(addr) as usize);
     let opts = UprobeOpts {
-        ref_ctr_offset: semaphore.map_or(0, |addr| binary.file_offset(addr) as usize),
+        ref_ctr_offset: counter.unwrap_or(0),
         cookie: a.cookie,
         retprobe: ret,
         ..UprobeOpts::default()
@@ -74,6 +90,17 @@ pub(super) fn at_address(prog: &ProgramMut<'_>, a: &Attachment, ret: bool) -> Re
         _ => None,
     };
     let offset = offset.unwrap_or_else(|| binary.file_offset(site.addr));
+    // libbpf loads programs of sections `usdt` for many places at once, where the kernel can: a place is then one of many.
+    if matches!(prog.attach_type(), ProgramAttachType::TraceUprobeMulti) {
+        let opts = UprobeMultiOpts {
+            offsets: vec![offset as usize],
+            ref_ctr_offsets: counter.into_iter().collect(),
+            cookies: vec![a.cookie],
+            retprobe: ret,
+            ..UprobeMultiOpts::default()
+        };
+        return Ok(prog.attach_uprobe_multi_with_opts(pid, &site.path, "", opts)?);
+    }
     Ok(prog.attach_uprobe_with_opts(pid, &site.path, offset as usize, opts)?)
 }
 

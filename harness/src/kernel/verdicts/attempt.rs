@@ -83,7 +83,7 @@ impl Attempt<'_> {
     pub(super) fn run(&self) -> Done {
         let mut logs: Vec<Vec<u8>> = self.names.iter().map(|_| vec![0; self.level.room()]).collect();
         let (done, said) = messages::of(|| -> Result<(i32, Vec<Loaded>), Error> {
-            let mut opened = self.object.open()?;
+            let mut opened = self.object.open(self.names)?;
             self.choose(&mut opened, &mut logs)?;
             if let Some(bcc) = self.bcc {
                 bcc.rewrite(&opened, self.names)?;
@@ -103,15 +103,21 @@ impl Attempt<'_> {
         Done { ended }
     }
 
-    /// Who failed: the verifier writes to the log, the system call alone leaves it empty, and before that libbpf says why.
+    /// Who failed. libbpf names the program that the kernel refused. What the verifier had to say is in its log, which the
+    /// system call alone leaves empty; an accepted program has one too, with its counts, and is not to blame if something
+    /// else fails behind it.
     fn failure(&self, errno: i32, logs: &[Vec<u8>], said: &str) -> Ended {
-        let written = logs.iter().find(|log| log.first().is_some_and(|b| *b != 0));
+        let refused = self.names.iter().position(|name| is_refused(name, said));
+        let written = refused.and_then(|at| logs.get(at)).filter(|log| log.first().is_some_and(|b| *b != 0));
         if let Some(written) = written {
             let full = written.iter().rev().take(8).any(|b| *b != 0);
             return Ended::Refused { errno, truncated: full || errno == libc::ENOSPC, log: text(written) };
         }
-        match reason(said) {
-            Some(why) if !why.contains(": failed to load: ") => Ended::NotLoaded { errno, why },
+        match (refused, reason(said)) {
+            (_, Some(why)) if !why.contains(REFUSED) => Ended::NotLoaded { errno, why },
+            (None, why) => {
+                Ended::NotLoaded { errno, why: why.unwrap_or_else(|| "libbpf does not say".to_owned()) }
+            }
             _ => Ended::Refused { errno, truncated: false, log: String::new() },
         }
     }
@@ -157,6 +163,13 @@ impl Attempt<'_> {
         }
         facts
     }
+}
+
+/// libbpf's words for a program that the kernel does not take (`bpf_object__load_progs`).
+const REFUSED: &str = ": failed to load: ";
+
+fn is_refused(program: &str, said: &str) -> bool {
+    said.contains(&format!("prog '{program}'{REFUSED}"))
 }
 
 /// Lengths of the rewritten instructions and of the machine code; 0 if the kernel does not say.

@@ -14,7 +14,7 @@ use libbpf_rs::{AsRawLibbpf, MapType, ObjectBuilder, OpenObject, ProgramType};
 use serde::{Deserialize, Serialize};
 
 use super::load::{set_type, unpin};
-use super::{legacy, messages};
+use super::{legacy, messages, slots};
 use crate::error::Error;
 use attempt::{Attempt, Ended, Level};
 use bcc::Bcc;
@@ -88,7 +88,7 @@ pub fn verdicts(object: &[u8], only: Option<&str>) -> Result<Vec<ProgramVerdict>
     };
     let object = &Subject { bytes: &modern, parsed: parsed.as_ref() };
     let programs: Vec<(String, String)> = {
-        let (opened, said) = messages::of(|| object.open());
+        let (opened, said) = messages::of(|| object.open(&[]));
         let opened =
             opened.map_err(|e| NotOpened { why: attempt::reason(&said).unwrap_or_else(|| e.to_string()) })?;
         let text = |s: &std::ffi::OsStr| s.to_string_lossy().into_owned();
@@ -161,9 +161,14 @@ struct Subject<'a> {
 
 impl Subject<'_> {
     /// Opens it so that loading it leaves nothing behind and needs nothing that only its user knows.
-    fn open(&self) -> Result<OpenObject, Error> {
+    /// Arrays of programs are filled with those that are going to be loaded.
+    fn open(&self, loaded: &[&str]) -> Result<OpenObject, Error> {
         let invalid = |e: libbpf_rs::Error| Error::Invalid(format!("{e:#}"));
-        let mut opened = ObjectBuilder::default().open_memory(self.bytes).map_err(invalid)?;
+        let bytes = match self.parsed {
+            Some(parsed) => slots::only(self.bytes, parsed, |name| loaded.contains(&name)),
+            None => Cow::Borrowed(self.bytes),
+        };
+        let mut opened = ObjectBuilder::default().open_memory(&bytes).map_err(invalid)?;
         for mut map in opened.maps_mut() {
             // Its user would have set the size. Those that must have none, or get theirs from libbpf, keep it.
             let sized = !matches!(

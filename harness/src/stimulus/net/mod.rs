@@ -14,6 +14,8 @@ use crate::error::Error;
 const DONT_WAIT: u64 = 0x40;
 /// `SOCK_CLOEXEC`
 pub(super) const CLOEXEC: u64 = 0o2_000_000;
+/// `SOCK_NONBLOCK`, which a listener has: a connection that a program has kept from it would never come.
+pub(super) const NONBLOCK: u64 = 0o4_000;
 /// `O_RDWR`
 const READ_WRITE: u64 = 2;
 
@@ -63,7 +65,7 @@ const LOOPBACK4: [u8; 4] = [127, 0, 0, 1];
 /// What sockets of IPv6 have for an IPv4 address (`LOOPBACK4_IPV6`).
 const OF_IPV6: [u8; 4] = [127, 0, 0, 6];
 /// The port of a socket that sends without having one.
-const AUTOBOUND: u16 = 50_001;
+const AUTOBOUND: u16 = 50_002;
 /// `SS_UNCONNECTED` and `SS_CONNECTED`
 const UNCONNECTED: u64 = 1;
 const CONNECTED: u64 = 3;
@@ -89,11 +91,13 @@ impl Socket {
         family: Family,
         stream: bool,
         fd: u64,
+        flags: u64,
     ) -> Result<Result<Self, i64>, Error> {
         let kind: u64 = if stream { 1 } else { 2 };
         let mut made = None;
-        let ret = sim.syscall("socket", &[family.number(), kind | CLOEXEC, 0], |sim| {
-            sim.function("__sys_socket", &[family.number(), kind | CLOEXEC, 0], |sim| {
+        let args = [family.number(), kind | CLOEXEC | flags, 0];
+        let ret = sim.syscall("socket", &args, |sim| {
+            sim.function("__sys_socket", &args, |sim| {
                 let (net, made_at) = (sim.object("net", &[])?, sim.kernel_bytes(&[])?);
                 let args = [net, family.number(), kind, 0, made_at, 0];
                 let refused = sim.function("__sock_create", &args, |sim| {

@@ -4,8 +4,8 @@ use bpf_helpers_mock::objects::Value;
 
 use super::wire::{ACK, End, FIN, PSH, RST, SYN, Way, Wire};
 use super::{
-    CLOEXEC, CONNECTED, Family, LOOPBACK4, LOOPBACK6, MAPPED4, OF_IPV6, READ_WRITE, Receive, Socket, receive,
-    send,
+    CLOEXEC, CONNECTED, DONT_WAIT, Family, LOOPBACK4, LOOPBACK6, MAPPED4, NONBLOCK, OF_IPV6, READ_WRITE,
+    Receive, Socket, receive, send,
 };
 use crate::error::Error;
 use crate::stimulus::simulation::{STEP_NS, Simulation};
@@ -68,7 +68,9 @@ impl Tcp {
 }
 
 impl Action for Tcp {
-    /// `ret` is what `connect` has returned; the values are `port` and `local_port`.
+    /// `ret` is what `connect` has returned; a kernel that gets no answer gives up after about two minutes. The values are
+    /// `port` and `local_port`; `accept4`, if that has failed, as it does when the connection is not there in two seconds;
+    /// `sendto` and `recvfrom`, what these have returned.
     fn simulate(&self, sim: &mut Simulation<'_>) -> Result<Stimulated, Error> {
         if self.refused {
             return self.be_refused(sim);
@@ -79,7 +81,7 @@ impl Action for Tcp {
             Ok(listener) => listener,
             Err(ret) => return Ok(Stimulated { ret, ..done }),
         };
-        let client = match Socket::open(sim, self.family, true, FDS[1])? {
+        let client = match Socket::open(sim, self.family, true, FDS[1], 0)? {
             Ok(client) => client,
             Err(ret) => return Ok(Stimulated { ret, ..done }),
         };
@@ -90,10 +92,19 @@ impl Action for Tcp {
             Ok(0)
         })?;
         if done.ret == 0 {
-            accept(sim, &listener, &server)?;
-            talk(sim, &client, &server, &self.bytes, &wire)?;
-            close_client(sim, &client, &server, &wire)?;
-            close_server(sim, &client, &server, &wire)?;
+            let accepted = accept(sim, &listener, &server)?;
+            if accepted < 0 {
+                // The other end goes with the listener.
+                done = done.with("accept4", accepted.cast_unsigned());
+                client.close(sim, |sim| {
+                    close_tcp(sim, &client, |sim| set_state(sim, &client, ESTABLISHED, FIN_WAIT1))
+                })?;
+            } else {
+                let (sent, received) = talk(sim, &client, &server, &self.bytes, &wire)?;
+                done = done.with("sendto", sent.cast_unsigned()).with("recvfrom", received.cast_unsigned());
+                close_client(sim, &client, &server, &wire)?;
+                close_server(sim, &client, &server, &wire)?;
+            }
         } else {
             client.close(sim, |_| Ok(()))?;
         }
@@ -112,7 +123,7 @@ impl Tcp {
     fn be_refused(&self, sim: &mut Simulation<'_>) -> Result<Stimulated, Error> {
         let ports = (REFUSED, free_port(sim, CLIENT));
         let done = Stimulated::default().with("port", REFUSED.into()).with("local_port", ports.1.into());
-        let client = match Socket::open(sim, self.family, true, FDS[0])? {
+        let client = match Socket::open(sim, self.family, true, FDS[0], 0)? {
             Ok(client) => client,
             Err(ret) => return Ok(Stimulated { ret, ..done }),
         };
@@ -152,7 +163,7 @@ fn free_port(sim: &mut Simulation<'_>, first: u16) -> u16 {
 
 /// `socket`, `bind`, `listen`, `getsockname`.
 fn listen(sim: &mut Simulation<'_>, family: Family, port: u16) -> Result<Result<Socket, i64>, Error> {
-    let listener = match Socket::open(sim, family, true, FDS[0])? {
+    let listener = match Socket::open(sim, family, true, FDS[0], NONBLOCK)? {
         Ok(listener) => listener,
         Err(ret) => return Ok(Err(ret)),
     };
@@ -277,19 +288,24 @@ fn answered(
             Ok(0)
         })?;
         wire.cross(sim, End::Client, ACK, &[])?;
-        // The acknowledgement arrives at the listener while the client is still at it. The new socket does not know its
-        // peer when it leaves the listener's state.
+        // The acknowledgement arrives at the listener while the client is still at it. Until some version between 6.12
+        // and 6.16 the new socket does not know its peer when it leaves the listener's state.
         let create = client.family.name("tcp_v4_syn_recv_sock", "tcp_v6_syn_recv_sock");
-        server.set_ports(sim, port, 0)?;
         server.be_local(sim)?;
         let packet = sim.skb(TCP_HEADER + OPTIONS)?;
         let (request, own) = (sim.object("request_sock", &[])?, sim.kernel_bytes(&[])?);
         sim.function(create, &[listener.sock, packet, request, 0, request, own], |sim| {
-            state_record(sim, server, LISTEN, SYN_RECV)?;
+            if !sim.since(6, 16) {
+                server.set_ports(sim, port, 0)?;
+                state_record(sim, server, LISTEN, SYN_RECV)?;
+            }
             server.set_ports(sim, port, local)?;
             if server.family == Family::V6 {
                 let addr = u32::from_le_bytes(OF_IPV6);
                 sim.set_object(server.sock, "sock", &[("__sk_common.skc_daddr", addr.into())])?;
+            }
+            if sim.since(6, 16) {
+                state_record(sim, server, LISTEN, SYN_RECV)?;
             }
             Ok(server.sock.cast_signed())
         })?;
@@ -303,8 +319,9 @@ fn answered(
     Ok(())
 }
 
-fn accept(sim: &mut Simulation<'_>, listener: &Socket, server: &Socket) -> Result<(), Error> {
+fn accept(sim: &mut Simulation<'_>, listener: &Socket, server: &Socket) -> Result<i64, Error> {
     let args = [listener.fd, 0, 0, CLOEXEC];
+    let flags = READ_WRITE | NONBLOCK;
     sim.syscall("accept4", &args, |sim| {
         sim.function("__sys_accept4", &args, |sim| {
             // The new socket is empty yet.
@@ -315,15 +332,20 @@ fn accept(sim: &mut Simulation<'_>, listener: &Socket, server: &Socket) -> Resul
             }
             // Since 6.10 flags and error are in a structure.
             let (outer, inner) = if sim.since(6, 10) {
-                let members = &[("flags", READ_WRITE.into()), ("err", (-EINVAL).into())];
+                // Until some version between 6.12 and 6.16 it was set already.
+                let error = if sim.since(6, 16) { 0 } else { -EINVAL };
+                let members = &[("flags", flags.into()), ("err", error.into())];
                 let arg = sim.object("proto_accept_arg", members)?;
                 (vec![arg], vec![arg])
             } else {
                 let error = sim.kernel_bytes(&[])?;
-                (vec![READ_WRITE, 0], vec![READ_WRITE, error, 0])
+                (vec![flags, 0], vec![flags, error, 0])
             };
             let outer = [vec![listener.socket, server.socket], outer].concat();
             sim.function("inet_accept", &outer, |sim| {
+                if let [arg] = *inner {
+                    sim.set_object(arg, "proto_accept_arg", &[("err", (-EINVAL).into())])?;
+                }
                 let inner = [vec![listener.sock], inner].concat();
                 sim.leaf("inet_csk_accept", &inner, server.sock.cast_signed())?;
                 let members = &[("sk", server.sock.into()), ("state", CONNECTED.into())];
@@ -333,20 +355,19 @@ fn accept(sim: &mut Simulation<'_>, listener: &Socket, server: &Socket) -> Resul
             sim.leaf("fd_install", &[server.fd, server.file], 0)?;
             Ok(server.fd.cast_signed())
         })
-    })?;
-    Ok(())
+    })
 }
 
-/// The client's bytes on their way, and read.
+/// The client's bytes on their way, and read, if there are any: what sending and receiving have returned.
 fn talk(
     sim: &mut Simulation<'_>,
     client: &Socket,
     server: &Socket,
     bytes: &[u8],
     wire: &Wire,
-) -> Result<(), Error> {
+) -> Result<(i64, i64), Error> {
     let len = bytes.len() as u64;
-    send(sim, client, bytes, None, "tcp_sendmsg", |sim| {
+    let sent = send(sim, client, bytes, None, "tcp_sendmsg", |sim| {
         wire.cross(sim, End::Client, PSH | ACK, bytes)?;
         let packet = sim.skb(TCP_HEADER + OPTIONS + len)?;
         sim.leaf("tcp_rcv_established", &[server.sock, packet], 0)?;
@@ -362,12 +383,15 @@ fn talk(
         )?;
         Ok(len.cast_signed())
     })?;
-    let what = Receive { bytes, lost: false, flags: 0, protocol: "tcp_recvmsg" };
-    receive(sim, server, &what, |sim| {
+    if sent <= 0 {
+        return Ok((sent, 0));
+    }
+    let what = Receive { bytes, lost: false, flags: DONT_WAIT, protocol: "tcp_recvmsg" };
+    let received = receive(sim, server, &what, |sim| {
         sim.leaf("tcp_cleanup_rbuf", &[server.sock, len], 0)?;
         Ok(())
     })?;
-    Ok(())
+    Ok((sent, received))
 }
 
 /// `tcp_close`, with what it does.

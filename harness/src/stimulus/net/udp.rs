@@ -1,15 +1,13 @@
 //! A datagram on the loopback (`net/ipv4/udp.c`, `net/ipv6/udp.c`).
 
 use super::wire::{Datagram, Way};
-use super::{DONT_WAIT, Family, Receive, Socket, receive, send};
+use super::{AUTOBOUND, DONT_WAIT, Family, Receive, Socket, receive, send};
 use crate::error::Error;
 use crate::stimulus::simulation::Simulation;
 use crate::stimulus::{Action, Real, Stimulated, real};
 
 /// The receiver's port on the simulator, where all are free.
 const PORT: u16 = 40_002;
-/// The sender's.
-const FROM: u16 = 50_002;
 const EPERM: i64 = 1;
 const FDS: [u64; 2] = [3, 4];
 /// The size of a datagram's header.
@@ -40,24 +38,24 @@ impl Udp {
 }
 
 impl Action for Udp {
-    /// `ret` is what `sendto` has returned; the value `port` is the receiver's. A control group's program that keeps the
+    /// `ret` is what `sendto` has returned; the value `port` is the receiver's, `recvfrom` what that has returned. A control group's program that keeps the
     /// datagram on its way out lets `sendto` fail with `-EPERM`; on its way in it is lost, and both of two attempts to
     /// receive it fail.
     fn simulate(&self, sim: &mut Simulation<'_>) -> Result<Stimulated, Error> {
         let family = self.family;
         let mut done = Stimulated::default().with("port", PORT.into());
-        let receiver = match Socket::open(sim, family, false, FDS[0])? {
+        let receiver = match Socket::open(sim, family, false, FDS[0], 0)? {
             Ok(receiver) => receiver,
             Err(ret) => return Ok(Stimulated { ret, ..done }),
         };
         bind(sim, &receiver)?;
-        let sender = match Socket::open(sim, family, false, FDS[1])? {
+        let sender = match Socket::open(sim, family, false, FDS[1], 0)? {
             Ok(sender) => sender,
             Err(ret) => return Ok(Stimulated { ret, ..done }),
         };
         let len = self.bytes.len() as i64;
         let protocol = family.name("udp_sendmsg", "udpv6_sendmsg");
-        let datagram = Datagram::new(family, FROM, PORT, &self.bytes);
+        let datagram = Datagram::new(family, AUTOBOUND, PORT, &self.bytes);
         let mut lost = false;
         let sent = send(sim, &sender, &self.bytes, Some(PORT), protocol, |sim| {
             if !datagram.pass(sim, Way::Out)? {
@@ -80,7 +78,8 @@ impl Action for Udp {
             // What was dropped is not waited for.
             let what = Receive { bytes: &self.bytes, lost, flags: DONT_WAIT, protocol };
             for _ in 0..if lost { 2 } else { 1 } {
-                receive(sim, &receiver, &what, |_| Ok(()))?;
+                let received = receive(sim, &receiver, &what, |_| Ok(()))?;
+                done = done.with("recvfrom", received.cast_unsigned());
             }
         }
         sender.close(sim, |_| Ok(()))?;

@@ -75,7 +75,7 @@ impl Value {
 
 /// What is told of one point.
 #[derive(Clone, Default, Debug)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     pub(super) values: Vec<Value>,
     steps: Vec<Step>,
     regs: bool,
@@ -83,7 +83,7 @@ pub(super) struct Plan {
 
 impl Plan {
     /// As the fixture's `struct plan`.
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for word in [self.steps.len(), usize::from(self.regs), 0, 0] {
             bytes.extend((word as u32).to_le_bytes());
@@ -134,6 +134,21 @@ impl Plan {
             plan.values.push(Value::new("ret", Place::Word(RESULT), look));
         }
         Some(plan)
+    }
+
+    /// The entry of a function, whose arguments have these declarations.
+    pub(crate) fn arguments(args: &[&str]) -> Self {
+        let args: Vec<String> = args.iter().map(|a| (*a).to_owned()).collect();
+        Self { regs: false, ..Self::syscall(&args) }
+    }
+
+    /// The return of a function with this type.
+    pub(crate) fn returned(ty: &str) -> Self {
+        let look = match ty.contains('*') {
+            true => Look::Pointer(Vec::new()),
+            false => Look::Number(argument_bits(ty), Meaning::Number),
+        };
+        Self { values: vec![Value::new("ret", Place::Word(RESULT), look)], ..Self::default() }
     }
 
     /// The entry of a system call, whose arguments have these declarations.

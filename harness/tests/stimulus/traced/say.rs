@@ -7,10 +7,10 @@ use super::meaning::Meaning;
 
 /// What a program has told, taken apart.
 #[derive(Clone, Debug)]
-pub(super) struct Told {
-    pub(super) kind: u32,
+pub(crate) struct Told {
+    pub(crate) kind: u32,
     pub(super) number: usize,
-    pub(super) pid: u32,
+    pub(crate) pid: u32,
     words: [u64; RESULT + 1],
     done: u32,
     read: Vec<u8>,
@@ -19,7 +19,7 @@ pub(super) struct Told {
 
 impl Told {
     /// As the fixture's `struct point`.
-    pub(super) fn new(bytes: &[u8]) -> Self {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
         let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
         let word = |i: usize| u64::from_le_bytes(bytes[16 + 8 * i..24 + 8 * i].try_into().unwrap());
         let (read, record) = bytes[80..].split_at(super::look::STEPS * READ);
@@ -56,7 +56,7 @@ impl Told {
 
 /// What the numbers of a run are called that differ between runs.
 #[derive(Clone, Default, Debug)]
-pub(super) struct Names {
+pub(crate) struct Names {
     pub(super) actor: u32,
     pub(super) process: u32,
     pub(super) child: Option<u32>,
@@ -79,7 +79,7 @@ fn place(list: &mut Vec<u64>, value: u64) -> usize {
 
 impl Names {
     /// All values of a plan by name, those that are pointed at too.
-    pub(super) fn all(&mut self, plan: &Plan, told: &Told) -> Vec<(String, String)> {
+    pub(crate) fn all(&mut self, plan: &Plan, told: &Told) -> Vec<(String, String)> {
         let mut all: Vec<(String, String)> = Vec::new();
         for (i, value) in plan.values.iter().enumerate() {
             // What is read or written is as long as the number behind it says.
@@ -190,7 +190,9 @@ impl Names {
     fn text(&self, bytes: &[u8]) -> String {
         let text = bytes.split(|b| *b == 0).next().unwrap_or_default();
         let text = String::from_utf8_lossy(text);
-        if text == self.comm {
+        if text.is_empty() {
+            "\"\"".to_owned()
+        } else if text == self.comm {
             "comm".to_owned()
         } else if text == self.process_comm {
             "process comm".to_owned()
