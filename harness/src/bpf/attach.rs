@@ -38,7 +38,16 @@ impl Bpf {
             let (program, section) = (program.to_owned(), prog.linked.section.clone());
             return Err(Error::NoTarget { program, section });
         }
-        if self.attach_usdt_section(program, &target.point)? {
+        self.attach_where_section_says(program, id, target)
+    }
+
+    fn attach_where_section_says(
+        &mut self,
+        program: &str,
+        id: ProgId,
+        target: AttachTarget,
+    ) -> Result<(), Error> {
+        if self.attach_usdt_section(program, &target)? {
             return Ok(());
         }
         self.add(Attachment::new(id, target, 0, Link::default()))
@@ -48,7 +57,8 @@ impl Bpf {
     /// how many these are. Programs of bcc text whose names say where are attached when they are loaded.
     ///
     /// # Errors
-    /// If a kernel refuses one of them; those before it are attached.
+    /// If one of them cannot be attached, or a kernel refuses it; those before it are attached. A device has one XDP
+    /// program: of an object with several, attach one by its name.
     pub fn attach_all(&mut self) -> Result<usize, Error> {
         let progs = self.machine.kernel.progs.iter().filter(|p| names_a_place(&p.linked.attach));
         // By hand or by name: what counts is the place.
@@ -58,7 +68,7 @@ impl Bpf {
         };
         let progs: Vec<_> = progs.filter(|p| !is_there(p)).cloned().collect();
         for p in &progs {
-            self.add(Attachment::new(p.id, p.linked.attach.clone(), 0, Link::default()))?;
+            self.attach_where_section_says(&p.linked.name, p.id, p.linked.attach.clone())?;
         }
         Ok(progs.len())
     }
@@ -66,6 +76,7 @@ impl Bpf {
     /// Adds an attachment; a kernel may refuse it.
     pub(super) fn add(&mut self, mut attachment: Attachment) -> Result<(), Error> {
         self.check_loaded_for(&attachment)?;
+        self.check_alone(&attachment)?;
         if let Some(kernel) = &mut self.kernel {
             attachment.held = kernel.attach(&attachment)?;
         }
@@ -99,6 +110,23 @@ impl Bpf {
             "program '{}' is loaded for '{}': a kernel attaches programs of this kind to the place that their section names, \
              and nowhere else",
             prog.linked.name, prog.linked.section
+        )))
+    }
+
+    /// A device has one XDP program (`dev_xdp_attach()` of `net/core/dev.c`: `EBUSY`), and there is one device.
+    fn check_alone(&self, a: &Attachment) -> Result<(), Error> {
+        if a.target.kind != AttachKind::Xdp {
+            return Ok(());
+        }
+        let name = |id| self.machine.kernel.progs.get(id).map_or("?", |p| p.linked.name.as_str());
+        let Some(there) = self.attached.iter().find(|b| b.target.kind == AttachKind::Xdp) else {
+            return Ok(());
+        };
+        let (new, old) = (name(a.prog), name(there.prog));
+        Err(Error::Invalid(format!(
+            "program '{new}' cannot be attached to the device: program '{old}' is attached there, and a device has one XDP \
+             program (EBUSY). Attach one of them, with `attach(\"{new}\")` in place of `attach_all()`, or `detach(\"{old}\")` \
+             first; programs that are called by tail calls are not attached"
         )))
     }
 

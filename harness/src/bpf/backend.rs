@@ -101,6 +101,11 @@ pub(crate) trait Backend: fmt::Debug + Send {
         tasks: &Tasks,
     ) -> Result<KernelRun, Error>;
     /// Whether events are made up, so that nothing else reaches the programs.
+    /// Whether attachments have cookies (since Linux 5.15).
+    fn has_cookies(&self) -> bool {
+        true
+    }
+
     fn makes_up_events(&self) -> bool;
 
     /// Opens a perf event array's rings of so many pages.

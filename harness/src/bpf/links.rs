@@ -14,6 +14,7 @@ use super::usdt::UsdtSite;
 use super::{Bpf, Point};
 use crate::error::Error;
 use crate::symbols::{Binary, Process};
+use crate::usdt::ArgSpec;
 
 /// What a [`Bpf`] knows of user space, and who reads its buffers.
 #[derive(Clone, Default, Debug)]
@@ -28,8 +29,8 @@ pub(crate) struct Host {
     pub(super) kept: BTreeMap<MapId, Kept>,
     /// Lines of the trace behind the one that was read last.
     pub(super) trace_rest: VecDeque<String>,
-    /// How many USDT specifications were written for libbpf's programs.
-    pub(super) usdt_specs: u32,
+    /// The USDT specifications that were written for libbpf's programs, by number.
+    pub(super) usdt_specs: Vec<Vec<ArgSpec>>,
     /// What is to be compared with another tier, if that was asked for.
     pub(super) seen: crate::diff::Seen,
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use bpf_helpers_mock::contexts::Probe;
 use bpf_helpers_mock::{Machine, RunInput};
-use bpf_vm_shim::object::AttachPoint;
+use bpf_vm_shim::object::{AttachPoint, AttachTarget};
 
 use super::links::{Link, UserPlace, UserSite};
 use super::{Bpf, Point};
 use crate::error::Error;
-use crate::symbols::Binary;
+use crate::symbols::{Binary, find_like_libbpf};
 use crate::usdt::{ArgKind, ArgSpec, Enabled, Location, Placement, Usdt};
 
 /// One place of a probe that a program is attached to.
@@ -56,50 +56,85 @@ impl Bpf {
         for enabled in usdt.enabled() {
             let binary = usdt.binary(&enabled.path).cloned();
             let binary = binary.unwrap_or_else(|| Arc::new(Binary::declared(enabled.path.as_str())));
-            if !self.host.binaries.iter().any(|b| b.path() == binary.path()) {
-                self.host.binaries.push(Arc::clone(&binary));
-            }
-            self.attach_enabled(enabled, &binary, compiled)?;
+            self.attach_enabled(enabled, &binary, Self::usdt_target(enabled), compiled)?;
         }
         Ok(())
+    }
+
+    /// The probe's place as a section would name it.
+    fn usdt_target(enabled: &Enabled) -> AttachTarget {
+        let (provider, name) = (enabled.probe.provider.clone(), enabled.probe.name.clone());
+        let mut target = Point::Usdt(provider.clone(), name.clone()).target();
+        target.point = AttachPoint::Usdt { path: enabled.path.clone(), provider, name };
+        target
     }
 
     fn attach_enabled(
         &mut self,
         enabled: &Enabled,
         binary: &Arc<Binary>,
+        target: AttachTarget,
         compiled: bool,
     ) -> Result<(), Error> {
+        if !self.host.binaries.iter().any(|b| b.path() == binary.path()) {
+            self.host.binaries.push(Arc::clone(binary));
+        }
         let probe = &enabled.probe;
         let first = probe.locations.first().map(|l| &l.args);
         let is_variable = |a: &ArgSpec| matches!(&a.kind, ArgKind::Memory { symbol: Some(_), .. });
         let differ = probe.locations.iter().any(|l| Some(&l.args) != first || l.args.iter().any(is_variable));
         let point = Point::Usdt(probe.provider.clone(), probe.name.clone());
         for (location, place) in probe.locations.iter().enumerate() {
+            self.loaded_program(&enabled.fn_name)?;
+            let user = UserSite { path: enabled.path.clone(), addr: place.addr };
+            let mut link = Link { pid: enabled.pid, user: Some(user), ..Link::default() };
+            let cookie = self.usdt_spec(binary, place, &link)?;
             let site = UsdtSite {
                 binary: Arc::clone(binary),
                 location,
                 place: place.clone(),
-                told_by_ip: compiled && differ,
+                told_by_ip: compiled && differ || cookie.is_none(),
             };
-            let user = UserSite { path: enabled.path.clone(), addr: place.addr };
-            let link =
-                Link { pid: enabled.pid, user: Some(user), usdt: Some(Arc::new(site)), ..Link::default() };
-            self.loaded_program(&enabled.fn_name)?;
-            let cookie = self.usdt_spec(place)?;
-            self.link_target(&enabled.fn_name, point.target(), &point.to_string(), link, cookie)?;
+            link.usdt = Some(Arc::new(site));
+            let cookie = cookie.unwrap_or(0);
+            self.link_target(&enabled.fn_name, target.clone(), &point.to_string(), link, cookie)?;
         }
         Ok(())
     }
 
-    /// Attaches a program where its section says, if the binary is one that the test has declared or a process has
-    /// mapped; `false` if it is not.
-    pub(super) fn attach_usdt_section(&mut self, fn_name: &str, point: &AttachPoint) -> Result<bool, Error> {
-        let AttachPoint::Usdt { path, provider, name } = point else { return Ok(false) };
-        let Some(binary) = self.declared_binary(path) else { return Ok(false) };
+    /// Attaches a program where its section says: in a binary that the test has declared or a process has mapped, else in
+    /// a file of this machine. `false` if there is no such binary, which only a simulator does without.
+    ///
+    /// libbpf's own way to attach is not taken: its layout of the specifications need not be that of the `usdt.bpf.h`
+    /// that the object was built with.
+    pub(super) fn attach_usdt_section(
+        &mut self,
+        fn_name: &str,
+        target: &AttachTarget,
+    ) -> Result<bool, Error> {
+        let AttachPoint::Usdt { path, provider, name } = &target.point else { return Ok(false) };
+        let declared = self.declared_binary(path);
+        let found = match declared {
+            Some(binary) => Ok(Some(binary)),
+            None => find_like_libbpf(path).map(|found| found.map(Arc::new)),
+        };
+        let failed = |why: &dyn std::fmt::Display| {
+            Error::Invalid(format!(
+                "program '{fn_name}' cannot be attached to usdt/{path}:{provider}:{name}: {why}; a test that brings its \
+                 own binary declares it with `add_binary()`"
+            ))
+        };
+        let binary = match found {
+            Ok(Some(binary)) => binary,
+            Ok(None) if self.kernel.is_none() => return Ok(false),
+            Ok(None) => return Err(failed(&"there is no such file")),
+            Err(e) => return Err(failed(&e)),
+        };
         let mut usdt = Usdt::from_shared(&binary)?;
-        usdt.enable_probe(&format!("{provider}:{name}"), fn_name)?;
-        self.attach_usdt(&usdt)?;
+        usdt.enable_probe(&format!("{provider}:{name}"), fn_name).map_err(|e| failed(&e))?;
+        for enabled in usdt.enabled() {
+            self.attach_enabled(enabled, &binary, target.clone(), false)?;
+        }
         Ok(true)
     }
 
@@ -148,7 +183,8 @@ pub(super) fn input(
         None if args.is_empty() => {}
         None => {
             return Err(Error::Invalid(format!(
-                "{}: the places of its arguments are not known; attach with `attach_usdt()`",
+                "{}: the places of its arguments are not known, because the binary that the section names is not there: \
+                 declare it with `add_binary()` before attaching, or attach with `attach_usdt()`",
                 name()
             )));
         }

@@ -52,14 +52,28 @@ pub(super) fn refused(
 pub(super) fn attach(program: &str, place: &str, e: &libbpf_rs::Error, messages: &str) -> Error {
     let why = privilege(e).map(str::to_owned).unwrap_or_else(|| match e.kind() {
         ErrorKind::NotFound => format!("{e:#}: this kernel has no such probe point"),
-        ErrorKind::InvalidInput => format!(
-            "{e:#}: this kernel cannot attach there (a function that must not be probed, \
-                                            or a kind of probe that is newer than this kernel)"
-        ),
+        ErrorKind::InvalidInput => format!("{e:#}: {}", not_there(place)),
         _ => format!("{e:#}"),
     });
     let said = if messages.is_empty() { String::new() } else { format!("\nlibbpf: {messages}") };
     Error::Invalid(format!("program '{program}' cannot be attached to {place}: {why}{said}"))
+}
+
+/// What `EINVAL` means for a place, by the kind that stands first in it.
+fn not_there(place: &str) -> &'static str {
+    match place.split('/').next().unwrap_or_default() {
+        "kprobe" | "kretprobe" | "ksyscall" | "kretsyscall" => {
+            "this kernel cannot attach there (a function that must not be probed, or no beginning of an instruction)"
+        }
+        "uprobe" | "uretprobe" | "usdt" => {
+            "this kernel cannot attach there (the place is not in the file's code, is no beginning of an instruction, or is \
+             one that cannot be probed)"
+        }
+        "tracepoint" | "rawtracepoint" | "perfevent" => "this kernel does not attach such a program there",
+        _ => {
+            "this kernel cannot attach there (a function that must not be probed, or a kind of attachment that is newer than this kernel)"
+        }
+    }
 }
 
 /// A made-up event cannot happen.

@@ -313,6 +313,21 @@ fn set_programs(open: &mut OpenObject, wanted: &Wanted<'_>) {
         };
         prog.set_autoload(true);
         set_type(&mut prog, *prog_type, target);
+        if target.kind == AttachKind::Usdt {
+            leave_to_us(&mut prog);
+        }
+    }
+}
+
+/// Takes a USDT program out of libbpf's hands, which loads it for links of uprobe_multi where the kernel has these
+/// (`libbpf_prepare_prog_load()`). We attach it, and made-up events are uprobes too.
+fn leave_to_us(prog: &mut OpenProgramMut<'_>) {
+    // Only another type makes libbpf forget what the section's name has meant.
+    prog.set_prog_type(ProgramType::SocketFilter);
+    prog.set_prog_type(ProgramType::Kprobe);
+    if prog.section().to_string_lossy().starts_with("usdt.s") {
+        // What the name has meant besides.
+        prog.set_flags(libbpf_sys::BPF_F_SLEEPABLE);
     }
 }
 

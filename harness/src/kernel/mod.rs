@@ -148,6 +148,16 @@ impl Backend for Kernel {
         fire::run(self, prog, ctx, packet, tasks)
     }
 
+    fn has_cookies(&self) -> bool {
+        const GET_ATTACH_COOKIE: libbpf_sys::bpf_func_id = 174;
+        // SAFETY: numbers, and no options.
+        let known = unsafe {
+            let kprobe = libbpf_sys::BPF_PROG_TYPE_KPROBE;
+            libbpf_sys::libbpf_probe_bpf_helper(kprobe, GET_ATTACH_COOKIE, std::ptr::null())
+        };
+        known > 0
+    }
+
     fn makes_up_events(&self) -> bool {
         self.made_up
     }

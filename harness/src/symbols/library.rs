@@ -46,6 +46,20 @@ pub(super) fn find(name: &str) -> Option<PathBuf> {
     })
 }
 
+/// Executables that are found whatever `PATH` says.
+const EXECUTABLES: [&str; 2] = ["/usr/bin", "/usr/sbin"];
+
+/// The path of a file by its name: of a library in the folders of libraries, of an executable in those of `PATH`.
+#[must_use]
+pub(super) fn resolve(file: &str) -> Option<PathBuf> {
+    let is_library = file.ends_with(".so") || file.contains(".so.");
+    let (variable, known) =
+        if is_library { ("LD_LIBRARY_PATH", &FOLDERS[..]) } else { ("PATH", &EXECUTABLES[..]) };
+    let set = std::env::var_os(variable).unwrap_or_default();
+    let folders = std::env::split_paths(&set).filter(|f| !f.as_os_str().is_empty());
+    folders.chain(known.iter().map(PathBuf::from)).map(|f| f.join(file)).find(|p| p.is_file())
+}
+
 /// The magic of the cache's format (`CACHEMAGIC_VERSION_NEW` of glibc).
 const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
 /// Bytes of its header, and of one entry.

@@ -31,6 +31,16 @@ pub fn find_binary(name: &str) -> Result<Binary, Error> {
     }
 }
 
+/// The binary that libbpf finds for a section's path (`resolve_full_path()`): a path, a library by its file's name, or
+/// an executable of `PATH`. `None` if there is no such file.
+///
+/// # Errors
+/// If it is no ELF file, or cannot be read.
+pub(crate) fn find_like_libbpf(name: &str) -> Result<Option<Binary>, Error> {
+    let path = if name.contains('/') { Some(name.into()) } else { library::resolve(name) };
+    path.filter(|p| p.is_file()).map(Binary::from_path).transpose()
+}
+
 /// The last part of a path.
 pub(crate) fn base_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)

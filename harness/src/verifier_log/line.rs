@@ -74,10 +74,36 @@ mod patterns {
         LazyLock::new(|| Regex::new(r"^ ?(?:frame\d+:|(?:R\d+|fp-\d+)(?:_[a-zA-Z]+)?=)").unwrap());
     pub(super) static CODE: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r"^\d*:? ?\([0-9a-f]{2}\) ").unwrap());
+    pub(super) static JUMP: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"^\d+: \([0-9a-f]{2}\) (?:[^;]*?goto(?:l|_or_nop)? pc[+-]\d+|exit) +(\S.*)$").unwrap()
+    });
+    pub(super) static SHOWN: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"^;\s*(?:$|frame\d+:|(?:R\d+|fp-\d+)(?:_[a-zA-Z]+)?=|refs=|cb\b|async_cb\b)").unwrap()
+    });
     pub(super) static ROW: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"^(?: +\d+: [.0-9]{10}[^(]*\([0-9a-f]{2}\) |\(\d+\) (?:frame \d+ insn|live stack))")
             .unwrap()
     });
+}
+
+/// Reasons that may stand behind an instruction, on its line.
+const ON_ITS_LINE: [&str; 2] = ["BPF program is too large", "The sequence of "];
+
+/// The parts of a line that are lines of their own. Behind a jump the kernel takes the end of the line away to write
+/// registers there (`print_insn_state()`), and may then write something else: the next C line, the registers before the
+/// next instruction, or its reason.
+pub(super) fn parts(raw: &str) -> impl Iterator<Item = &str> {
+    let (mut insn, mut behind, mut reason) = (raw, "", "");
+    if patterns::INSN.is_match(raw) {
+        if let Some(at) = ON_ITS_LINE.iter().find_map(|words| raw.find(words)) {
+            (insn, reason) = raw.split_at(at);
+        }
+        let rest = patterns::JUMP.captures(insn).and_then(|found| found.get(1));
+        if let Some(rest) = rest.filter(|rest| !patterns::SHOWN.is_match(rest.as_str())) {
+            (insn, behind) = insn.split_at(rest.start());
+        }
+    }
+    std::iter::once(insn).chain([behind, reason].into_iter().filter(|part| !part.is_empty()))
 }
 
 impl<'a> Line<'a> {

@@ -85,6 +85,9 @@ pub struct Step {
     pub text: String,
     /// Its C line; as [`VerifierLog::source`].
     pub source: Option<SourceLine>,
+    /// Whether the log has that line right before the instruction. Else it is the one before, and where the verifier goes
+    /// on with another path, that need not be the instruction's.
+    named: bool,
 }
 
 impl VerifierLog {
@@ -98,7 +101,7 @@ impl VerifierLog {
         let mut about_insn = None;
         let mut explained: Option<explanation::Reader> = None;
         // Not every message ends its line.
-        let lines = text.lines().flat_map(|l| {
+        let lines = text.lines().flat_map(line::parts).flat_map(|l| {
             let (words, stats) = l.split_at(stats::place(l));
             std::iter::once(words).chain((!stats.is_empty()).then_some(stats))
         });

@@ -14,6 +14,7 @@ struct Walked<'a> {
     insn: u32,
     text: &'a str,
     source: Option<usize>,
+    named: bool,
     /// The call that the function of this instruction was entered by, as an index into the path.
     caller: Option<usize>,
 }
@@ -25,6 +26,8 @@ pub(super) struct Path<'a> {
     sources: Vec<SourceLine>,
     /// The C line that stands before the next instruction.
     source: Option<usize>,
+    /// Whether it stands right there.
+    named: bool,
     caller: Option<usize>,
     registers: Registers,
     /// Whether instructions have their registers behind them, and so the registers are always known. Before Linux 5.18 a
@@ -44,6 +47,7 @@ impl<'a> Path<'a> {
             Line::Source(source) => {
                 self.source = Some(self.sources.len());
                 self.sources.push(source);
+                self.named = true;
             }
             Line::Insn { insn, text, state } => self.walk(insn, text, state),
             // `5: R0=..` has what changed, or all.
@@ -68,7 +72,8 @@ impl<'a> Path<'a> {
 
     fn walk(&mut self, insn: u32, text: &'a str, state: Option<&str>) {
         self.leave_call();
-        self.walked.push(Walked { insn, text, source: self.source, caller: self.caller });
+        let named = std::mem::take(&mut self.named);
+        self.walked.push(Walked { insn, text, source: self.source, named, caller: self.caller });
         self.known = self.fresh;
         self.fresh = false;
         self.called = text.starts_with("call ");
@@ -99,7 +104,7 @@ impl<'a> Path<'a> {
 
     fn step(&self, walked: &Walked<'_>) -> Step {
         let source = walked.source.and_then(|at| self.sources.get(at)).cloned();
-        Step { insn: walked.insn, text: walked.text.to_owned(), source }
+        Step { insn: walked.insn, text: walked.text.to_owned(), source, named: walked.named }
     }
 
     /// Puts what is known at the end into the log.

@@ -40,14 +40,11 @@ impl<'a> Refusal<'a> {
         self
     }
 
-    /// The C line of an instruction: the program's own, unless the log has another one there.
-    fn source(&self, insn: u32, logged: Option<&SourceLine>) -> Option<SourceLine> {
-        let own = self.linked.and_then(|l| SourceLine::of(l, insn));
-        match (own, logged) {
-            (Some(own), Some(logged)) if own.text.trim() != logged.text.trim() => Some(logged.clone()),
-            (Some(own), _) => Some(own),
-            (None, logged) => logged.cloned(),
-        }
+    /// The C line of an instruction: the program's own, unless the log is that of another program. Where the verifier goes
+    /// on with another path, the last line of the log need not be the instruction's.
+    fn source(&self, log: &VerifierLog, insn: u32, logged: Option<&SourceLine>) -> Option<SourceLine> {
+        let own = self.linked.filter(|linked| log.is_of(linked)).and_then(|l| SourceLine::of(l, insn));
+        own.or_else(|| logged.cloned())
     }
 
     fn function(&self, insn: u32) -> String {
@@ -69,7 +66,7 @@ impl VerifierLog {
         let callers = self.callers.iter().map(|call| Caller {
             function: refusal.function(call.insn),
             insn: call.insn,
-            source: refusal.source(call.insn, call.source.as_ref()),
+            source: refusal.source(self, call.insn, call.source.as_ref()),
         });
         Diagnostic {
             id,
@@ -77,13 +74,21 @@ impl VerifierLog {
             program: refusal.program.to_owned(),
             function: self.insn.map(|n| refusal.function(n)).unwrap_or_default(),
             insn,
-            source: self.insn.and_then(|n| refusal.source(n, self.source.as_ref())),
+            source: self.insn.and_then(|n| refusal.source(self, n, self.source.as_ref())),
             callers: callers.collect(),
             notes: self.notes(refusal),
             help: crate::report::help(id),
             disassembly: self.listing(refusal),
             regs: [0; 11],
         }
+    }
+
+    /// Whether the C lines that the log has right before instructions are the program's own there.
+    fn is_of(&self, linked: &LinkedProgram) -> bool {
+        let named = self.path.iter().chain(&self.callers).filter(|step| step.named);
+        let mut lines =
+            named.filter_map(|step| Some((SourceLine::of(linked, step.insn)?, step.source.as_ref()?)));
+        lines.all(|(own, logged)| own.text.trim() == logged.text.trim())
     }
 
     fn title(&self, refusal: &Refusal<'_>) -> String {
@@ -115,7 +120,7 @@ impl VerifierLog {
         // The kernel's account of where registers come from is the better one.
         let told = self.explanation.as_ref().is_some_and(|e| !e.causes.is_empty());
         for step in self.origins.iter().filter(|s| !told && Some(s.insn) != self.insn) {
-            let place = refusal.source(step.insn, step.source.as_ref()).map(|s| format!(" at {s}"));
+            let place = refusal.source(self, step.insn, step.source.as_ref()).map(|s| format!(" at {s}"));
             notes.push(format!("from instruction {}: {}{}", step.insn, step.text, place.unwrap_or_default()));
         }
         if !self.registers.is_empty() {

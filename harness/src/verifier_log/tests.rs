@@ -232,3 +232,69 @@ fn the_kernels_own_report_says_where_if_nothing_else_does() {
     assert_eq!((log.headline(), log.insn), ("recursive call from deeper() to deeper()", Some(7)));
     assert_eq!(log.source.as_ref().map(|s| (s.line, s.text.trim())), Some((20, "return *v;")));
 }
+
+/// Behind a jump the kernel may leave out the end of the line.
+#[test]
+fn what_shares_a_line_with_a_jump_is_read() {
+    let before = "; while (n) @ a.bpf.c:7\n70: (bf) r1 = r2                       ; R1=1 R2=1\n";
+    for (line, insn, headline, place) in [
+        (
+            "71: (2d) if r6 > r1 goto pc-19 BPF program is too large. Processed 1000001 insn",
+            71,
+            "BPF program is too large. Processed 1000001 insn",
+            7,
+        ),
+        (
+            "71: (bf) r1 = r2                       ; R1=1 The sequence of 8193 jumps is too complex.",
+            71,
+            "The sequence of 8193 jumps is too complex.",
+            7,
+        ),
+        (
+            "71: (a6) if w7 < 0x6 goto pc-14 ; u64 v = i * i; @ a.bpf.c:59\n72: (bf) r1 = r9\nR9 !read_ok",
+            72,
+            "R9 !read_ok",
+            59,
+        ),
+        (
+            "71: (26) if w1 > 0xa goto pc+3 75: R0=mem(sz=16) R9=1 refs=2\n75: (bf) r1 = r8\nR8 !read_ok",
+            75,
+            "R8 !read_ok",
+            7,
+        ),
+        (
+            "71: (15) if r0 == 0x0 goto pc+9        ; R0=mem(sz=16) refs=2\n72: (bf) r1 = r8\nR8 !read_ok",
+            72,
+            "R8 !read_ok",
+            7,
+        ),
+    ] {
+        let log = VerifierLog::parse(&format!("{before}{line}\n"));
+        let found = (log.insn, log.headline(), log.source.as_ref().map(|s| s.line));
+        assert_eq!(found, (Some(insn), headline, Some(place)), "{line}");
+        let jump = log.path.iter().find(|s| s.insn == 71).unwrap();
+        assert!(!jump.text.contains("  ") && jump.text.len() < 28, "{}", jump.text);
+    }
+}
+
+/// The log of a program that goes on at another place without saying its C line.
+#[test]
+fn the_programs_own_line_is_better_than_the_last_of_the_log() {
+    let object =
+        bpf_vm_shim::object::Object::parse(bpf_fixtures::object("unreleased_reference").unwrap()).unwrap();
+    let linked = object.link(&Default::default(), &Default::default()).unwrap();
+    let program = &linked.programs[0];
+    let first = program.line(0).unwrap().text.trim();
+    let last = program.insns.len() as u32 - 1;
+    let own = program.line(last as usize).unwrap().line;
+    let log = |text: &str| {
+        format!(
+            "; {text}\n0: (b7) r1 = 1\n5: (15) if r0 == 0x0 goto pc+2\nfrom 5 to {last}: R0=1\n{last}: (95) exit\nUnreleased reference id=2 alloc_insn=4\n"
+        )
+    };
+    let refusal = Refusal::of("forgets_record").linked(program);
+    let of = |text: &str| VerifierLog::parse(&log(text)).diagnostic(&refusal).source.unwrap();
+    assert_eq!(of(first).line, own);
+    // Of another program: its own words.
+    assert_eq!(of("something_else();").text, "something_else();");
+}

@@ -123,7 +123,7 @@ fn libbpfs_programs_find_their_arguments() {
     let seen = bpf.get_table("seen").unwrap().typed::<u32, i64>().items().unwrap();
     assert_eq!(seen, [(0, -2), (1, 1 << 40), (2, 7)]);
     for (args, why) in
-        [("8@(%rax,%rbx,2)", "an index register"), ("8@x(%rip)", "a symbol"), ("1@%ah", "second byte")]
+        [("8@(%rax,%rbx,2)", "no index registers"), ("8@x(%rip)", "a symbol"), ("1@%ah", "second byte")]
     {
         let binary = Binary::declared("/usr/bin/server").probe("http", "request", 0x1200, args).unwrap();
         bpf.add_binary(binary);

@@ -1,10 +1,13 @@
-//! What is the same on both tiers: objects of every style, maps, perf event arrays, memory, settings.
+//! What is the same on both tiers: objects of every style, maps, perf event arrays, probes, refusals, memory, settings.
 
 mod cookies;
 mod legacy;
 mod map_attributes;
 mod perf_arrays;
 mod records;
+mod refusals;
 mod silent;
 mod stimuli;
 mod tail_calls;
+mod usdt_sections;
+mod xdp;
