@@ -165,7 +165,7 @@ fn a_loader_and_libraries_come_from_the_cross_compiler_or_a_named_root() {
     symlink("usr/lib", root.join("lib")).expect("a link");
     let named = root.to_str().expect("text");
     let empty = run(&image, &["--sysroot", named], &program);
-    assert_eq!(empty.status.code(), Some(125));
+    assert_eq!(empty.status.code(), Some(127));
     assert!(
         text(&empty.stderr).contains("needs the loader /lib/ld-linux-aarch64.so.1"),
         "{}",
@@ -220,5 +220,5 @@ fn a_program_for_another_machine_is_refused_before_anything_is_fetched() {
     let words = "is a program for arm64, the guest is amd64: build it for that (x86_64-unknown-linux-gnu), or take a \
                  kernel for the program (--arch arm64)";
     assert!(text(&output.stderr).contains(words), "{}", text(&output.stderr));
-    assert_eq!(output.status.code(), Some(125));
+    assert_eq!(output.status.code(), Some(126));
 }

@@ -144,7 +144,8 @@ impl Job {
                 add_all(&mut tree, &search.closure(file)?)?;
             }
         }
-        for program in self.built_programs() {
+        // One for another machine than the guest's is of no use there.
+        for program in self.built_programs().iter().filter(|file| is_executed(file, machine.arch)) {
             let program = Rooted::same(program);
             tree.add_rooted(&program)?;
             add_all(&mut tree, &search.found(&program))?;

@@ -20,7 +20,6 @@ mod keeper;
 mod ld_cache;
 mod libraries;
 mod needs;
-mod newc;
 mod outbox;
 mod process;
 #[allow(dead_code, reason = "this file is the guest's too, which uses the other half")]

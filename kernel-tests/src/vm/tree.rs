@@ -11,12 +11,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
+use cpio::newc;
 use rustix::fs::{Access, access};
 use sha2::{Digest, Sha256};
 
 use super::debug_info;
 use super::error::VmError;
-use super::newc::{self, Entry};
 use super::protocol::{self, FilePiece};
 use super::roots::{Rooted, below};
 use super::snapshot::hex;
@@ -414,10 +414,13 @@ impl Tree {
         Some(hex(&hash.finalize(), 12))
     }
 
-    /// What a guest that boots does not see of its files, for it has mounted something there.
+    /// What a guest that boots does not see of its files: it has mounted something there, or their names are no text, which
+    /// they have to be in an archive of the crate `cpio`.
     #[must_use]
     pub(super) fn hidden(&self) -> Self {
-        let below = |path: &Path| MOUNTED.iter().any(|at| path.starts_with(at) && path != Path::new(at));
+        let below = |path: &Path| {
+            MOUNTED.iter().any(|at| path.starts_with(at) && path != Path::new(at)) || path.to_str().is_none()
+        };
         let nodes = self.nodes.iter().filter(|(path, _)| below(path));
         Self { nodes: nodes.map(|(path, node)| (path.clone(), node.clone())).collect() }
     }
@@ -465,25 +468,25 @@ impl Tree {
     pub(super) fn write(&self, to: &mut impl Write) -> Result<(), VmError> {
         let failed = |error| VmError::io("write the initramfs")(error);
         for (index, (path, node)) in self.nodes.iter().enumerate() {
-            let name = path.strip_prefix("/").unwrap_or(path).as_os_str().as_bytes();
-            let entry = |mode: u32| Entry { inode: index as u32 + 1, mode, ..Entry::default() };
-            let mut put = |entry: Entry, bytes: &[u8]| {
-                let entry = Entry { size: bytes.len() as u32, ..entry };
-                entry.write(to, name).and_then(|()| to.write_all(bytes))?;
-                newc::pad(to, entry.size)
-            };
+            // The others are sent ([`Tree::hidden`]).
+            let Some(name) = path.strip_prefix("/").unwrap_or(path).to_str() else { continue };
+            let entry = |mode: u32| newc::Builder::new(name).ino(index as u32 + 1).nlink(1).mode(mode);
             match node {
-                Node::Folder(mode) => put(entry(0o040_000 | mode.unwrap_or(0o755)), &[]).map_err(failed)?,
-                Node::Console => {
-                    put(Entry { device: (5, 1), ..entry(0o020_600) }, &[]).map_err(failed)?;
+                Node::Folder(mode) => {
+                    put(to, entry(0o040_000 | mode.unwrap_or(0o755)), &[]).map_err(failed)?
                 }
-                Node::Link(target) => put(entry(0o120_777), target.as_os_str().as_bytes()).map_err(failed)?,
-                Node::Bytes(bytes, mode) => put(entry(0o100_000 | mode), bytes).map_err(failed)?,
-                Node::Host(file) => copy(to, entry(0o100_000 | file.mode), name, file)
+                Node::Console => {
+                    put(to, entry(0o020_600).rdev_major(5).rdev_minor(1), &[]).map_err(failed)?;
+                }
+                Node::Link(target) => {
+                    put(to, entry(0o120_777), target.as_os_str().as_bytes()).map_err(failed)?;
+                }
+                Node::Bytes(bytes, mode) => put(to, entry(0o100_000 | mode), bytes).map_err(failed)?,
+                Node::Host(file) => copy(to, entry(0o100_000 | file.mode), file)
                     .map_err(VmError::io(format!("put {} into the initramfs", file.path.display())))?,
             }
         }
-        newc::trailer(to).map_err(failed)
+        newc::trailer(to).map(drop).map_err(failed)
     }
 }
 
@@ -534,20 +537,24 @@ fn components(path: &Path) -> Vec<PathBuf> {
     parts
 }
 
-fn copy(to: &mut impl Write, entry: Entry, name: &[u8], file: &HostFile) -> io::Result<()> {
-    let entry = Entry { size: file.size as u32, ..entry };
+fn put(to: &mut impl Write, entry: newc::Builder, bytes: &[u8]) -> io::Result<()> {
+    let mut writer = entry.write(to, bytes.len() as u32);
+    writer.write_all(bytes)?;
+    writer.finish().map(drop)
+}
+
+fn copy(to: &mut impl Write, entry: newc::Builder, file: &HostFile) -> io::Result<()> {
     let content = File::open(&file.path)?;
-    entry.write(to, name)?;
-    if io::copy(&mut content.take(file.size), to)? != file.size {
+    let mut writer = entry.write(to, file.size as u32);
+    if io::copy(&mut content.take(file.size), &mut writer)? != file.size {
         return Err(io::Error::other("the file changed while it was read"));
     }
-    newc::pad(to, entry.size)
+    writer.finish().map(drop)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cpio::newc;
 
     fn listing(tree: &Tree) -> Vec<(String, u32, Vec<u8>)> {
         let mut bytes = Vec::new();
@@ -744,7 +751,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_bytes() {
+    fn a_file_whose_name_is_no_text_is_sent() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let path = dir.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
         fs::write(&path, "odd length").expect("a file");
@@ -752,9 +759,12 @@ mod tests {
         tree.add_host(&path).expect("it can be added");
         let mut bytes = Vec::new();
         tree.write(&mut bytes).expect("it can be written");
-        let name = [path.as_os_str().as_bytes().get(1..).expect("a path"), b"\0"].concat();
-        assert!(bytes.windows(name.len()).any(|window| window == name));
-        assert_eq!(bytes.len() % 4, 0);
+        assert!(!bytes.windows(3).any(|window| window == b"caf"), "the archive has text only");
+        let mut sent = Vec::new();
+        let hidden = tree.hidden();
+        hidden.send(true, |piece| Ok(sent.push((piece.path, piece.data)))).expect("it can be read");
+        assert_eq!(sent.len(), 2, "the file is made, then filled");
+        assert_eq!(sent.last(), Some(&(path.as_os_str().as_bytes().to_vec(), b"odd length".to_vec())));
     }
 
     #[test]
