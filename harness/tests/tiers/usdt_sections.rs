@@ -2,7 +2,7 @@
 
 use bpf_harness::symbols::Binary;
 use bpf_harness::usdt::Usdt;
-use bpf_harness::{Bpf, Tier};
+use bpf_harness::{Bpf, Error, Tier};
 
 fn on_kernel() -> bool {
     Tier::from_env().unwrap() == Tier::Kernel
@@ -133,6 +133,11 @@ mod real {
 /// The section is `usdt//usr/bin/server:http:request`.
 #[test]
 fn a_binary_that_is_not_there_is_named() {
+    // Before 5.15 there are no cookies, which this object asks for unconditionally.
+    if let Err(Error::Refused(said)) = Bpf::load(bpf_fixtures::object("usdt").unwrap()) {
+        assert!(on_kernel() && said.id == "unknown-helper", "{said:?}");
+        return;
+    }
     let load = || Bpf::load(bpf_fixtures::object("usdt").unwrap()).unwrap();
     let mut bpf = load();
     let said = if on_kernel() {

@@ -762,7 +762,11 @@ mod tests {
         assert!(!bytes.windows(3).any(|window| window == b"caf"), "the archive has text only");
         let mut sent = Vec::new();
         let hidden = tree.hidden();
-        hidden.send(true, |piece| Ok(sent.push((piece.path, piece.data)))).expect("it can be read");
+        let take = |piece: FilePiece| {
+            sent.push((piece.path, piece.data));
+            Ok(())
+        };
+        hidden.send(true, take).expect("it can be read");
         assert_eq!(sent.len(), 2, "the file is made, then filled");
         assert_eq!(sent.last(), Some(&(path.as_os_str().as_bytes().to_vec(), b"odd length".to_vec())));
     }

@@ -1,6 +1,7 @@
 //! Where packets come by: the device, the namespace and the sockets of the test's own network, and control groups.
 
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use bpf_vm_shim::object::AttachKind;
 use libbpf_rs::{Link, ProgramMut, TC_EGRESS, TC_INGRESS, TcHookBuilder};
@@ -52,14 +53,13 @@ pub(super) fn traffic_control(
     egress: bool,
     net: &Net,
 ) -> Result<Box<dyn Other>, Refused> {
+    /// Each has its own priority: one of the same would take the place of the one before.
+    static PRIORITY: AtomicU16 = AtomicU16::new(0);
+    let priority = u32::from(PRIORITY.fetch_add(1, Ordering::Relaxed) % u16::MAX) + 1;
     let fd = prog.as_fd();
     let attached = net.enter(|| {
         let mut builder = TcHookBuilder::new(fd);
-        builder
-            .ifindex(if egress { net.sender() } else { net.receiver() })
-            .replace(true)
-            .handle(1)
-            .priority(1);
+        builder.ifindex(if egress { net.sender() } else { net.receiver() }).handle(1).priority(priority);
         let mut hook = builder.hook(if egress { TC_EGRESS } else { TC_INGRESS });
         hook.create()?;
         hook.attach()
