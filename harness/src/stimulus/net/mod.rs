@@ -125,7 +125,10 @@ impl Socket {
                 if refused < 0 {
                     return Ok(refused);
                 }
-                sim.leaf("fd_install", &[fd, made.map_or(0, |m| m.file)], 0)?;
+                let file = made.map_or(0, |m| m.file);
+                // `sock_alloc_file` keeps that it is not to wait.
+                sim.set_object(file, "file", &[("f_flags", (READ_WRITE | flags & NONBLOCK).into())])?;
+                sim.leaf("fd_install", &[fd, file], 0)?;
                 Ok(fd.cast_signed())
             })
         })?;
