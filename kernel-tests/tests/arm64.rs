@@ -2,7 +2,8 @@
 //! (`bpf-vm kernels fetch 6.12 --arch arm64`), or the one that BPF_VM_TEST_ARM64_KERNEL names. Without QEMU, a kernel or a
 //! guest they are skipped with the reason; with that variable set this is a failure.
 
-use std::env;
+mod support;
+
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -10,41 +11,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use bpf_kernel_tests::kernels::{Arch, KernelImage, Kernels};
+use bpf_kernel_tests::kernels::{Arch, KernelImage};
 use bpf_kernel_tests::vm::{self, Job, Link, Machine, Qemu, VmError};
 use serial_test::serial;
+use support::{image, or_skip};
 
 const KERNEL: &str = "BPF_VM_TEST_ARM64_KERNEL";
 const COMPILER: &str = "aarch64-linux-gnu-gcc";
 
 /// The kernel to test on, or nothing and the reason on standard error.
 fn kernel() -> Option<(Qemu, KernelImage)> {
-    match find() {
-        Ok(found) => Some(found),
-        Err(reason) if env::var_os(KERNEL).is_some() => panic!("{KERNEL} is set, but {reason}"),
-        Err(reason) => {
-            eprintln!("skipped: {reason}");
-            None
-        }
-    }
-}
-
-fn find() -> Result<(Qemu, KernelImage), String> {
-    let arch = Arch::Arm64;
-    if !vm::has_guest(arch) {
-        return Err(VmError::GuestMissing { arch }.to_string());
-    }
-    let qemu = Qemu::find_for(arch).map_err(|error| error.to_string())?;
-    let kernels = Kernels::new(arch).map_err(|error| error.to_string())?;
-    let image = match env::var(KERNEL) {
-        Ok(text) => {
-            let spec = text.parse().map_err(|error| format!("{text}: {error}"))?;
-            kernels.get(&spec).map_err(|error| error.to_string())?.pop()
-        }
-        Err(_) => kernels.kept().pop(),
-    };
-    let image = image.ok_or("no arm64 kernel is kept here (bpf-vm kernels fetch 6.12 --arch arm64)")?;
-    Ok((qemu, image))
+    let (qemu, image, _) = or_skip(KERNEL, image(Arch::Arm64, KERNEL))?;
+    Some((qemu, image))
 }
 
 /// Runs the tool with these arguments on a kernel.

@@ -10,7 +10,7 @@ use bpf_harness::compile::bcc::{BccKernel, Text};
 use bpf_harness::compile::remote::booted_kernel;
 use bpf_harness::compile::{Clang, CompileError};
 use serial_test::serial;
-use support::{or_skip, tool};
+use support::{KERNEL, or_skip, tool};
 
 const TEXT: &str = "
     BPF_HASH(seen, u32);
@@ -117,7 +117,7 @@ fn the_host_compiles_for_programs_in_a_guest() {
     if env::var_os("BPF_VM_HOST_SOCKET").is_some() {
         return;
     }
-    if or_skip(Clang::find().map_err(|error| error.to_string())).is_none() {
+    if or_skip(KERNEL, Clang::find().map_err(|error| error.to_string())).is_none() {
         return;
     }
     let Some(mut command) = tool() else { return };

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bpf_kernel_tests::vm::{Accel, VmError};
 use rustix::process::{Pid, Signal, kill_process};
 use serial_test::serial;
-use support::{machine, or_skip, sh, tool};
+use support::{KERNEL, machine, or_skip, sh, tool};
 
 #[test]
 #[serial(vm)]
@@ -264,7 +264,7 @@ fn with_small_disk(tool: &Command, folder: &Path, size: &str, args: &[&str]) -> 
     command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]).arg(folder);
     command.arg(tool.get_program()).args(tool.get_args()).args(args).stdin(Stdio::null());
     let output = command.output().map_err(|error| format!("unshare: {error}"));
-    let output = or_skip(output)?;
+    let output = or_skip(KERNEL, output)?;
     let text = String::from_utf8_lossy(&output.stderr);
     if text.contains("unshare:") || text.contains("mount:") {
         eprintln!("skipped: {text}");

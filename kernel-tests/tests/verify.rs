@@ -2,33 +2,23 @@
 //! separated by commas. Skipped, or failed, as `vm.rs` says.
 #![cfg(feature = "kernel")]
 
+mod support;
+
 use std::env;
 use std::process::Command;
 
 use bpf_kernel_tests::kernels::{Arch, Kernels};
-use bpf_kernel_tests::vm::{self, Qemu};
 use serde_json::Value;
 use serial_test::serial;
-
-const KERNEL: &str = "BPF_VM_TEST_KERNEL";
+use support::{KERNEL, or_skip, qemu};
 
 /// The kernels to ask, or nothing and the reason on standard error.
 fn kernels() -> Option<Vec<String>> {
-    match find() {
-        Ok(found) => Some(found),
-        Err(reason) if env::var_os(KERNEL).is_some() => panic!("{KERNEL} is set, but {reason}"),
-        Err(reason) => {
-            eprintln!("skipped: {reason}");
-            None
-        }
-    }
+    or_skip(KERNEL, find())
 }
 
 fn find() -> Result<Vec<String>, String> {
-    if !vm::has_guest(Arch::of_host()) {
-        return Err("this build has no guest".to_owned());
-    }
-    Qemu::find().map_err(|error| error.to_string())?;
+    qemu(Arch::of_host())?;
     if let Ok(named) = env::var(KERNEL) {
         return Ok(named.split(',').map(str::to_owned).collect());
     }

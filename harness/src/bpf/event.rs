@@ -1,5 +1,6 @@
 //! Events: something happens at a probe point, and the programs attached there run.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bpf_helpers_mock::contexts::{
@@ -7,11 +8,12 @@ use bpf_helpers_mock::contexts::{
 };
 use bpf_helpers_mock::objects;
 use bpf_helpers_mock::{LoadedProg, Machine, RunInput};
+use bpf_vm_shim::exec::Outcome;
 use bpf_vm_shim::object::AttachPoint;
 
 use super::attach::Attachment;
 use super::backend::MadeUp;
-use super::{Bpf, Point, RunReport, UserPlace, passage};
+use super::{Bpf, Point, RunReport, UserPlace, passage, turns};
 use crate::error::Error;
 use crate::stimulus::Passage;
 
@@ -54,6 +56,8 @@ struct What {
     /// What the kernel's profile knows of the record.
     known: Option<TracepointLayout>,
     packet: Vec<u8>,
+    /// Metadata in front of the packet.
+    meta: Vec<u8>,
     nr: u64,
     location: usize,
     perf: Option<(u32, u64)>,
@@ -64,7 +68,8 @@ struct What {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Fired {
-    /// One report per program that ran, in order of attaching.
+    /// One report per program that ran, in the order in which kernels run them: most places run the one first that was
+    /// attached last; tracepoints, traffic control, control groups and returns of functions keep the order.
     pub reports: Vec<RunReport>,
 }
 
@@ -90,6 +95,7 @@ impl<'a> Event<'a> {
             layout: None,
             known: None,
             packet,
+            meta: Vec::new(),
             nr: 0,
             location: 0,
             perf: None,
@@ -152,9 +158,9 @@ impl<'a> Event<'a> {
         self
     }
 
-    /// How the packet passes, so that only programs of that way see it.
-    pub(crate) fn passing(mut self, passage: Passage) -> Self {
-        self.what.passage = Some(passage);
+    /// How the packet passes, with the metadata in front of it, so that only programs of that way see it.
+    pub(crate) fn passing(mut self, passage: Passage, meta: Vec<u8>) -> Self {
+        (self.what.passage, self.what.meta) = (Some(passage), meta);
         self
     }
 
@@ -193,7 +199,11 @@ impl<'a> Event<'a> {
             let format = bpf.tracepoints.find(category, event);
             what.known = format.map(|f| f.layout()).transpose()?;
         }
-        let attached = bpf.attached_to(&what.point);
+        let mut attached = bpf.attached_to(&what.point);
+        let version = bpf.machine.kernel.profile.version;
+        if turns::last_first(&what.point, attached.iter().map(|(_, a)| a.target.kind), version) {
+            attached.reverse();
+        }
         if attached.is_empty() {
             let (point, attached) = (what.point.to_string(), bpf.describe_attached());
             return Err(Error::NothingAttached { point, attached });
@@ -253,6 +263,9 @@ impl<'a> Event<'a> {
                     return Err(e);
                 }
             }
+            if what.go_on(reports.last()).is_break() {
+                break;
+            }
         }
         bpf.machine.kernel.state.cpus.current = before;
         bpf.seen().runs(&reports);
@@ -261,6 +274,20 @@ impl<'a> Event<'a> {
 }
 
 impl What {
+    /// Whether the next program runs behind this one, of a packet with what it has made of it.
+    fn go_on(&mut self, report: Option<&RunReport>) -> ControlFlow<()> {
+        let Some(report) = report else { return ControlFlow::Continue(()) };
+        if let (Point::Tc, Some(passage), Some(new)) = (&self.point, &mut self.passage, &report.packet) {
+            self.packet.clone_from(&new.packet);
+            self.meta.clone_from(&new.meta);
+            *passage = passage.behind(&new.ctx);
+        }
+        match report.outcome {
+            Outcome::Returned(ret) => turns::after(&self.point, ret, self.passage.is_some()),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
     /// The context that the kernel would build for this program.
     fn input(
         &self,
@@ -299,7 +326,7 @@ impl What {
             }
             Point::Syscall => contexts::syscall_input(machine, &self.packet),
             Point::Xdp | Point::Tc | Point::Socket | Point::CgroupSkb => match &self.passage {
-                Some(how) => passage::input(machine, prog.prog_type, &self.packet, how),
+                Some(how) => passage::input(machine, prog.prog_type, (&self.packet, &self.meta), how),
                 None => contexts::packet(machine, prog.prog_type, &self.packet),
             },
         }?)

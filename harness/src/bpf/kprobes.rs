@@ -13,7 +13,7 @@ use crate::error::Error;
 impl Bpf {
     /// Lets a program run whenever a kernel function is entered: `vfs_read`, or `vfs_read+0x10` for a place in it.
     ///
-    /// A function may have several programs, which run in the order of attaching, and a program several functions. As in
+    /// A function may have several programs, of which the one that was attached last runs first, and a program several functions. As in
     /// the kernel, a program that is attached to a function twice runs twice.
     ///
     /// ```

@@ -31,6 +31,7 @@ mod syms;
 mod text;
 mod trace;
 mod tracepoints;
+pub(crate) mod turns;
 mod uprobes;
 mod usdt;
 mod usdt_spec;

@@ -33,10 +33,10 @@ pub(super) fn concerns(passage: &Passage, prog: &LoadedProg, attachment: &Attach
 pub(super) fn input(
     machine: &mut Machine,
     prog_type: ProgType,
-    packet: &[u8],
+    (packet, meta): (&[u8], &[u8]),
     passage: &Passage,
 ) -> Result<RunInput, ContextError> {
-    let packet = packet.to_vec();
+    let (packet, meta) = (packet.to_vec(), meta.to_vec());
     if prog_type == ProgType::Xdp {
         let ingress_ifindex = passage.ifindex;
         return contexts::xdp(machine, &XdpInput { packet, ingress_ifindex, ..XdpInput::default() });
@@ -46,10 +46,16 @@ pub(super) fn input(
     let input = SkbInput {
         wire_len: u32::try_from(packet.len().saturating_sub(header)).unwrap_or(u32::MAX),
         packet,
+        meta,
         pkt_type: Some(passage.pkt_type),
         ifindex: passage.ifindex,
         ingress_ifindex: passage.ingress_ifindex,
         mark: passage.mark,
+        queue_mapping: passage.left.queue_mapping,
+        priority: passage.left.priority,
+        tc_index: passage.left.tc_index,
+        cb: passage.left.cb,
+        tstamp: passage.left.tstamp,
         // Sockets in the way of a device's packets are raw ones.
         link_layer: true,
         ..SkbInput::default()

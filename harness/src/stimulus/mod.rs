@@ -72,7 +72,7 @@ pub use file::{OpenMissing, ReadFile, WriteFile};
 pub use happened::{Happened, Stimulated};
 pub use net::tcp::Tcp;
 pub use net::udp::Udp;
-pub use network::{Device, Network, Passage};
+pub use network::{Device, Left, Network, Passage};
 pub use packet::Packet;
 pub use process::{Exec, Fork, Thread};
 pub use real::Real;

@@ -84,6 +84,24 @@ pub struct Passage {
     pub pkt_type: u32,
     /// The packet's mark, which stays with it.
     pub mark: u32,
+    /// What else a program of traffic control leaves for the next one at the same place.
+    pub left: Left,
+}
+
+/// Fields of `struct __sk_buff` that a program of traffic control writes and the next one at the same place reads.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
+pub struct Left {
+    /// `queue_mapping`
+    pub queue_mapping: u32,
+    /// `priority`
+    pub priority: u32,
+    /// `tc_index`
+    pub tc_index: u32,
+    /// `cb`
+    pub cb: [u32; 5],
+    /// `tstamp`
+    pub tstamp: u64,
 }
 
 // <linux/if_packet.h>
@@ -102,13 +120,32 @@ impl Passage {
             to if to == device.address => PACKET_HOST,
             _ => PACKET_OTHERHOST,
         };
-        Self { egress: false, ifindex: device.ifindex, ingress_ifindex: device.ifindex, pkt_type, mark: 0 }
+        let ifindex = device.ifindex;
+        Self { egress: false, ifindex, ingress_ifindex: ifindex, pkt_type, mark: 0, left: Left::default() }
     }
 
     /// A packet leaves by a device.
     #[must_use]
     pub fn egress(device: &Device) -> Self {
-        Self { egress: true, ifindex: device.ifindex, ingress_ifindex: 0, pkt_type: PACKET_HOST, mark: 0 }
+        let (ifindex, left) = (device.ifindex, Left::default());
+        Self { egress: true, ifindex, ingress_ifindex: 0, pkt_type: PACKET_HOST, mark: 0, left }
+    }
+
+    /// The same passage behind a program of traffic control that has left this `struct __sk_buff`.
+    pub(crate) fn behind(mut self, ctx: &[u8]) -> Self {
+        let word = |at: usize| {
+            let word = ctx.get(at..).and_then(|b| b.first_chunk::<4>());
+            word.map_or(0, |b| u32::from_le_bytes(*b))
+        };
+        self.mark = word(8);
+        self.left = Left {
+            queue_mapping: word(12),
+            priority: word(32),
+            tc_index: word(44),
+            cb: std::array::from_fn(|i| word(48 + 4 * i)),
+            tstamp: u64::from(word(152)) | u64::from(word(156)) << 32,
+        };
+        self
     }
 }
 

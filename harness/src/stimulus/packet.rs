@@ -3,15 +3,15 @@
 use super::network::{Device, Passage};
 use super::simulation::{Occasion, STEP_NS, Simulation};
 use super::{Action, Real, Stimulated, real};
-use crate::bpf::Point;
+use crate::bpf::{Point, turns};
 use crate::error::Error;
 
 /// Length of an Ethernet header.
 const ETH_HLEN: usize = 14;
 /// `XDP_PASS`
 const XDP_PASS: u32 = 2;
-/// `TC_ACT_OK`, `TC_ACT_PIPE` and `TC_ACT_UNSPEC`, with which a packet goes on.
-const GO_ON: [i32; 3] = [0, 3, -1];
+/// `TC_ACT_OK`
+const TC_ACT_OK: i32 = 0;
 
 /// A packet arrives; see [`Stimulus::packet`](super::Stimulus::packet).
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ impl Action for Packet {
     fn simulate(&self, sim: &mut Simulation<'_>) -> Result<Stimulated, Error> {
         let net = sim.bpf().network()?;
         check_len(&self.bytes, &net.sender)?;
-        let mut packet = self.bytes.clone();
+        let (mut packet, mut meta) = (self.bytes.clone(), Vec::new());
         let mut mark = 0;
         for place in PLACES {
             sim.advance(STEP_NS)?;
@@ -50,14 +50,20 @@ impl Action for Packet {
                 _ => Passage::ingress(&net.receiver, &packet),
             };
             passage.mark = mark;
-            let occasion = Occasion { packet: packet.clone(), passage: Some(passage), ..Occasion::default() };
+            let occasion = Occasion {
+                packet: packet.clone(),
+                meta: meta.clone(),
+                passage: Some(passage),
+                ..Occasion::default()
+            };
             let Some(verdict) = sim.happen(place.point(), &occasion)? else { continue };
             if place != Place::Socket
                 && let Some(new) = sim.last_packet()
             {
                 packet.clone_from(&new.packet);
-                if place != Place::Xdp {
-                    mark = marked(&new.ctx);
+                match place {
+                    Place::Xdp => meta.clone_from(&new.meta),
+                    _ => mark = marked(&new.ctx),
                 }
             }
             if !place.lets_through(verdict) {
@@ -102,7 +108,7 @@ impl Place {
     /// Whether the packet goes on after this verdict. A socket has a copy.
     fn lets_through(self, verdict: u64) -> bool {
         match self {
-            Self::Egress | Self::Ingress => GO_ON.contains(&(verdict as u32 as i32)),
+            Self::Egress | Self::Ingress => turns::action(verdict).is_none_or(|action| action == TC_ACT_OK),
             Self::Xdp => verdict as u32 == XDP_PASS,
             Self::Socket => true,
         }

@@ -2,11 +2,10 @@
 
 use bpf_helpers_mock::contexts::{PacketOutput, TracepointLayout};
 use bpf_helpers_mock::objects::Value;
-use bpf_vm_shim::exec::Outcome;
 
 use super::happened::{Happened, Stimulated};
 use super::network::Passage;
-use crate::bpf::{Bpf, Point, RunReport};
+use crate::bpf::{Bpf, Point, RunReport, turns};
 use crate::error::Error;
 
 /// How many nanoseconds pass before every function that is entered, every one that returns, and every tracepoint.
@@ -40,6 +39,8 @@ pub struct Occasion {
     pub layout: Option<TracepointLayout>,
     /// The packet, with its Ethernet header.
     pub packet: Vec<u8>,
+    /// Metadata in front of the packet, which an XDP program has left.
+    pub meta: Vec<u8>,
     /// How the packet passes; without it programs of all ways see it, as in a test run.
     pub passage: Option<Passage>,
     /// The number of the system call.
@@ -128,7 +129,8 @@ impl<'a> Simulation<'a> {
         self.bpf.advance(ns)
     }
 
-    /// A point comes by: programs that are attached there run, none is no error. Gives R0 of the last one that ran.
+    /// A point comes by: programs that are attached there run, none is no error. Gives what they have decided: R0 of the
+    /// last one that ran, or in a control group of all together.
     ///
     /// # Errors
     /// If one of them does something wrong, or its context cannot be made.
@@ -154,7 +156,7 @@ impl<'a> Simulation<'a> {
                 event = event.payload(occasion.packet.clone());
             }
             if let Some(passage) = occasion.passage {
-                event = event.passing(passage);
+                event = event.passing(passage, occasion.meta.clone());
             }
             self.reports.extend(event.try_fire()?);
         }
@@ -163,13 +165,10 @@ impl<'a> Simulation<'a> {
             report.ret()?;
         }
         let ran = new.len();
-        let last = new.last().and_then(|r| match r.outcome {
-            Outcome::Returned(value) => Some(value),
-            _ => None,
-        });
+        let verdict = turns::verdict(&point, new);
         let pid = self.pid();
         self.happened.push(Happened { point, pid, args: occasion.args.clone(), ret: occasion.ret, ran });
-        Ok(last)
+        Ok(verdict)
     }
 
     /// As [`Simulation::happen`], without a trace of it where nothing is attached: another view of what is there already.

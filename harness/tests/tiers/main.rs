@@ -3,6 +3,7 @@
 mod cookies;
 mod legacy;
 mod map_attributes;
+mod order;
 mod perf_arrays;
 mod records;
 mod refusals;

@@ -51,6 +51,8 @@ impl Default for XdpInput {
 pub struct SkbInput {
     /// The packet.
     pub packet: Vec<u8>,
+    /// Metadata in front of it, which an XDP program has left.
+    pub meta: Vec<u8>,
     /// How many bytes from the Ethernet header on lie in the linear part; by default all.
     pub linear: Option<usize>,
     /// `skb->pkt_type`; by default from the destination address.
@@ -61,6 +63,8 @@ pub struct SkbInput {
     pub queue_mapping: u32,
     /// `skb->priority`.
     pub priority: u32,
+    /// `skb->tc_index`.
+    pub tc_index: u32,
     /// `skb->ingress_ifindex`.
     pub ingress_ifindex: u32,
     /// `skb->ifindex`.
@@ -89,11 +93,13 @@ impl Default for SkbInput {
     fn default() -> Self {
         Self {
             packet: DEFAULT_PACKET.to_vec(),
+            meta: Vec::new(),
             linear: None,
             pkt_type: None,
             mark: 0,
             queue_mapping: 0,
             priority: 0,
+            tc_index: 0,
             ingress_ifindex: 0,
             ifindex: 1,
             cb: [0; 5],
@@ -178,6 +184,13 @@ fn check_len(packet: &[u8]) -> Result<(), ContextError> {
     }
 }
 
+fn check_meta(meta: &[u8]) -> Result<(), ContextError> {
+    match meta.len() {
+        n if !n.is_multiple_of(4) || n > 252 => Err(ContextError::PacketMeta(n)),
+        _ => Ok(()),
+    }
+}
+
 /// Size of `struct xdp_md`.
 const XDP_MD: u32 = 24;
 /// Size of `struct __sk_buff`.
@@ -189,9 +202,7 @@ const SK_BUFF: u32 = 192;
 /// [`ContextError`].
 pub fn xdp(machine: &mut Machine, input: &XdpInput) -> Result<RunInput, ContextError> {
     check_len(&input.packet)?;
-    if !input.meta.len().is_multiple_of(4) || input.meta.len() > 252 {
-        return Err(ContextError::PacketMeta(input.meta.len()));
-    }
+    check_meta(&input.meta)?;
     let mem = &mut machine.mem;
     let alloc = Alloc::new(Area::Context, RegionKind::Context, XDP_MD, "struct xdp_md");
     let ctx = mem.alloc(alloc.perm(Perm::ReadOnly))?;
@@ -265,6 +276,7 @@ pub fn skb(machine: &mut Machine, prog_type: ProgType, input: &SkbInput) -> Resu
         return Err(ContextError::NoPacket(prog_type));
     }
     check_len(&input.packet)?;
+    check_meta(&input.meta)?;
     let sk = socket(machine, &input.packet)?;
     let mem = &mut machine.mem;
     let alloc = Alloc::new(Area::Context, RegionKind::Context, SK_BUFF, "struct __sk_buff");
@@ -278,6 +290,7 @@ pub fn skb(machine: &mut Machine, prog_type: ProgType, input: &SkbInput) -> Resu
         (32, input.priority),
         (36, input.ingress_ifindex),
         (40, input.ifindex),
+        (44, input.tc_index),
         (68, input.hash),
         (160, input.wire_len),
         (164, input.gso_segs),
@@ -300,7 +313,7 @@ pub fn skb(machine: &mut Machine, prog_type: ProgType, input: &SkbInput) -> Resu
     for (at, len) in writable {
         mem.protect(ctx + at, *len, Perm::ReadWrite);
     }
-    let mut packet = Packet::new(mem, PacketKind::Skb, &[], &input.packet, ctx)?;
+    let mut packet = Packet::new(mem, PacketKind::Skb, &input.meta, &input.packet, ctx)?;
     if let Some(linear) = input.linear {
         packet.fragment(mem, linear)?;
     }

@@ -26,17 +26,7 @@ pub(super) fn of(kernel: &mut Kernel, ctx: u64, kind: PacketKind) -> Result<&mut
 /// Whether programs of a type have a context of their own kind that is no packet: no `*_func_proto` of these gives a helper
 /// for packets (`bpf_tracing_func_proto`, `bpf_lsm_func_proto`, `syscall_prog_func_proto` and those on top of them).
 pub(crate) const fn never_has_packets(prog_type: ProgType) -> bool {
-    matches!(
-        prog_type,
-        ProgType::Kprobe
-            | ProgType::Tracepoint
-            | ProgType::PerfEvent
-            | ProgType::RawTracepoint
-            | ProgType::RawTracepointWritable
-            | ProgType::Tracing
-            | ProgType::Lsm
-            | ProgType::Syscall
-    )
+    prog_type.is_tracing() || matches!(prog_type, ProgType::Tracing | ProgType::Lsm | ProgType::Syscall)
 }
 
 /// The packet of a helper's first argument, in a program that may call the helper.

@@ -223,7 +223,8 @@ pub fn rewrite(
         done.report.arguments = if edits.is_empty() { 0 } else { arguments.len() };
         done.edit(name, subject, &edits, options)?;
     }
-    if options.probe_reads && probe_reads::applies_to(subject.prog_type) {
+    // Programs that work on packets may read no kernel memory, and those with typed pointers need no helper for it.
+    if options.probe_reads && subject.prog_type.is_tracing() {
         let functions: Vec<usize> = subject.functions.iter().map(|f| done.place(*f)).collect();
         let poisoned = subject.poisoned.map(|p| p.iter().map(|(s, p)| (done.place(*s), p.clone())).collect());
         let changed = done.insns.clone();

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 
 use bpf_vm_shim::isa::{Insn, class};
-use bpf_vm_shim::object::ProgType;
 
 use super::splice::{Edit, Edits};
 use super::{Options, PassError};
@@ -17,19 +16,6 @@ use crate::flow::{self, Facts, Liveness, Subject};
 const STACK: i32 = 512;
 /// Calls nest this deep at most (`MAX_CALL_FRAMES`).
 const FRAMES: usize = 8;
-
-/// Whether programs of a type may read any kernel memory, by helper only. Programs that work on packets may not, and
-/// those with typed pointers need not.
-pub(super) const fn applies_to(prog_type: ProgType) -> bool {
-    matches!(
-        prog_type,
-        ProgType::Kprobe
-            | ProgType::Tracepoint
-            | ProgType::PerfEvent
-            | ProgType::RawTracepoint
-            | ProgType::RawTracepointWritable
-    )
-}
 
 /// The changes to be made.
 pub(super) fn edits(program: &str, subject: &Subject<'_>, options: &Options) -> Result<Edits, PassError> {

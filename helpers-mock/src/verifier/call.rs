@@ -260,7 +260,7 @@ impl Walk<'_> {
         // `check_map_prog_compatibility`, for any map whose values have a lock.
         use bpf_vm_shim::object::ProgType as P;
         match self.prog.prog_type {
-            P::Kprobe | P::Tracepoint | P::PerfEvent | P::RawTracepoint | P::RawTracepointWritable => {
+            prog_type if prog_type.is_tracing() => {
                 return refuse(Why::NotAllowed, "tracing progs cannot use bpf_spin_lock yet".to_owned());
             }
             P::SocketFilter => {

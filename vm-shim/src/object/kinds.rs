@@ -221,6 +221,30 @@ kernel_enum! {
     }
 }
 
+impl ProgType {
+    /// Whether programs of the type run at probes, whose memory they read by helpers only: what the kernel means by a
+    /// tracing program (`is_tracing_prog_type` in `kernel/bpf/verifier.c`). The type `tracing` itself is not one of them:
+    /// its pointers are typed.
+    ///
+    /// ```
+    /// use bpf_vm_shim::object::ProgType;
+    ///
+    /// assert!(ProgType::Kprobe.is_tracing());
+    /// assert!(!ProgType::Tracing.is_tracing() && !ProgType::Xdp.is_tracing());
+    /// ```
+    #[must_use]
+    pub const fn is_tracing(self) -> bool {
+        matches!(
+            self,
+            Self::Kprobe
+                | Self::Tracepoint
+                | Self::PerfEvent
+                | Self::RawTracepoint
+                | Self::RawTracepointWritable
+        )
+    }
+}
+
 impl MapType {
     /// Whether the values of such a map are maps.
     #[must_use]

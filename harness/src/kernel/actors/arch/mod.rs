@@ -4,6 +4,8 @@
 mod aarch64;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod other;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod point;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 

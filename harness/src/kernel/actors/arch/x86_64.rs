@@ -3,6 +3,7 @@
 use std::arch::{asm, global_asm};
 
 use super::super::body::Mailbox;
+pub(in super::super) use super::point::{enter, point_address};
 use super::{POINT_STRIDE, POINTS, Registers, STACK_WORDS};
 
 /// Whether actors work on this architecture.
@@ -95,27 +96,6 @@ global_asm!(
     stack_words = const STACK_WORDS,
     stack_at = const std::mem::offset_of!(Registers, stack),
 );
-
-#[allow(improper_ctypes, reason = "both sides are of this crate; `Registers` is `repr(C)`")]
-unsafe extern "C" {
-    static bpf_harness_points: u8;
-    fn bpf_harness_enter(registers: *const Registers, point: usize);
-}
-
-/// Where a point is.
-pub(in super::super) fn point_address(index: usize) -> usize {
-    std::ptr::addr_of!(bpf_harness_points) as usize + index * POINT_STRIDE
-}
-
-/// Calls a point with these registers.
-///
-/// # Safety
-/// `registers` is valid, and `point` is the address of a point.
-pub(in super::super) unsafe fn enter(registers: *const Registers, point: usize) {
-    // SAFETY: as the caller says; the code keeps the calling convention, and a point touches no memory but its return
-    // address.
-    unsafe { bpf_harness_enter(registers, point) }
-}
 
 /// A system call, without libc: neither `errno` nor any other storage of the thread is touched. Gives what the kernel
 /// gives, errors as negative numbers.
