@@ -176,3 +176,57 @@ fn helpers_lists_what_is_known() {
     assert!(out.lines().count() > 211, "every helper of the kernel has a line");
     assert!(out.contains(r#""name":"bpf_map_lookup_elem","supported":true"#));
 }
+
+#[test]
+fn maps_have_elements_and_variables_the_actors_numbers_from_the_start() {
+    let text = r#"
+[globals]
+target_tgid = "$actor.tgid"
+
+[maps]
+start = [{ key = 7, value = 70 }, { key = "$actor.pid", value = 1 }]
+
+[output]
+tables = ["start"]
+globals = ["target_tgid"]
+"#;
+    insta::assert_snapshot!(try_play(text).expect("right"), @r"
+    start:
+      7: 70
+      1000: 1
+    target_tgid = 1000
+    ");
+    for (wrong, why, line) in [
+        ("[maps]\nstart = [{ key = 1 }]", "missing field `value`", 2),
+        ("[maps]\nstart = [\n  { key = 1, value = \"x\" },\n]", "", 3),
+        ("[maps]\nnone = [{ key = 1, value = 1 }]", "none", 2),
+        ("[maps]\nstart = [{ key = \"$actor.comm\", value = 1 }]", "'$actor.comm' is no number", 2),
+        ("[maps]\nstart = [{ value = 1 }]", "", 2),
+    ] {
+        let error = try_play(wrong).unwrap_err();
+        assert!(error.message.contains(why), "{wrong}: {error}");
+        assert_eq!(error.place.map(|p| p.0), Some(line), "{wrong}: {error}");
+    }
+}
+
+#[test]
+fn what_is_shown_at_the_end_is_redacted_too() {
+    let text = r#"
+redact = ["pids", { member = "target_tgid", text = "[target]" }, { path = ".key", kind = "task" }]
+
+[globals]
+target_tgid = 9
+
+[maps]
+start = [{ key = 7, value = 70 }]
+
+[output]
+tables = ["start"]
+globals = ["target_tgid"]
+"#;
+    insta::assert_snapshot!(try_play(text).expect("right"), @r#"
+    start:
+      "[task 1]": 70
+    target_tgid = "[target]"
+    "#);
+}

@@ -10,8 +10,11 @@ use bpf_vm_shim::object::{AttachKind, AttachPoint, AttachTarget, MapType, Object
 use super::{Facts, Group, Run, Section};
 use crate::bpf::{Bpf, BpfBuilder, Input, Point, Record, RunReport};
 use crate::error::Error;
+use crate::redact::{Redact, Redaction};
 use crate::scenario;
+use crate::table::Entry;
 use crate::tier::Tier;
+use crate::value::Value;
 
 /// What is to be run.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +39,7 @@ impl<'a> Wanted<'a> {
 /// How long records and trace of a kernel are waited for. They are there when the program has returned.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// Runs the programs on a tier, with made-up events, and says what came of it.
+/// Runs the programs on a tier, with made-up events or a scenario's stimuli, and says what came of it.
 ///
 /// # Errors
 /// If the bytes are no object. What is wrong with one program is in the facts.
@@ -48,7 +51,7 @@ pub fn facts(wanted: &Wanted<'_>, tier: Tier) -> Result<Facts, Error> {
     });
     let builder = || {
         let bytes = wanted.object.to_vec();
-        let builder = Bpf::builder().tier(tier).made_up_events();
+        let builder = Bpf::builder().tier(tier);
         if is_bcc { builder.bcc_object(bytes) } else { builder.object(bytes) }
     };
     if let Some((path, text)) = wanted.scenario {
@@ -57,7 +60,7 @@ pub fn facts(wanted: &Wanted<'_>, tier: Tier) -> Result<Facts, Error> {
     }
     let names = object.programs.iter().map(|p| p.name.as_str());
     let chosen = names.filter(|name| wanted.program.is_none_or(|wanted| wanted == *name));
-    Ok(Facts { groups: chosen.map(|name| alone(name, builder())).collect(), cpus: None })
+    Ok(Facts { groups: chosen.map(|name| alone(name, builder().made_up_events())).collect(), cpus: None })
 }
 
 fn played(path: &Path, text: &str, builder: BpfBuilder) -> (Group, Option<u32>) {
@@ -65,10 +68,13 @@ fn played(path: &Path, text: &str, builder: BpfBuilder) -> (Group, Option<u32>) 
     let mut group = Group { name, ..Group::default() };
     match scenario::play_with(path, text, builder) {
         Ok(mut played) => {
-            group.runs = played.runs.iter().map(run).collect();
+            // What runs how often on a kernel nobody tells, when things really happen.
+            if !played.stimulated {
+                group.runs = played.runs.iter().map(run).collect();
+            }
             let output = played.output.to_string();
             group.add("output", output.lines().map(str::to_owned).collect());
-            state(&mut played.bpf, &mut group);
+            state(&mut played.bpf, played.redaction.as_mut(), &mut group);
             let cpus = played.bpf.machine().kernel.state.cpus.count;
             return (group, Some(cpus));
         }
@@ -88,7 +94,7 @@ fn alone(name: &str, builder: BpfBuilder) -> Group {
             let taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
             group.add(&format!("records of {map}"), taken.clone());
         }
-        state(&mut bpf, &mut group);
+        state(&mut bpf, None, &mut group);
         Ok(())
     });
     if let Err(error) = done {
@@ -199,8 +205,8 @@ fn map_type(bpf: &mut Bpf, name: &str) -> Option<MapType> {
     machine.kernel.maps.get(map).map(|m| m.def.map_type)
 }
 
-/// Maps with data, and the trace.
-pub(super) fn state(bpf: &mut Bpf, group: &mut Group) {
+/// Maps with data, redacted if that is wanted, and the trace.
+pub(super) fn state(bpf: &mut Bpf, mut redaction: Option<&mut Redaction>, group: &mut Group) {
     let names: Vec<String> = bpf.map_names().map(str::to_owned).collect();
     for name in names {
         // The others hold addresses of a tier, or nothing.
@@ -225,9 +231,19 @@ pub(super) fn state(bpf: &mut Bpf, group: &mut Group) {
         match bpf.table(&name) {
             Ok(table) => {
                 let table = table.nonzero();
-                let text = |v| serde_json::to_string(v).unwrap_or_default();
-                let lines = table.items().iter().map(|e| format!("{}: {}", text(&e.key), text(&e.value)));
-                group.add(&format!("map {name}"), lines.collect());
+                let text = |v: &Value| serde_json::to_string(v).unwrap_or_default();
+                let lines = match &mut redaction {
+                    None => {
+                        let line = |e: &Entry| format!("{}: {}", text(&e.key), text(&e.value));
+                        table.items().iter().map(line).collect()
+                    }
+                    Some(redaction) => {
+                        let member = |e: &Value, name| e.get(name).map(text).unwrap_or_default();
+                        let line = |e: &Value| format!("{}: {}", member(e, "key"), member(e, "value"));
+                        table.redact(redaction).iter().map(line).collect()
+                    }
+                };
+                group.add(&format!("map {name}"), lines);
             }
             Err(error) => group.add(&format!("map {name}"), vec![format!("cannot be read: {error}")]),
         }

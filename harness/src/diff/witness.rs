@@ -67,7 +67,7 @@ pub(crate) fn leave(bpf: &mut Bpf) {
     for (map, lines) in seen.records {
         group.add(&format!("records of {map}"), lines);
     }
-    collect::state(bpf, &mut group);
+    collect::state(bpf, None, &mut group);
     let mut trace = seen.trace;
     if let Some(at) = group.sections.iter().position(|s| s.title == "trace") {
         trace.append(&mut group.sections.remove(at).lines);

@@ -13,6 +13,7 @@ use crate::bpf::Bpf;
 use crate::error::Error;
 use crate::stimulus::Stimulated;
 use crate::tier::Tier;
+use crate::value::Value;
 
 /// The task and, on a kernel, its thread.
 #[derive(Debug)]
@@ -80,6 +81,26 @@ impl Actor {
     /// A compiler's flag with the actor's numbers in it.
     pub(super) fn flag(&self, flag: &str) -> String {
         flag.replace("$actor.tgid", &self.tgid.to_string()).replace("$actor.pid", &self.pid.to_string())
+    }
+
+    /// A value with the actor's numbers in place of `$actor.pid` and `$actor.tgid`, wherever in it they are.
+    pub(super) fn value(&self, value: &Value) -> Result<Value, String> {
+        Ok(match value {
+            Value::Text(text) => match text.strip_prefix("$actor.") {
+                Some("pid") => self.pid.into(),
+                Some("tgid") => self.tgid.into(),
+                Some(_) => {
+                    return Err(format!("'{text}' is no number: there are $actor.pid and $actor.tgid"));
+                }
+                None => value.clone(),
+            },
+            Value::List(all) => Value::List(all.iter().map(|v| self.value(v)).collect::<Result<_, _>>()?),
+            Value::Struct(members) => {
+                let member = |(name, v): &(String, Value)| Ok((name.clone(), self.value(v)?));
+                Value::Struct(members.iter().map(member).collect::<Result<_, String>>()?)
+            }
+            other => other.clone(),
+        })
     }
 
     /// What expressions know as `actor`.

@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::ScenarioError;
 use super::attach::AttachFile;
+use super::maps::ElementFile;
 use super::print::PrintFile;
 use super::redact::RedactFile;
 use super::stimulus::{ActorFile, StimulusFile};
@@ -28,8 +29,11 @@ pub struct Scenario {
     pub object: Vec<Spanned<ObjectFile>>,
     /// Addresses of kernel symbols.
     pub symbols: BTreeMap<String, Spanned<Number>>,
-    /// Values of global variables, set before loading.
+    /// Values of global variables, set before loading. `$actor.pid` and `$actor.tgid` are numbers of the task that the stimuli
+    /// are acts of: a tool's filter.
     pub globals: BTreeMap<String, Spanned<Value>>,
+    /// What is in maps before anything happens.
+    pub maps: BTreeMap<String, Vec<Spanned<ElementFile>>>,
     /// Binaries and libraries of user space.
     pub binary: Vec<Spanned<BinaryFile>>,
     /// Counters of perf event arrays.

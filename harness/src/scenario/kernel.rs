@@ -73,7 +73,7 @@ pub(super) fn configure(
         builder = builder.budget(budget);
     }
     for (name, value) in &scenario.globals {
-        builder = builder.global(name.as_str(), value.get_ref().clone());
+        builder = builder.global(name.as_str(), actor.value(value.get_ref()).map_err(at(value))?);
     }
     let binaries = scenario.binary.iter().map(|b| b.get_ref().binary(dir));
     let binaries = binaries.collect::<Result<Vec<_>, _>>()?;

@@ -12,6 +12,9 @@
 //! [globals]
 //! target_tgid = 42
 //!
+//! [maps]                              # what is in them before anything happens
+//! start = [{ key = 42, value = 0 }]
+//!
 //! [[event]]
 //! probe = "kprobe/vfs_read"
 //! task = 42
@@ -46,6 +49,9 @@
 //!
 //! [compile]
 //! cflags = ["-DFILTER_TID=$actor.pid"]
+//!
+//! [globals]                           # as are values of variables and elements of [maps]
+//! target_tid = "$actor.pid"
 //!
 //! [[stimulus]]
 //! do = "read_file"
@@ -155,6 +161,7 @@ mod error;
 mod file;
 mod kernel;
 mod line;
+mod maps;
 mod output;
 mod play;
 mod print;
@@ -169,6 +176,7 @@ pub use file::{
     CompileFile, EventFile, EventsFile, HistFile, KernelFile, MemoryFile, Number, ObjectFile, OutputFile,
     Scenario, TaskFile,
 };
+pub use maps::ElementFile;
 pub use output::{Output, Printed};
 pub use play::{Played, play, play_with, prepare};
 pub use print::{PrintFile, Trace};

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::file::OutputFile;
 use super::kernel::{Placed, at};
 use crate::bpf::Bpf;
+use crate::redact::{Redact, Redaction};
 use crate::value::Value;
 
 /// One thing to show.
@@ -55,11 +56,21 @@ impl std::fmt::Display for Output {
     }
 }
 
-pub(super) fn show(file: &OutputFile, bpf: &mut Bpf, out: &mut Output) -> Result<(), Placed> {
+/// What `[output]` names, redacted but for histograms, which have no names in them.
+pub(super) fn show(
+    file: &OutputFile,
+    bpf: &mut Bpf,
+    mut redaction: Option<&mut Redaction>,
+    out: &mut Output,
+) -> Result<(), Placed> {
     for name in &file.tables {
         let table = bpf.table(name.get_ref()).map_err(|e| at(name)(e.to_string()))?;
         let table = if is_array(bpf, name.get_ref()) { table.nonzero() } else { table };
-        out.push("table", name.get_ref(), Some(json(&table)), None);
+        let rows = match &mut redaction {
+            Some(redaction) => json(&table.redact(redaction)),
+            None => json(&table),
+        };
+        out.push("table", name.get_ref(), Some(rows), None);
     }
     for h in &file.log2 {
         let file = h.get_ref();
@@ -75,14 +86,30 @@ pub(super) fn show(file: &OutputFile, bpf: &mut Bpf, out: &mut Output) -> Result
         let file = e.get_ref();
         let records =
             bpf.records(&file.map, file.type_name.as_deref()).map_err(|err| at(e)(err.to_string()))?;
+        let records = match &mut redaction {
+            Some(redaction) => records.redact(redaction),
+            None => records,
+        };
         out.push("events", &file.map, Some(json(&Value::List(records))), None);
     }
     for name in &file.globals {
         let value = bpf.global(name.get_ref()).map_err(|e| at(name)(e.to_string()))?;
-        out.push("global", name.get_ref(), Some(json(&value)), None);
+        let value = match &mut redaction {
+            // By its name, as a member.
+            Some(redaction) => json(&Value::Struct(vec![(name.get_ref().clone(), value)]).redact(redaction))
+                .get_mut(name.get_ref().as_str())
+                .map(serde_json::Value::take),
+            None => Some(json(&value)),
+        };
+        out.push("global", name.get_ref(), value, None);
     }
     if file.trace {
-        let text: String = bpf.trace().into_iter().map(|l| l + "\n").collect();
+        let lines = bpf.trace();
+        let lines = match redaction {
+            Some(redaction) => lines.redact(redaction),
+            None => lines,
+        };
+        let text: String = lines.into_iter().map(|l| l + "\n").collect();
         out.push("trace", "trace", None, Some(text));
     }
     Ok(())

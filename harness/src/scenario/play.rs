@@ -12,6 +12,7 @@ use super::attach::attach;
 use super::file::{EventFile, Number, Scenario};
 use super::kernel::{Names, Placed, at, configure, number, populate};
 use super::line::Lines;
+use super::maps;
 use super::output::{Output, show};
 use super::print::print;
 use super::redact::redaction;
@@ -19,6 +20,7 @@ use super::stimulus::StimulusFile;
 use super::tiers::{Happening, happenings, on_kernel};
 use crate::bpf::{Bpf, BpfBuilder, Point, RunReport};
 use crate::error::Error;
+use crate::redact::Redaction;
 use crate::tier::Tier;
 use crate::value::{Value, hex_to_bytes};
 
@@ -32,6 +34,10 @@ pub struct Played {
     pub output: Output,
     /// The machine afterwards.
     pub bpf: Bpf,
+    /// What the scenario has replaced where it shows something.
+    pub(crate) redaction: Option<Redaction>,
+    /// Whether anything really happened, or would have on a kernel: there are stimuli.
+    pub(crate) stimulated: bool,
 }
 
 /// The most events of one scenario, repetitions included.
@@ -100,6 +106,7 @@ fn run_as(
         (wrong.map(toml::Spanned::span), e.to_string())
     })?;
     let names = populate(scenario, dir, &mut bpf)?;
+    maps::fill(scenario, actor, &mut bpf)?;
     if !scenario.stimulus.is_empty() {
         actor.appear(&mut bpf);
     }
@@ -141,14 +148,16 @@ fn run_as(
     // Lines look up symbols and stacks while they are written, so the machine is theirs meanwhile.
     let shared = Arc::new(Mutex::new(bpf));
     let lines = Lines::new(&shared, actor.names());
-    print(&scenario.print, &shared, &lines, redaction(scenario)?, &mut output.parts)?;
+    let mut redaction = redaction(scenario)?;
+    print(&scenario.print, &shared, &lines, &mut redaction, &mut output.parts)?;
     drop(lines);
     let Some(bpf) = Arc::into_inner(shared) else {
         return Err((None, "the machine is still in use".to_owned()));
     };
     let mut bpf = bpf.into_inner().unwrap_or_else(PoisonError::into_inner);
-    show(&scenario.output, &mut bpf, &mut output)?;
-    Ok(Played { runs, output, bpf })
+    show(&scenario.output, &mut bpf, redaction.as_mut(), &mut output)?;
+    let stimulated = happenings.iter().any(|h| matches!(h, Happening::Stimulus(_)));
+    Ok(Played { runs, output, bpf, redaction, stimulated })
 }
 
 /// Lets something happen; gives the machine back.

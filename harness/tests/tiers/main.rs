@@ -7,6 +7,7 @@ mod order;
 mod perf_arrays;
 mod records;
 mod refusals;
+mod scenarios;
 mod silent;
 mod stimuli;
 mod tail_calls;

@@ -47,11 +47,11 @@ pub(super) fn print(
     files: &[Spanned<PrintFile>],
     bpf: &Shared,
     lines: &Lines,
-    mut redaction: Option<Redaction>,
+    redaction: &mut Option<Redaction>,
     parts: &mut Vec<Printed>,
 ) -> Result<(), Placed> {
     for file in files {
-        parts.push(one(file, bpf, lines, &mut redaction)?);
+        parts.push(one(file, bpf, lines, redaction)?);
     }
     Ok(())
 }
