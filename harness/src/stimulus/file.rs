@@ -97,7 +97,7 @@ impl Action for ReadFile {
                     // A task without memory reads nothing.
                     let _ = user.write(buf, &got);
                 }
-                got.len() as i64
+                Ok(got.len() as i64)
             })
         })?;
         close(sim, descriptor, file)?;
@@ -134,7 +134,7 @@ impl Action for WriteFile {
             transfer(sim, Way::Write, fd, file, buf, len as u64, |sim| {
                 // Without memory there is no file to grow.
                 let _ = sim.set_object(file, "file", &[("f_inode.i_size", (len as u64).into())]);
-                len as i64
+                Ok(len as i64)
             })
         })?;
         close(sim, fd, file)?;
@@ -257,20 +257,20 @@ fn open_entry(sim: &mut Simulation<'_>, file: u64, flags: u64) -> Result<i64, Er
 
 /// Which way bytes go.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub(super) enum Way {
     Read,
     Write,
 }
 
 /// `ksys_read` or `ksys_write`, down to where the file system begins.
-fn transfer(
+pub(super) fn transfer(
     sim: &mut Simulation<'_>,
     way: Way,
     fd: u64,
     file: u64,
     buf: u64,
     count: u64,
-    done: impl FnOnce(&mut Simulation<'_>) -> i64,
+    done: impl FnOnce(&mut Simulation<'_>) -> Result<i64, Error>,
 ) -> Result<i64, Error> {
     let (ksys, vfs, mask) = match way {
         Way::Read => ("ksys_read", "vfs_read", MAY_READ),
@@ -283,7 +283,7 @@ fn transfer(
             let allowed = sim.function("rw_verify_area", &[which, file, pos, count], |sim| {
                 sim.hook("file_permission", &[file, mask])
             })?;
-            Ok(if allowed < 0 { allowed } else { done(sim) })
+            if allowed < 0 { Ok(allowed) } else { done(sim) }
         })
     })
 }

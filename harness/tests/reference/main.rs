@@ -1,6 +1,8 @@
 //! One file for each row of the reference guide, named after its number and what it is about.
 
 mod bcc;
+#[path = "../support/dynamic.rs"]
+mod dynamic;
 mod r01_kprobe;
 mod r02_kretprobe;
 mod r03_tracepoint_probe;

@@ -83,7 +83,7 @@ fn a_real_call_has_its_parameter() {
     ) else {
         return;
     };
-    bpf.attach_uprobe(&server().path, "handle", "on_call").unwrap();
+    bpf.attach_uprobe(server().path(), "handle", "on_call").unwrap();
     for fd in [3, 9, 3] {
         if on_kernel() {
             server().handle(fd);

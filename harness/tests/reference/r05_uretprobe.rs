@@ -42,7 +42,7 @@ fn a_real_return_has_its_value() {
     ) else {
         return;
     };
-    bpf.attach_uretprobe(&server().path, "handle_again", "after").unwrap();
+    bpf.attach_uretprobe(server().path(), "handle_again", "after").unwrap();
     for fd in [5, 6, 5] {
         if on_kernel() {
             assert_eq!(server().handle_again(fd), -fd);

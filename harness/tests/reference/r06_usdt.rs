@@ -56,7 +56,7 @@ fn arguments_of_real_probes_are_read() {
             return 0;
         }
     "#;
-    let mut usdt = Usdt::from_path(&server().path).unwrap();
+    let mut usdt = Usdt::from_path(server().path()).unwrap();
     usdt.enable_probe("http:request", "on_request").unwrap();
     let builder = Bpf::builder().text(text).define("ME", me().to_string()).usdt_context(usdt);
     let mut bpf = match builder.load() {

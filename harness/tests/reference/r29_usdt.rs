@@ -79,7 +79,7 @@ fn no_cut_of_a_file_is_a_disaster() {
 #[test]
 fn probes_of_a_real_file_are_passed() {
     let library = crate::server::server();
-    let mut usdt = Usdt::from_path(&library.path).unwrap();
+    let mut usdt = Usdt::from_path(library.path()).unwrap();
     let names: Vec<_> = usdt.enumerate_probes().map(|(_, p)| p.name.clone()).collect();
     assert_eq!(names, ["request", "done"]);
     usdt.enable_probe("http:done", "count").unwrap();

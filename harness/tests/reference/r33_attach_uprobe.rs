@@ -110,7 +110,7 @@ fn real_files_are_found_too() {
     bpf.uprobe("server:handle").task(4242).fire().unwrap();
     assert_eq!(number(&mut bpf, "counts", 4242), Some(1));
     // By its path, as any file of this machine.
-    bpf.attach_uprobe(&server().path, "finish", "count").unwrap();
+    bpf.attach_uprobe(server().path(), "finish", "count").unwrap();
     bpf.uprobe("finish").task(4242).fire().unwrap();
     assert_eq!(number(&mut bpf, "counts", 4242), Some(2));
 }
@@ -118,8 +118,8 @@ fn real_files_are_found_too() {
 #[test]
 fn real_calls_are_counted() {
     let mut bpf = live();
-    bpf.attach_uprobe(&server().path, "handle", "count").unwrap();
-    let elsewhere = UprobeTarget::symbol(&server().path, "finish").pid(1);
+    bpf.attach_uprobe(server().path(), "handle", "count").unwrap();
+    let elsewhere = UprobeTarget::symbol(server().path(), "finish").pid(1);
     bpf.attach_uprobe_to(&elsewhere, "count").unwrap();
     for fd in 1..=3 {
         if on_kernel() {
@@ -131,7 +131,7 @@ fn real_calls_are_counted() {
         }
     }
     assert_eq!(number(&mut bpf, "counts", me().into()), Some(3), "and none of what is for another process");
-    bpf.detach_uprobe(&UprobeTarget::symbol(&server().path, "handle")).unwrap();
+    bpf.detach_uprobe(&UprobeTarget::symbol(server().path(), "handle")).unwrap();
     if on_kernel() {
         server().handle(4);
     }

@@ -23,7 +23,7 @@ fn returns_of_a_function() {
 #[test]
 fn real_returns_are_counted() {
     let mut bpf = live();
-    bpf.attach_uretprobe(&server().path, "handle", "count").unwrap();
+    bpf.attach_uretprobe(server().path(), "handle", "count").unwrap();
     if on_kernel() {
         assert_eq!(server().handle(5), 5);
     } else {

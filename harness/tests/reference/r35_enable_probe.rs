@@ -63,7 +63,7 @@ fn only_in_the_process_that_was_looked_at() {
 fn real_probes_are_passed() {
     let library = crate::server::server();
     let mut bpf = live();
-    let mut usdt = Usdt::from_path(&library.path).unwrap();
+    let mut usdt = Usdt::from_path(library.path()).unwrap();
     usdt.enable_probe("request", "count").unwrap();
     usdt.enable_probe("done", "count_more").unwrap();
     bpf.attach_usdt(&usdt).unwrap();

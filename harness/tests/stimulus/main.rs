@@ -1,5 +1,7 @@
 //! Stimuli: what their expansions are, and what tools make of them.
 
+#[path = "../support/dynamic.rs"]
+mod dynamic;
 mod expansions;
 mod library;
 mod packets;

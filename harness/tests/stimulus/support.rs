@@ -24,8 +24,8 @@ pub(crate) fn all() -> Vec<(&'static str, Box<dyn Action>)> {
         ("udp", Box::new(Stimulus::udp())),
         ("udp6", Box::new(Stimulus::udp6())),
         ("page_fault", Box::new(Stimulus::page_fault())),
+        ("read_disk", Box::new(Stimulus::read_disk(4096))),
         ("sync", Box::new(Stimulus::sync())),
-        ("busy", Box::new(Stimulus::busy(Duration::from_millis(5)))),
     ]
 }
 

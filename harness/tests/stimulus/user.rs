@@ -44,7 +44,7 @@ fn functions_are_entered_with_arguments_and_return_results() {
     {
         let call = Stimulus::user_call("probe:occurrences").text(text).arg(wanted.into()).arg(limit);
         let call = call.ret(found.into()).by(move || Ok(library().occurrences(text, wanted, limit).into()));
-        let seen = seen((&library().path, "occurrences"), &args, "int", &call);
+        let seen = seen((library().path(), "occurrences"), &args, "int", &call);
         let entry = format!("> text=some text->={text:?} wanted={} limit={limit}", wanted as u32);
         assert_eq!(seen, [entry, format!("< ret={found}")]);
     }
@@ -71,7 +71,7 @@ fn probes_have_their_arguments_where_the_notes_say() {
         }
     }
     let bpf = bpf.as_mut().unwrap();
-    let mut usdt = Usdt::from_path(&library().path).unwrap();
+    let mut usdt = Usdt::from_path(library().path()).unwrap();
     usdt.enable_probe("job:passed", "on_request").unwrap();
     bpf.attach_usdt(&usdt).unwrap();
     for (code, amount) in [(-2i32, 1i64 << 40), (5, -1)] {

@@ -1,9 +1,10 @@
-//! A disk of our own: a file behind a loop device.
+//! Disks of our own: files behind loop devices.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use super::call::{Word, acted, call, failed, ptr};
 use crate::error::Error;
@@ -12,8 +13,13 @@ use crate::stimulus::Stimulated;
 /// `<linux/loop.h>`
 const LOOP_SET_FD: Word = 0x4C00;
 const LOOP_CLR_FD: Word = 0x4C01;
+const LOOP_SET_STATUS64: Word = 0x4C04;
 const LOOP_CTL_GET_FREE: Word = 0x4C82;
-/// How large the disk is.
+/// The words of `struct loop_info64`, which of them has `lo_flags` in its upper half, and `LO_FLAGS_AUTOCLEAR` there.
+const INFO: usize = 29;
+const FLAGS_WORD: usize = 6;
+const AUTOCLEAR: u64 = 4 << 32;
+/// How large a disk is.
 const SIZE: u64 = 1 << 20;
 /// What direct reads want their memory to be aligned to.
 const ALIGN: usize = 4096;
@@ -21,19 +27,35 @@ const ALIGN: usize = 4096;
 /// How often a free device is asked for: between the answer and its use somebody else may take it.
 const TRIES: usize = 100;
 
-/// A loop device; dropping it frees it.
+/// The disks that nobody uses now. They are kept so that reading one is all that happens from the second time on; the kernel
+/// frees their devices when this process ends.
+static FREE: Mutex<Vec<Disk>> = Mutex::new(Vec::new());
+
+/// A loop device, open for direct reads, and memory for them.
 #[derive(Debug)]
 struct Disk {
-    device: File,
-    path: PathBuf,
+    direct: File,
+    memory: Vec<u8>,
 }
 
 fn ioctl(file: &File, request: Word, arg: Word) -> i64 {
-    // SAFETY: the requests of loop devices that are used here take a number.
+    // SAFETY: the requests of loop devices that are used here take a number, or a structure that the caller gives them.
     unsafe { call(libc::SYS_ioctl, [file.as_raw_fd().into(), request, arg, 0, 0, 0]) }
 }
 
 impl Disk {
+    /// One that is free, or a new one.
+    fn take() -> Result<Self, Error> {
+        match FREE.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+            Some(disk) => Ok(disk),
+            None => Self::new(),
+        }
+    }
+
+    fn give_back(self) {
+        FREE.lock().unwrap_or_else(PoisonError::into_inner).push(self);
+    }
+
     fn new() -> Result<Self, Error> {
         let io =
             |what: &str, e: std::io::Error| Error::Invalid(format!("a disk cannot be made: {what}: {e}"));
@@ -53,13 +75,45 @@ impl Disk {
             let device = File::open(&path).map_err(|e| io(&path.display().to_string(), e))?;
             let set = ioctl(&device, LOOP_SET_FD, backing.as_raw_fd().into());
             if set == 0 {
-                return Ok(Self { device, path });
+                return Self::open(&device, &path).inspect_err(|_| {
+                    ioctl(&device, LOOP_CLR_FD, 0);
+                });
             }
             if set != -i64::from(libc::EBUSY) {
                 return Err(failed("LOOP_SET_FD", set));
             }
         }
         Err(failed("LOOP_SET_FD", -i64::from(libc::EBUSY)))
+    }
+
+    /// Opens a device, which is freed when it is closed.
+    fn open(device: &File, path: &Path) -> Result<Self, Error> {
+        let direct = File::options().read(true).custom_flags(libc::O_DIRECT).open(path);
+        let direct = direct.map_err(|e| Error::Invalid(format!("{}: {e}", path.display())))?;
+        let mut info = [0u64; INFO];
+        info[FLAGS_WORD] = AUTOCLEAR;
+        let set = ioctl(device, LOOP_SET_STATUS64, ptr(info.as_mut_ptr()));
+        if set < 0 {
+            return Err(failed("LOOP_SET_STATUS64", set));
+        }
+        Ok(Self { direct, memory: Vec::new() })
+    }
+
+    fn read(&mut self, bytes: usize) -> Stimulated {
+        if self.memory.len() < bytes + ALIGN {
+            self.memory.resize(bytes + ALIGN, 0);
+        }
+        let start = self.memory.as_ptr().align_offset(ALIGN);
+        let mut done = acted();
+        let buf = self.memory.get_mut(start..start + bytes).unwrap_or_default();
+        let args = [self.direct.as_raw_fd().into(), ptr(buf.as_mut_ptr()), buf.len() as Word, 0, 0, 0];
+        // SAFETY: the buffer has this many bytes, and lives until the call returns.
+        done.ret = unsafe { call(libc::SYS_read, args) };
+        // The next one reads the same.
+        let rewind = [self.direct.as_raw_fd().into(), 0, libc::SEEK_SET.into(), 0, 0, 0];
+        // SAFETY: the call takes numbers.
+        unsafe { call(libc::SYS_lseek, rewind) };
+        done.with("fd", self.direct.as_raw_fd() as u64)
     }
 }
 
@@ -76,22 +130,9 @@ fn backing() -> std::io::Result<File> {
     Ok(file)
 }
 
-impl Drop for Disk {
-    fn drop(&mut self) {
-        ioctl(&self.device, LOOP_CLR_FD, 0);
-    }
-}
-
 pub(crate) fn read_disk(bytes: usize) -> Result<Stimulated, Error> {
-    let disk = Disk::new()?;
-    let direct = File::options().read(true).custom_flags(libc::O_DIRECT).open(&disk.path);
-    let direct = direct.map_err(|e| Error::Invalid(format!("{}: {e}", disk.path.display())))?;
-    let mut memory = vec![0u8; bytes + ALIGN];
-    let start = memory.as_ptr().align_offset(ALIGN);
-    let mut done = acted();
-    let buf = memory.get_mut(start..start + bytes).unwrap_or_default();
-    let args = [direct.as_raw_fd().into(), ptr(buf.as_mut_ptr()), buf.len() as Word, 0, 0, 0];
-    // SAFETY: the buffer has this many bytes, and lives until the call returns.
-    done.ret = unsafe { call(libc::SYS_read, args) };
+    let mut disk = Disk::take()?;
+    let done = disk.read(bytes);
+    disk.give_back();
     Ok(done)
 }

@@ -9,6 +9,8 @@ use super::say::{Names, Told};
 pub(super) enum Role {
     Actor,
     Child,
+    /// A thread of the kernel's, which has other things to do too.
+    Worker,
 }
 
 /// What was traced of an action, and what its numbers are called.
@@ -76,8 +78,8 @@ impl Comparison<'_> {
         self.wrong.retain(|w| w.starts_with("  not there"));
         (self.count, self.shifted) = (Count::default(), false);
         let mut both = Both { want, got };
-        for role in [Role::Actor, Role::Child] {
-            self.in_order(&mut both, role, among);
+        for role in [Role::Actor, Role::Child, Role::Worker] {
+            self.in_order(&mut both, role, among || role == Role::Worker);
         }
         for role in [Role::Actor, Role::Child] {
             self.at_any_time(&mut both, role);

@@ -29,8 +29,13 @@ use look::Plan;
 use points::{Points, Seen, syscall_plan};
 use say::{Names, Told};
 
+/// The idle task is nobody.
 fn role(done: &Stimulated, pid: u32) -> Option<Role> {
-    if pid == done.pid { Some(Role::Actor) } else { (Some(pid) == done.child).then_some(Role::Child) }
+    match pid {
+        _ if pid == done.pid => Some(Role::Actor),
+        _ if Some(pid) == done.child => Some(Role::Child),
+        _ => (pid != 0).then_some(Role::Worker),
+    }
 }
 
 /// The test's own task, as it is on the kernel.

@@ -112,7 +112,7 @@ impl Points {
                 let key = (100 * kind + i + FIRST) as u32;
                 bpf.map("plans").unwrap().update(key, plan).unwrap();
                 let program = program(kind, i);
-                let function = if kind == 2 { Some(name.clone()) } else { real_name(&bpf, name) };
+                let function = if kind == 2 { Some(name.clone()) } else { real_name(&mut bpf, name) };
                 let attached = match (kind, &function) {
                     (0, Some(function)) => bpf.attach_kprobe(function, &program),
                     (1, Some(function)) => bpf.attach_kretprobe(function, &program),
@@ -172,7 +172,7 @@ pub(super) fn syscall_plan(kernel: &Profile, syscall: &str) -> Option<Plan> {
 }
 
 /// What a function is called where compilers have left only a part of it.
-fn real_name(bpf: &Bpf, name: &str) -> Option<String> {
+fn real_name(bpf: &mut Bpf, name: &str) -> Option<String> {
     if bpf.tier() == Tier::Simulator {
         return Some(name.to_owned());
     }
@@ -183,7 +183,9 @@ fn real_name(bpf: &Bpf, name: &str) -> Option<String> {
         let suffix = n.strip_prefix(name).and_then(|n| n.strip_prefix('.'));
         suffix.is_some_and(|s| ["isra", "constprop", "part"].iter().any(|p| s.starts_with(p)))
     };
-    names.get(name).or_else(|| names.iter().find(part)).cloned()
+    // A system call without arguments has several names, of which the list has one.
+    let listed = names.get(name).or_else(|| names.iter().find(part)).cloned();
+    listed.or_else(|| bpf.ksymname(name).map(|_| name.to_owned()))
 }
 
 /// Gives a child the time to end behind its parent's back, without a system call.
