@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use crate::protocol::CONFIG;
 use crate::sys;
 
 /// What is mounted, where, with which options. The order matters: tracefs and bpffs hang below /sys.
@@ -39,6 +40,10 @@ pub(crate) fn prepare() -> Vec<String> {
         ("/proc/self/fd/2", "/dev/stderr"),
     ] {
         let _ = std::os::unix::fs::symlink(target, link);
+    }
+    if fs::exists(CONFIG).unwrap_or(false) {
+        let _ = fs::create_dir_all("/boot");
+        let _ = std::os::unix::fs::symlink(CONFIG, format!("/boot/config-{}", release()));
     }
     // No mount: the program's files may lie there, and all of the root is memory already.
     for folder in ["/tmp", "/var/tmp"] {

@@ -28,7 +28,7 @@ impl Input {
         Self { ctx: Some(bytes.into()), ..Self::default() }
     }
 
-    /// A packet of these bytes, beginning with its Ethernet header.
+    /// A packet of these bytes, beginning with its Ethernet header. Programs without a packet run as without this.
     #[must_use]
     pub fn packet(bytes: impl Into<Vec<u8>>) -> Self {
         Self { packet: Some(bytes.into()), ..Self::default() }
@@ -92,9 +92,10 @@ impl Input {
         match (&self.packet, &self.ctx) {
             (_, Some(ctx)) if prog_type == ProgType::Syscall => contexts::syscall_input(machine, ctx),
             (_, Some(ctx)) => contexts::raw_input(machine, ctx),
-            (Some(packet), None) if contexts::has_packet(prog_type) => {
-                contexts::packet(machine, prog_type, packet)
-            }
+            (Some(packet), None) => match contexts::packet_input(machine, prog, packet)? {
+                Some(input) => Ok(input),
+                None => contexts::default_input(machine, prog),
+            },
             (None, None) if self.test_run && prog_type == ProgType::Syscall => {
                 contexts::syscall_input(machine, &[])
             }

@@ -12,7 +12,7 @@ use bpf_helpers_mock::maps::MapId;
 use bpf_helpers_mock::passes;
 use bpf_helpers_mock::{LoadOptions, Loaded, LoadedProg, Machine, ProgId};
 use bpf_vm_shim::btf::LineInfo;
-use bpf_vm_shim::object::{AttachKind, AttachTarget, LinkedProgram, MapDef, Object, ProgType};
+use bpf_vm_shim::object::{AttachKind, AttachTarget, LinkedProgram, MapDef, MapType, Object, ProgType};
 use libbpf_rs::{
     AsRawLibbpf, MapCore, MapFlags, MapHandle, ObjectBuilder, OpenMapMut, OpenObject, OpenProgramMut,
     ProgramAttachType, ProgramType,
@@ -223,15 +223,20 @@ impl Source {
                 map.reuse_fd(own.handle.as_fd()).map_err(failed)?;
                 continue;
             }
-            let data = def.data.as_ref().filter(|_| def.section != ".kconfig");
-            let initial = data.and_then(|d| d.read(0, def.value_size));
-            match initial {
-                // What libbpf has from the file anyway is not worth a copy; `.bss` may be large.
-                Some(bytes) if map.initial_value() != Some(&bytes[..]) => {
-                    map.set_initial_value(&bytes).map_err(failed)?
-                }
-                Some(_) => {}
-                None => complete(&mut map, def).map_err(failed)?,
+            let Some(data) = def.data.as_ref().filter(|_| def.section != ".kconfig") else {
+                complete(&mut map, def).map_err(failed)?;
+                continue;
+            };
+            // What a structure of operations holds is libbpf's to fill in.
+            if def.map_type == MapType::StructOps {
+                continue;
+            }
+            // What libbpf has from the file anyway is not worth a copy; `.bss` may be large. Of an arena it is the part that
+            // has variables.
+            let Some(known) = map.initial_value() else { continue };
+            let changed = u32::try_from(known.len()).ok().and_then(|len| data.read(0, len));
+            if let Some(bytes) = changed.filter(|bytes| bytes.as_slice() != &*known) {
+                map.set_initial_value(&bytes).map_err(failed)?;
             }
         }
         Ok(())

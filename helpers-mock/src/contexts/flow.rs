@@ -11,7 +11,7 @@ use crate::run::RunInput;
 /// Size of `struct bpf_flow_keys`.
 const FLOW_KEYS: u32 = 56;
 /// `flow_keys` of `struct __sk_buff`.
-const FLOW_KEYS_PTR: u64 = 144;
+const FLOW_KEYS_PTR: usize = 144;
 /// Size of an Ethernet header.
 const ETH_HLEN: u16 = 14;
 
@@ -29,12 +29,22 @@ pub fn flow_dissector_input(machine: &mut Machine, packet: &[u8]) -> Result<RunI
     bytes[2..4].copy_from_slice(&ETH_HLEN.to_le_bytes());
     // n_proto, in network order as it lies in the packet.
     if let Some(proto) = packet.get(12..14) {
-        bytes[8..10].copy_from_slice(proto);
+        bytes[10..12].copy_from_slice(proto);
     }
     // Both were just allocated: they are inside.
     let _ = machine.mem.poke(keys, &bytes);
-    let pointer = input.args[0].wrapping_add(FLOW_KEYS_PTR);
+    let pointer = input.args[0].wrapping_add(FLOW_KEYS_PTR as u64);
     let _ = machine.mem.poke(pointer, &keys.to_le_bytes());
     machine.mem.protect(pointer, 8, Perm::ReadOnly);
     Ok(input)
+}
+
+/// What a program has found out, by its context; nothing for programs without keys.
+pub(super) fn keys(machine: &mut Machine, ctx: &[u8]) -> Vec<u8> {
+    let pointer = ctx.get(FLOW_KEYS_PTR..).and_then(|b| b.first_chunk::<8>());
+    let mut bytes = vec![0; FLOW_KEYS as usize];
+    match pointer.map(|b| u64::from_le_bytes(*b)) {
+        Some(addr) if machine.mem.peek(addr, &mut bytes).is_ok() => bytes,
+        _ => Vec::new(),
+    }
 }

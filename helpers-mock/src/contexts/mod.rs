@@ -64,7 +64,7 @@ pub fn default_input(machine: &mut Machine, prog: ProgId) -> Result<RunInput, Co
             | ProgType::RawTracepointWritable,
             _,
         ) => typed::default_input(machine, &loaded),
-        (ProgType::Netfilter, _) => netfilter::netfilter_input(machine, &loaded, &[0; 64]),
+        (ProgType::Netfilter, _) => netfilter::netfilter_default(machine, &loaded),
         (ProgType::FlowDissector, _) => flow_dissector_input(machine, &[0; 64]),
         (ProgType::Syscall, _) => syscall::default_input(machine, &loaded),
         (prog_type, _) => {
@@ -72,6 +72,25 @@ pub fn default_input(machine: &mut Machine, prog: ProgId) -> Result<RunInput, Co
             raw_input(machine, &bytes)
         }
     }
+}
+
+/// A context with this packet, which begins with its Ethernet header; `None` for programs that have no packet.
+///
+/// # Errors
+/// [`ContextError`].
+pub fn packet_input(
+    machine: &mut Machine,
+    prog: ProgId,
+    packet: &[u8],
+) -> Result<Option<RunInput>, ContextError> {
+    let loaded = machine.kernel.progs.get(prog).cloned().ok_or(ContextError::NoProgram(prog))?;
+    match loaded.prog_type {
+        ProgType::Netfilter => netfilter::netfilter_input(machine, &loaded, packet),
+        ProgType::FlowDissector => flow_dissector_input(machine, packet),
+        prog_type if has_packet(prog_type) => net::packet(machine, prog_type, packet),
+        _ => return Ok(None),
+    }
+    .map(Some)
 }
 
 /// A context of these bytes, which the program may read and write.

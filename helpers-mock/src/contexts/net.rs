@@ -7,6 +7,7 @@ use bpf_vm_shim::mem::{Alloc, Area, MemError, Perm, RegionKind};
 use bpf_vm_shim::object::ProgType;
 
 use super::error::ContextError;
+use super::flow;
 use crate::machine::Machine;
 use crate::progs::LoadedProg;
 use crate::run::RunInput;
@@ -117,7 +118,8 @@ impl Default for SkbInput {
 /// What is left of a packet after a run.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct PacketOutput {
-    /// Its bytes. Those of programs that run above the Ethernet layer get a zeroed header back, as in a test run.
+    /// Its bytes. Those of programs that run above the Ethernet layer get a zeroed header back, as in a test run; a flow
+    /// dissector gives its `struct bpf_flow_keys` instead (`bpf_prog_test_run_flow_dissector`).
     pub packet: Vec<u8>,
     /// Its metadata.
     pub meta: Vec<u8>,
@@ -387,6 +389,7 @@ pub(crate) fn finish(machine: &mut Machine, prog_type: ProgType, id: u32) -> Opt
         let _ = machine.mem.free(sk);
     }
     let packet = match prog_type {
+        ProgType::FlowDissector => flow::keys(machine, &bytes),
         ProgType::Xdp | ProgType::SchedCls | ProgType::SchedAct => packet,
         ProgType::SocketFilter if !pulled => packet,
         _ => [&[0; ETH_HLEN][..], &packet].concat(),

@@ -115,7 +115,7 @@ impl Job {
         start.check(machine.arch)?;
         let mut tree = Tree::with_init(init);
         tree.add_folder(Path::new(protocol::RESULTS_DIR));
-        add_modules(&mut tree, machine)?;
+        add_kernels_files(&mut tree, machine)?;
         let mut notes = Vec::new();
         if let Some(root) = &self.workspace
             && let Some(TooLarge { files, bytes }) = tree.add_sources(root)?
@@ -257,8 +257,11 @@ fn environment(host: impl Iterator<Item = (OsString, OsString)>) -> BTreeMap<OsS
     env
 }
 
-/// The kernel modules, named so that the guest loads them in the given order.
-pub(super) fn add_modules(tree: &mut Tree, machine: &Machine) -> Result<(), VmError> {
+/// What belongs to the kernel: its configuration, and its modules, named so that the guest loads them in the given order.
+pub(super) fn add_kernels_files(tree: &mut Tree, machine: &Machine) -> Result<(), VmError> {
+    if !machine.config.is_empty() {
+        tree.add_bytes(protocol::CONFIG, machine.config.clone().into_bytes(), 0o644);
+    }
     for (index, module) in machine.modules.iter().enumerate() {
         tree.add_host_at(module, &Path::new(protocol::MODULES_DIR).join(module_name(index, module)))?;
     }

@@ -23,6 +23,8 @@ pub(super) const LAST_WORDS: &str = "bpf-vm agent gives up: ";
 pub(super) const SERIAL_LINK: &str = "bpf_vm.link=serial";
 /// Where the guest finds the kernel modules it is to load, named so that their order is the order of loading.
 pub(super) const MODULES_DIR: &str = "/.bpf-vm/modules";
+/// The kernel's configuration, where it is known; `/boot/config-V`, as distributions have it, is a link to it.
+pub(super) const CONFIG: &str = "/.bpf-vm/config";
 /// The guest's results folder: what a program leaves here comes back to the host.
 pub(super) const RESULTS_DIR: &str = "/.bpf-vm/results";
 

@@ -48,6 +48,9 @@ pub struct Machine {
     pub modules: Vec<PathBuf>,
     /// Those of the modules without which nothing is to be run; of another one that does not load there is a note.
     pub asked: Vec<PathBuf>,
+    /// The text of the kernel's configuration, which the guest has as `/boot/config-V`: libbpf and others look there. None of
+    /// it if it is empty.
+    pub config: String,
     /// What agent and host talk over.
     pub link: Link,
     /// Virtual CPUs. More than one is slower to boot, and under emulation less dependable.
@@ -71,6 +74,7 @@ impl Machine {
             arch: Arch::of_host(),
             modules: Vec::new(),
             asked: Vec::new(),
+            config: String::new(),
             link: Link::Virtio,
             cpus: 1,
             memory_mib: None,
@@ -90,6 +94,7 @@ impl Machine {
         machine.modules.clone_from(&image.modules);
         machine.modules.extend(standard::modules(image));
         machine.append.extend(standard::security_modules(image));
+        machine.config = image.config.to_string();
         // Debian's kernels have the driver as a module before 6.12 and built in from then on. Of a bare file nothing is
         // known, and the serial line is the one channel that every kernel has.
         let driver = !image.modules.is_empty() || image.builtin.iter().any(|name| name == "virtio_console");

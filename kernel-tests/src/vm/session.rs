@@ -9,7 +9,7 @@ use super::console::Console;
 use super::error::VmError;
 use super::guest;
 use super::input::Pump;
-use super::job::{self, Job, Packed, add_modules};
+use super::job::{self, Job, Packed, add_kernels_files};
 use super::process::{Event, Process};
 use super::protocol::{self, FromGuest, ToGuest};
 use super::qemu::{Machine, Qemu, Start};
@@ -128,7 +128,7 @@ pub(super) fn boots(qemu: &Qemu, machine: &Machine, limit: Duration) -> Result<D
     let init = guest::init(machine.arch)?;
     let job = Job::new("", []);
     let mut tree = Tree::with_init(&init);
-    add_modules(&mut tree, machine)?;
+    add_kernels_files(&mut tree, machine)?;
     let initramfs = write(&tree)?;
     let memory_mib = machine.memory_for(tree.size());
     let start = Start::Cold { verbose: false };

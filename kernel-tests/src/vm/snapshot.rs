@@ -53,6 +53,8 @@ pub(super) fn place(qemu: &Qemu, machine: &Machine, memory_mib: u64, init: &[u8]
     let mut hash = Sha256::new();
     hash.update(protocol::VERSION.to_le_bytes());
     hash.update(init);
+    hash.update(&machine.config);
+    hash.update([0]);
     for arg in qemu.arguments(machine, memory_mib, Start::Save { folder: Path::new("") }) {
         hash.update(arg.as_encoded_bytes());
         hash.update([0]);

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::error::VmError;
-use super::job::{Job, add_modules};
+use super::job::{Job, add_kernels_files};
 use super::process::Process;
 use super::protocol::ToGuest;
 use super::qemu::{Machine, Qemu};
@@ -129,7 +129,7 @@ impl<'a> Parts<'a> {
             return Err(VmError::NoSnapshot { reason });
         }
         let mut tree = Tree::with_init(self.init);
-        add_modules(&mut tree, self.machine)?;
+        add_kernels_files(&mut tree, self.machine)?;
         let initramfs = write(&tree)?;
         let mut last = None;
         for limit in limits {

@@ -48,7 +48,8 @@ impl Tree {
         mut to: impl FnMut(FilePiece) -> Result<(), VmError>,
     ) -> Result<(), VmError> {
         for (path, node) in &self.nodes {
-            if path == Path::new("/init") || path.starts_with(protocol::MODULES_DIR) {
+            let kernels = [protocol::CONFIG, protocol::MODULES_DIR];
+            if path == Path::new("/init") || kernels.iter().any(|at| path.starts_with(at)) {
                 continue;
             }
             let mut piece = |mode: u32, offset: u64, data: Vec<u8>| {

@@ -161,6 +161,9 @@ fn refused(row: &TypeRow, source: io::Error, input: &TestRun) -> ActorError {
     if unsupported || too_old {
         let since = match row.since {
             Some((major, minor)) if too_old => format!("Linux {major}.{minor} and later can"),
+            Some(_) if row.prog_type == libbpf_sys::BPF_PROG_TYPE_STRUCT_OPS => {
+                "of these only the kernel's own `bpf_dummy_ops`; let a Stimulus make it run".to_owned()
+            }
             Some(_) => "it was built without (CONFIG_NET, or a similar option)".to_owned(),
             None => "no kernel can; let a Stimulus make it run".to_owned(),
         };

@@ -15,7 +15,7 @@ pub(super) const ENOTSUPP: i32 = 524;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TypeRow {
     /// The kernel's number of the type.
-    prog_type: u32,
+    pub(super) prog_type: u32,
     /// The first version that can test run it; `None` if none can.
     pub(super) since: Option<(u32, u32)>,
     /// Takes a packet and gives it back.
