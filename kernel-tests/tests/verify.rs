@@ -84,6 +84,21 @@ progs/packets.o";
 
 #[test]
 #[serial(vm)]
+fn maps_of_local_storage_keep_their_size_of_none() {
+    let Some(kernels) = kernels() else { return };
+    let (_, report) = verify(&kernels, &["progs/storages.o", "--format", "json"]);
+    for row in report.lines().map(|line| serde_json::from_str::<Value>(line).expect("a row")) {
+        let text = |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let mut version = text("kernel").split('.').map(|n| n.parse().unwrap_or(0)).collect::<Vec<u32>>();
+        version.truncate(2);
+        if version >= vec![6, 2] {
+            assert_eq!(text("verdict"), "accepted", "{row}");
+        }
+    }
+}
+
+#[test]
+#[serial(vm)]
 fn the_report_is_the_same_every_time_and_names_c_lines_on_every_kernel() {
     let Some(kernels) = kernels() else { return };
     let args = [&OBJECTS[..], &["--format", "json"]].concat();

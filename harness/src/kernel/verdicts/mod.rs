@@ -9,8 +9,8 @@ mod bcc;
 
 use std::borrow::Cow;
 
-use bpf_vm_shim::object::Object;
-use libbpf_rs::{AsRawLibbpf, MapType, ObjectBuilder, OpenObject, ProgramType};
+use bpf_vm_shim::object::{MapType, Object};
+use libbpf_rs::{AsRawLibbpf, ObjectBuilder, OpenObject, ProgramType};
 use serde::{Deserialize, Serialize};
 
 use super::load::{set_type, unpin};
@@ -170,23 +170,26 @@ impl Subject<'_> {
         };
         let mut opened = ObjectBuilder::default().open_memory(&bytes).map_err(invalid)?;
         for mut map in opened.maps_mut() {
+            // libbpf-rs does not know all types that libbpf does.
+            // SAFETY: the map is alive as long as the object.
+            let number = unsafe { libbpf_sys::bpf_map__type(map.as_libbpf_object().as_ptr()) };
+            let map_type = MapType::from_number(number);
             // Its user would have set the size. Those that must have none, or get theirs from libbpf, keep it.
             let sized = !matches!(
-                map.map_type(),
+                map_type,
                 MapType::PerfEventArray
                     | MapType::StructOps
                     | MapType::SkStorage
                     | MapType::InodeStorage
                     | MapType::TaskStorage
-                    | MapType::CGrpStorage
+                    | MapType::CgrpStorage
                     | MapType::CgroupStorage
                     | MapType::PercpuCgroupStorage
             );
             if map.max_entries() == 0 && sized {
-                let ring = matches!(map.map_type(), MapType::RingBuf | MapType::UserRingBuf);
-                map.set_max_entries(if ring { 4096 } else { 1 }).map_err(invalid)?;
+                map.set_max_entries(if map_type.is_ringbuf() { 4096 } else { 1 }).map_err(invalid)?;
             }
-            if map.map_type() == MapType::StackTrace && map.value_size() == 0 {
+            if map_type == MapType::StackTrace && map.value_size() == 0 {
                 map.set_value_size(STACK_BYTES).map_err(invalid)?;
             }
             unpin(&map.as_libbpf_object());
