@@ -16,6 +16,7 @@ mod points;
 pub(crate) mod say;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use bpf_harness::profile::Profile;
 use bpf_harness::stimulus::{Action, Stimulated};
@@ -155,6 +156,13 @@ fn every_stimulus_comes_by_the_points_of_its_expansion() {
     let mut count = Count::default();
     let mut wrong = Vec::new();
     for (name, action) in all() {
+        if name == "read_disk" && real && !Path::new("/dev/loop-control").exists() {
+            // Kernels that came without their modules; `cargo xtask kernel` sets the variable where all is there.
+            let why = "this kernel has no loop devices";
+            assert!(std::env::var_os("BPF_TEST_ALL_KINDS").is_none(), "{why}");
+            eprintln!("{name} is skipped: {why}");
+            continue;
+        }
         wrong.extend(check(name, &*action, &kernel, &mut count));
     }
     let version = kernel.kernel().version;
