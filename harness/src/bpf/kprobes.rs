@@ -13,8 +13,8 @@ use crate::error::Error;
 impl Bpf {
     /// Lets a program run whenever a kernel function is entered: `vfs_read`, or `vfs_read+0x10` for a place in it.
     ///
-    /// A function may have several programs, of which the one that was attached last runs first, and a program several functions. As in
-    /// the kernel, a program that is attached to a function twice runs twice.
+    /// A function may have several programs, of which the one that was attached last runs first, and a program several
+    /// functions. As in the kernel, a program that is attached to a function twice runs twice.
     ///
     /// ```
     /// use bpf_harness::Bpf;
